@@ -1,0 +1,27 @@
+/** Time, replaceable in tests and simulations. */
+export interface Clock {
+  /** Milliseconds since 1970. May jump in both directions. */
+  now(): number;
+  /** Resolves after `ms` milliseconds; rejects with `signal.reason` when aborted. `background` does not keep a process alive. */
+  sleep(ms: number, options?: { signal?: AbortSignal | undefined; background?: boolean }): Promise<void>;
+}
+
+/** Time as the machine has it. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  sleep: (ms, { signal, background = false } = {}) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const abort = () => {
+        clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      // Timers hold at most 2^31-1 ms; whoever sleeps so long asks the clock again on waking.
+      const timer: unknown = setTimeout(() => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      }, Math.min(ms, 2 ** 31 - 1));
+      if (background && typeof timer === "object") (timer as { unref?(): void }).unref?.();
+      signal?.addEventListener("abort", abort, { once: true });
+    }),
+};

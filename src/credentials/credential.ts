@@ -1,0 +1,32 @@
+import type { Challenge } from "../discovery/challenge.ts";
+
+/** What a credential is told about a request. */
+export interface CredentialRequest {
+  method: string;
+  url: URL;
+  /** Which call of a shared URL this is (`tools/call add`), where the body could be read. */
+  operation?: string | undefined;
+  /** Ends the caller's waiting, never the refresh or login that others wait for. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Everything that can authorise requests to one protected server. Transports know only this.
+ *
+ * Implementations: `TokenManager`; any object of the app's own.
+ */
+export interface Credential {
+  /** Headers (names in lower case) for one request to the protected server. Resolves without I/O in steady state. */
+  headers(request: CredentialRequest): Promise<Record<string, string>>;
+  /**
+   * The server refused `used`.
+   *
+   * @returns `retry` when new headers are worth another try, `give-up` when the server's answer is final.
+   * @throws McpAuthError when a login was refused or is impossible.
+   */
+  onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
+  /** What an answer that is no challenge teaches: that these headers were accepted, a DPoP nonce, a cookie. */
+  onResponse?(response: Response, used: Record<string, string>): void;
+  /** A connection of its own: client certificates. */
+  fetch?: typeof globalThis.fetch;
+}

@@ -1,0 +1,47 @@
+/** Plain JSON with a version: what a store keeps under a key. */
+export interface StoredRecord {
+  /** Version of the record's schema. */
+  readonly v: number;
+  readonly [field: string]: unknown;
+}
+
+/** What the holder of a lock may do: writes succeed only while the lock is still held. */
+export interface HeldLock {
+  /** Aborts when the lock is lost. */
+  readonly signal: AbortSignal;
+  /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
+  set(key: string, value: StoredRecord): Promise<void>;
+  /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
+  delete(key: string): Promise<void>;
+}
+
+export interface LockOptions {
+  /** Ends the waiting for the lock, never the action. */
+  signal?: AbortSignal | undefined;
+  /** How long to wait for the lock at most, in milliseconds. Default 60,000. */
+  waitMs?: number | undefined;
+}
+
+/**
+ * Where records live, and who may change them now.
+ *
+ * Writes are atomic and durable: after a crash at any moment a key holds its old or its new value. Keys are readable
+ * (`tokens/<account>/<resource>`) and private to one app. `test/stores/store-contract.ts` tests any implementation.
+ */
+export interface Store {
+  /** The record, or `undefined`. A copy: changing it changes nothing stored. */
+  get(key: string): Promise<StoredRecord | undefined>;
+  set(key: string, value: StoredRecord): Promise<void>;
+  delete(key: string): Promise<void>;
+  /** Reads and deletes in one step: of several callers exactly one gets the record. */
+  take(key: string): Promise<StoredRecord | undefined>;
+  /** All keys that begin with `prefix`, in no particular order. */
+  keys(prefix: string): Promise<string[]>;
+  /**
+   * Runs `action` while no other holder of `key` runs, in any process or on any machine that shares the store.
+   * The lock is freed when the action settles or its process dies.
+   *
+   * @throws McpAuthError `lock_timeout` when the lock cannot be had within `waitMs`.
+   */
+  withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T>;
+}
