@@ -1,0 +1,63 @@
+/** Holds the direction of imports in `src`: a folder may import itself and what lies below it, types included. */
+import { globSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
+import ts from "typescript";
+
+/** From top to bottom; what stands in one line may not import each other. `entries` are files in `src` itself, `index.ts` first of all. */
+const levels = [
+  ["cli", "testing"],
+  ["node"],
+  ["entries"],
+  ["tokens"],
+  ["transports"],
+  ["credentials"],
+  ["authorization", "grants"],
+  ["registration", "client-auth"],
+  ["discovery"],
+  ["http", "profiles", "stores"],
+  ["foundation"],
+];
+const foundation = new Set(["errors.ts", "events.ts", "clock.ts"]);
+
+/**
+ * One line for each import that points up, sideways, or nowhere.
+ *
+ * @param files path below `src` (`tokens/token-set.ts`) to the file's text
+ */
+export function violations(files: ReadonlyMap<string, string>): string[] {
+  const found: string[] = [];
+  for (const [file, text] of files) {
+    const from = place(file);
+    if (levelOf(from) < 0) {
+      found.push(`src/${file}: the folder ${from} has no place in the order`);
+      continue;
+    }
+    for (const { fileName: specifier } of ts.preProcessFile(text, true, true).importedFiles) {
+      if (!specifier.startsWith(".")) continue;
+      const target = posix.join(posix.dirname(file), specifier);
+      const to = place(target);
+      if (!files.has(target)) found.push(`src/${file}: ${specifier} does not exist in src`);
+      else if (to !== from && levelOf(to) <= levelOf(from)) found.push(`src/${file}: ${from} may not import ${to} (${specifier})`);
+    }
+  }
+  return found;
+}
+
+function place(file: string): string {
+  const [folder = "", rest] = file.split("/", 2);
+  return rest === undefined ? (foundation.has(folder) ? "foundation" : "entries") : folder;
+}
+
+function levelOf(folder: string): number {
+  return levels.findIndex((level) => level.includes(folder));
+}
+
+if (import.meta.main) {
+  const root = new URL("../src/", import.meta.url);
+  const files = new Map(
+    globSync("**/*.ts", { cwd: root }).map((path) => [path.replaceAll("\\", "/"), readFileSync(new URL(path, root), "utf8")]),
+  );
+  const found = violations(files);
+  console.log(found.length > 0 ? found.join("\n") : `${files.size} files import downwards only.`);
+  process.exitCode = found.length > 0 ? 1 : 0;
+}

@@ -1,0 +1,125 @@
+/**
+ * Runs everything that has to hold, step after step, and ends with one line: `N passed, N failed, N skipped`.
+ *
+ * `node scripts/test.ts` runs all steps, `node scripts/test.ts lint tsc` the named ones. A step counts as one, unless
+ * it says how many it stands for. With `CI=true` what is skipped is a failure too.
+ */
+import { spawn } from "node:child_process";
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+interface Step {
+  name: string;
+  /** Program and arguments; `FILE` stands for a file that takes the counts. */
+  command: string[];
+  /** Reads the counts from what the command wrote to `FILE`. */
+  counts?: (report: Record<string, number>) => Counts;
+}
+
+const root = join(import.meta.dirname, "..");
+const scratch = mkdtempSync(join(tmpdir(), "mcp-client-auth-"));
+const ci = process.env.CI === "true" || process.env.CI === "1";
+/** Ends a step that hangs. */
+const limitMs = 10 * 60_000;
+
+const vitest = (name: string, ...options: string[]): Step => ({
+  name,
+  command: ["vitest", "run", ...options, "--reporter=default", "--reporter=json", "--outputFile.json=FILE"],
+  counts: (report) => ({
+    passed: report.numPassedTests ?? 0,
+    failed: report.numFailedTests ?? 0,
+    skipped: (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0),
+  }),
+});
+
+const steps: Step[] = [
+  { name: "system", command: ["node", "scripts/system.ts"] },
+  { name: "build", command: ["tsdown"] },
+  { name: "lint", command: ["biome", "check", "--error-on-warnings"] },
+  { name: "tsc", command: ["tsc", "-p", "."] },
+  { name: "neutral", command: ["tsc", "-p", "scripts/tsconfig.neutral.json"] },
+  { name: "imports", command: ["node", "scripts/imports.ts"] },
+  { name: "docs", command: ["typedoc"] },
+  { name: "size", command: ["node", "scripts/size.ts"] },
+  vitest("vitest", "--exclude=test/package/**"),
+  vitest("types", "--typecheck.only"),
+  vitest("package", "test/package"),
+  {
+    name: "conformance",
+    command: ["node", "test/conformance/run.ts", "--json", "FILE"],
+    counts: ({ passed = 0, failed = 0, skipped = 0 }) => ({ passed, failed, skipped }),
+  },
+  ...examples(),
+];
+
+/** One step for each program in `examples/`; none is a failure, not nothing to do. */
+function examples(): Step[] {
+  const files = globSync("examples/*.ts", { cwd: root }).sort();
+  return (files.length > 0 ? files : ["examples/*.ts"]).map((file) => ({ name: file, command: ["node", file] }));
+}
+
+async function run(step: Step): Promise<Counts> {
+  const file = join(scratch, `${step.name.replaceAll("/", "-")}.json`);
+  const [program = "", ...options] = step.command.map((part) => part.replace("FILE", file));
+  const code = await new Promise<number | null>((resolve) => {
+    const path = `${join(root, "node_modules/.bin")}${delimiter}${process.env.PATH}`;
+    // A group of its own, so that nothing that a hanging step started outlives it.
+    const child = spawn(program, options, {
+      cwd: root,
+      stdio: ["ignore", "inherit", "inherit"],
+      env: { ...process.env, PATH: path },
+      detached: true,
+    });
+    const timer = setTimeout(() => {
+      console.error(`${step.name} takes longer than ${limitMs / 60_000} minutes: ended.`);
+      if (child.pid) process.kill(-child.pid, "SIGKILL");
+    }, limitMs);
+    child.on("error", (error) => console.error(error.message));
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      resolve(code);
+    });
+  });
+  // 2 from `system`: something is missing that cannot be installed here.
+  if (step.name === "system" && code === 2 && !ci) return { passed: 0, failed: 0, skipped: 1 };
+  let counts: Counts = { passed: code === 0 ? 1 : 0, failed: 0, skipped: 0 };
+  if (step.counts) {
+    try {
+      counts = step.counts(JSON.parse(readFileSync(file, "utf8")) as Record<string, number>);
+    } catch {
+      counts = { passed: 0, failed: 0, skipped: 0 };
+    }
+  }
+  // A step that failed without a failed test (a file that cannot be loaded, an error outside of tests) or that ran nothing has failed.
+  if (counts.failed === 0 && (code !== 0 || counts.passed + counts.skipped === 0)) counts.failed = 1;
+  return counts;
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !steps.some((step) => step.name === name));
+if (unknown.length > 0) throw new Error(`No such step: ${unknown.join(", ")}. Steps: ${steps.map((step) => step.name).join(", ")}`);
+
+const table: Record<string, Counts & { seconds: number }> = {};
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+for (const step of steps) {
+  if (wanted.length > 0 && !wanted.includes(step.name)) continue;
+  console.log(`\n── ${step.name}: ${step.command.join(" ")}`);
+  const started = performance.now();
+  const counts = await run(step);
+  table[step.name] = { ...counts, seconds: Math.round((performance.now() - started) / 1000) };
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
+}
+rmSync(scratch, { recursive: true, force: true });
+console.log();
+console.table(table);
+process.exitCode = total.failed > 0 || (ci && total.skipped > 0) ? 1 : 0;
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);

@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { violations } from "../../scripts/imports.ts";
+
+const rest = {
+  "errors.ts": "",
+  "http/http.ts": "",
+  "stores/store.ts": "",
+  "tokens/set.ts": "",
+  "node/index.ts": "",
+  "grants/a.ts": "",
+  "index.ts": "",
+};
+
+test.each([
+  // file,                 import,                                            allowed
+  ["tokens/manager.ts", `import { a } from "../http/http.ts";`, true],
+  ["tokens/manager.ts", `import { a } from "./set.ts";`, true],
+  ["errors.ts", `import type { A } from "./events.ts";`, true],
+  ["machine.ts", `import { a } from "./tokens/set.ts";`, true],
+  ["node/listener.ts", `export * from "../index.ts";`, true],
+  ["http/bounded.ts", `import { a } from "../tokens/set.ts";`, false],
+  ["http/bounded.ts", `import type { A } from "../tokens/set.ts";`, false],
+  ["http/bounded.ts", `export { a } from "../tokens/set.ts";`, false],
+  ["http/bounded.ts", `type A = import("../tokens/set.ts").A;`, false],
+  ["tokens/manager.ts", `const a = await import("../node/index.ts");`, false],
+  ["tokens/manager.ts", `import { a } from "../index.ts";`, false],
+  ["index.ts", `export * from "./node/index.ts";`, false],
+  ["http/bounded.ts", `import type { Store } from "../stores/store.ts";`, false],
+  ["authorization/request.ts", `import { a } from "../grants/a.ts";`, false],
+  ["http/bounded.ts", `import { a } from "./missing.ts";`, false],
+  ["utils/misc.ts", "", false],
+])("%s with %s: allowed %s", (file, text, allowed) => {
+  const files = new Map(Object.entries({ ...rest, "events.ts": "", [file]: text }));
+  expect(violations(files)).toHaveLength(allowed ? 0 : 1);
+});

@@ -1,0 +1,19 @@
+/** What every test promises beside its own assertions: no rejection without a handler, no listener left open. */
+import { afterAll, afterEach, expect, vi } from "vitest";
+
+const unhandled: unknown[] = [];
+// The real one, also while a test has replaced the timers.
+const { setImmediate } = globalThis;
+process.on("unhandledRejection", (reason) => unhandled.push(reason));
+
+afterEach(async () => {
+  // Node reports an unhandled rejection after the microtasks of the turn in which it happened.
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(unhandled.splice(0), "unhandled rejections").toEqual([]);
+});
+
+afterAll(async () => {
+  // A listener counts until its close has finished.
+  const open = () => process.getActiveResourcesInfo().filter((resource) => resource === "TCPServerWrap").length;
+  await vi.waitFor(() => expect(open(), "listeners that nobody closed").toBe(0), { timeout: 2_000 });
+});
