@@ -28,7 +28,7 @@ for (const [name, contents, platform, limit] of programs) {
     metafile: true,
     format: "esm",
     platform,
-    target: "es2023",
+    target: "es2024",
     mainFields: ["module", "main"],
     outdir: "out",
     external: Object.keys(manifest.peerDependencies).flatMap((peer) => [peer, `${peer}/*`]),

@@ -38,7 +38,10 @@ test("publint finds nothing", async () => {
 
 test("every entry point's types resolve as its code does (are the types wrong)", async () => {
   const { stdout } = await run(join(bin, "attw"), [tarball, "--profile", "esm-only"]);
-  expect(stdout).toContain("No problems found");
+  // It fails on a problem; what is left to check is that it looked.
+  for (const entry of ["mcp-client-auth", "mcp-client-auth/node", "mcp-client-auth/sdk-v1", "mcp-client-auth/sdk-v2"]) {
+    expect(stdout).toContain(`"${entry}"`);
+  }
 });
 
 test("an app that has installed only the tarball imports every entry point, on the oldest Node that is promised and on newer ones", async () => {
