@@ -1,27 +1,23 @@
 import type { Clock } from "../clock.ts";
+import { McpAuthError } from "../errors.ts";
 import type { AuthEventListener } from "../events.ts";
 import type { Http } from "../http/http.ts";
+import { firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
-import type { AuthorizationServer } from "oauth4webapi";
+import { findLegacyServer } from "./legacy.ts";
+import { type FoundResource, findProtectedResource, type ProtectedResource, type Speculation } from "./resource-metadata.ts";
+import { type AuthorizationServerMetadata, type FoundServer, findAuthorizationServer, isSameIssuer, noServer } from "./server-metadata.ts";
 
-/** Metadata of an authorization server (RFC 8414, OpenID Connect Discovery), validated. */
-export type AuthorizationServerMetadata = AuthorizationServer;
-
-/** What a protected resource's metadata says (RFC 9728 §2). */
-export interface ProtectedResource {
-  resource: string;
-  authorizationServers: readonly string[];
-  scopesSupported?: readonly string[] | undefined;
-  metadataUrl: string;
-}
-export type Speculation = ReadonlyMap<string, Promise<unknown>>;
+export { speculate } from "./resource-metadata.ts";
+export type { AuthorizationServerMetadata, ProtectedResource, Speculation };
 
 /** Where a protected server's logins happen. */
 export interface Discovery {
+  /** Without fragment. */
   serverUrl: string;
   /** What `resource` parameters say. */
   resource: string;
-  /** As in the metadata. */
+  /** As in the metadata, character by character. */
   issuer: string;
   server: AuthorizationServerMetadata;
   scopesSupported?: readonly string[] | undefined;
@@ -29,7 +25,7 @@ export interface Discovery {
   legacy: boolean;
   /** Milliseconds since 1970. */
   fetchedAt: number;
-  /** Milliseconds since 1970; `fetchedAt` when it must not be cached. */
+  /** Milliseconds since 1970; equal to `fetchedAt` when it must not be kept. */
   validUntil: number;
 }
 
@@ -37,10 +33,12 @@ export interface DiscoverOptions {
   http: Http;
   clock: Clock;
   emit: AuthEventListener;
+  /** The server's refusal. */
   challenge?: Challenge | undefined;
+  /** Requests under way, from `speculate`: used where the challenge names no other URL. */
   speculation?: Speculation | undefined;
   signal?: AbortSignal | undefined;
-  /** Chooses one of several authorization servers. Default: the first whose metadata validates. */
+  /** Chooses one of several authorization servers. Default: the first by order whose metadata validates. */
   chooseAuthorizationServer?: ((issuers: readonly string[], resource: ProtectedResource) => string | Promise<string>) | undefined;
   /** Forbids the concession that an empty path and `/` are the same issuer. */
   strictIssuer?: boolean | undefined;
@@ -48,5 +46,72 @@ export interface DiscoverOptions {
   issuer?: string | undefined;
 }
 
-export async function discover(serverUrl: URL, options: DiscoverOptions): Promise<Discovery> { throw new Error(`not yet: ${serverUrl} ${options}`); }
-export function speculate(serverUrl: URL, http: Http): Speculation { throw new Error(`not yet: ${serverUrl} ${http}`); }
+const minute = 60_000;
+const day = 24 * 60 * minute;
+
+/**
+ * From a protected server's URL, and its challenge where there is one, to validated metadata of its authorization
+ * server. Two rounds of requests at most, one with a speculation; one more where an issuer is only pointed to.
+ *
+ * @throws McpAuthError as `discoverProtectedResource` and `discoverAuthorizationServer`; `invalid_option` when the
+ *   app chooses an authorization server that the resource does not name; `signal.reason`.
+ */
+export async function discover(serverUrl: URL, options: DiscoverOptions): Promise<Discovery> {
+  const { clock, emit } = options;
+  const url = serverUrl.href.replace(/#.*$/, "");
+  emit({ type: "discovery.started", serverUrl: url });
+
+  const protectedResource = await findProtectedResource(serverUrl, options);
+  const found = await findServer(serverUrl, protectedResource, options);
+
+  const fetchedAt = clock.now();
+  const ages = [protectedResource?.maxAgeMs, found.maxAgeMs].filter((age) => age !== undefined);
+  const keep = Math.min(Math.max(ages.length > 0 ? Math.min(...ages) : day, 5 * minute), 7 * day);
+  const cacheable = found.cacheable && protectedResource?.cacheable !== false;
+  const discovery: Discovery = {
+    serverUrl: url,
+    resource: protectedResource?.value.resource ?? canonical(serverUrl),
+    issuer: found.value.issuer,
+    server: found.value,
+    scopesSupported: protectedResource?.value.scopesSupported,
+    legacy: !protectedResource,
+    fetchedAt,
+    validUntil: cacheable ? fetchedAt + keep : fetchedAt,
+  };
+  emit({ type: "discovery.finished", serverUrl: url, resource: discovery.resource, issuer: discovery.issuer, legacy: discovery.legacy });
+  return discovery;
+}
+
+async function findServer(serverUrl: URL, found: FoundResource | undefined, options: DiscoverOptions): Promise<FoundServer> {
+  const { issuer: configured } = options;
+  if (!found) return configured === undefined ? findLegacyServer(serverUrl, options) : findAuthorizationServer(configured, options);
+
+  const issuers = await chooseIssuers(found.value, options);
+  const candidates = issuers.map((issuer) => (signal: AbortSignal) => findAuthorizationServer(issuer, { ...options, signal }));
+  try {
+    const { value, certain } = await firstByPriority(candidates, options);
+    return { ...value, cacheable: value.cacheable && certain };
+  } catch (error) {
+    if (!(error instanceof AggregateError)) throw error;
+    throw error.errors.length === 1 ? error.errors[0] : noServer(issuers.join(" "), error.errors);
+  }
+}
+
+/** By falling preference (REQ-DISC-03). */
+async function chooseIssuers(resource: ProtectedResource, options: DiscoverOptions): Promise<readonly string[]> {
+  const { issuer: configured, chooseAuthorizationServer: choose, strictIssuer } = options;
+  const issuers = resource.authorizationServers;
+  const preferred = configured !== undefined && issuers.find((issuer) => isSameIssuer(issuer, configured, strictIssuer));
+  if (preferred) return [preferred];
+  if (!choose || issuers.length === 1) return issuers;
+  const chosen = await choose(issuers, resource);
+  if (!issuers.includes(chosen)) {
+    throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` must return one of the issuers that it is given" });
+  }
+  return [chosen];
+}
+
+/** No query, no fragment, no final slash where there is no path (REQ-AUTHZ-02). */
+function canonical({ origin, pathname }: URL): string {
+  return pathname === "/" ? origin : origin + pathname;
+}

@@ -1,3 +1,5 @@
+import { McpAuthError, withoutQuery } from "../errors.ts";
+
 /** How requests to metadata, registration and token endpoints are made. */
 export interface HttpOptions {
   /** The app's own `fetch` (proxies, custom CAs). Default: the global one, looked up at each call. */
@@ -26,4 +28,115 @@ export interface Http {
    * @throws McpAuthError `insecure_url` or `invalid_url`.
    */
   checkUrl(url: string | URL): URL;
+}
+
+/** Whether a URL's host never leaves the machine. IPv4 addresses are canonical after URL parsing (127.1 → 127.0.0.1). */
+export function isLoopback({ hostname }: URL): boolean {
+  return hostname === "[::1]" || /^(.+\.)?localhost$/.test(hostname) || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+/** Statuses whose answers cannot have a body (Fetch Standard, "null body status"). */
+const bodiless = new Set([204, 205, 304]);
+const maxRedirects = 3;
+
+/**
+ * Makes bounded requests with the app's or the global `fetch`.
+ *
+ * @throws McpAuthError nothing by itself; the two methods throw as {@link Http} says.
+ */
+export function createHttp(options: HttpOptions = {}): Http {
+  const { timeoutMs = 10_000, maxBytes = 1024 * 1024 } = options;
+  const insecure = new Set(options.allowInsecure?.map((host) => host.toLowerCase()));
+
+  function checkUrl(input: string | URL): URL {
+    let url: URL;
+    try {
+      url = new URL(input);
+    } catch {
+      throw new McpAuthError("invalid_url", { detail: "it cannot be parsed" });
+    }
+    const detail = `${url.protocol}//${url.host}${url.pathname}`;
+    if (url.protocol !== "https:" && url.protocol !== "http:")
+      throw new McpAuthError("invalid_url", { detail: `the scheme is ${url.protocol}` });
+    if (url.username || url.password) throw new McpAuthError("invalid_url", { detail: `user information in ${detail}` });
+    if (url.protocol === "http:" && !isLoopback(url) && !insecure.has(url.hostname)) throw new McpAuthError("insecure_url", { detail });
+    return url;
+  }
+
+  /** Requests, follows what may be followed, and reads the whole answer. */
+  async function load(start: URL, init: RequestInit): Promise<Response> {
+    const followed = (init.method ?? "GET").toUpperCase() === "GET" ? maxRedirects : 0;
+    for (let url = start, redirects = 0; ; redirects++) {
+      const response = await (options.fetch ?? globalThis.fetch)(url.href, { ...init, redirect: "manual" });
+      const location = [301, 302, 303, 307, 308].includes(response.status) ? response.headers.get("location") : undefined;
+      if (response.type !== "opaqueredirect" && !location) {
+        const body = await readBody(response, maxBytes, url);
+        return new Response(body, { status: response.status, headers: response.headers });
+      }
+      const target = location && URL.canParse(location, url) ? new URL(location, url) : undefined;
+      if (redirects === followed || target?.origin !== url.origin) {
+        const to = target ? ` to ${target.origin}${target.pathname}` : "";
+        throw new McpAuthError("redirect_refused", { detail: `${withoutQuery(url.href)}${to}`, status: response.status || undefined });
+      }
+      await response.body?.cancel();
+      url = checkUrl(target);
+    }
+  }
+
+  return {
+    checkUrl,
+    async fetch(input, init = {}) {
+      const url = checkUrl(input);
+      init.signal?.throwIfAborted();
+      const end = new AbortController();
+      const signal = init.signal ? AbortSignal.any([init.signal, end.signal]) : end.signal;
+      const timer = setTimeout(
+        () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${timeoutMs} ms` })),
+        timeoutMs,
+      );
+      try {
+        // A `fetch` of the app's own may ignore the signal: waiting ends all the same.
+        return await abortable(load(url, { ...init, signal }), signal);
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        if (error instanceof McpAuthError) throw error;
+        throw new McpAuthError("network_error", { detail: withoutQuery(url.href), cause: error });
+      } finally {
+        clearTimeout(timer);
+        // Whatever is still open, an answer too large for example, is closed.
+        end.abort();
+      }
+    },
+  };
+}
+
+/** `promise`, or a rejection with the signal's reason as soon as it aborts. The promise itself goes on. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** Reads within the limit; what is over it is never received. */
+async function readBody(response: Response, maxBytes: number, url: URL): Promise<Blob | null> {
+  if (!response.body || bodiless.has(response.status)) return null;
+  const reader = response.body.getReader();
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  for (let size = 0; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return new Blob(parts);
+    size += value.byteLength;
+    if (size > maxBytes) {
+      reader.cancel().catch(() => {});
+      throw new McpAuthError("response_too_large", {
+        detail: `${withoutQuery(url.href)}, more than ${maxBytes} bytes`,
+        status: response.status,
+      });
+    }
+    parts.push(value);
+  }
 }

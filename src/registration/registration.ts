@@ -1,3 +1,5 @@
+import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
+
 /** How this client authenticates at token endpoints (RFC 7591 §2). */
 export type TokenEndpointAuthMethod = "none" | "client_secret_basic" | "client_secret_post";
 
@@ -17,4 +19,21 @@ export interface ClientRegistration {
   createdAt: number;
   /** The last interactive login with it ended without any answer: the server may have forgotten it. */
   unanswered?: boolean | undefined;
+}
+
+/** What this client can do, the preferred one first. */
+export const authMethods: readonly TokenEndpointAuthMethod[] = ["client_secret_basic", "client_secret_post", "none"];
+
+/**
+ * How a client authenticates where nobody has said it: `preferred` where the server's list allows it or there is no
+ * list, else the first of ours in the list.
+ *
+ * @see RFC 8414 §2 (an absent list means `client_secret_basic`), REQ-REG-07
+ */
+export function chooseAuthMethod(
+  server: AuthorizationServerMetadata,
+  preferred: TokenEndpointAuthMethod = "client_secret_basic",
+): TokenEndpointAuthMethod {
+  const listed = server.token_endpoint_auth_methods_supported;
+  return !listed || listed.includes(preferred) ? preferred : (authMethods.find((method) => listed.includes(method)) ?? preferred);
 }

@@ -1,0 +1,28 @@
+import type { Store } from "../stores/store.ts";
+import type { Discovery } from "./discovery.ts";
+
+/**
+ * What was discovered about a server earlier, expired or not: whether `validUntil` matters is the caller's to judge.
+ * A record that cannot be understood is no record: it is only a cache.
+ */
+export async function readDiscovery(store: Store, serverUrl: string | URL): Promise<Discovery | undefined> {
+  const record = await store.get(keyOf(serverUrl));
+  if (record?.v !== 1) return undefined;
+  const { v: _, ...discovery } = record as unknown as Discovery & { v: number };
+  const { serverUrl: url, resource, issuer, server, fetchedAt, validUntil } = discovery;
+  const usable =
+    [url, resource, issuer, server?.token_endpoint].every((text) => typeof text === "string") &&
+    server.issuer === issuer &&
+    Number.isFinite(fetchedAt) &&
+    Number.isFinite(validUntil);
+  return usable ? discovery : undefined;
+}
+
+/** Keeps a discovery; one that must not be kept is not. */
+export async function writeDiscovery(store: Store, discovery: Discovery): Promise<void> {
+  if (discovery.validUntil > discovery.fetchedAt) await store.set(keyOf(discovery.serverUrl), { v: 1, ...discovery });
+}
+
+function keyOf(serverUrl: string | URL): string {
+  return `servers/${new URL(serverUrl).href.replace(/#.*$/, "")}`;
+}

@@ -1,0 +1,83 @@
+import type { Clock } from "../clock.ts";
+import { McpAuthError } from "../errors.ts";
+import { faultOf } from "../http/fault.ts";
+import { abortable, type Http } from "../http/http.ts";
+
+/** A JSON object from a well-known URL, not yet validated. */
+export interface Document {
+  url: string;
+  json: Readonly<Record<string, unknown>>;
+  /** From `Cache-Control`, in milliseconds. */
+  maxAgeMs: number | undefined;
+}
+
+export interface DocumentOptions {
+  http: Http;
+  clock: Clock;
+  signal?: AbortSignal | undefined;
+  /** A request that is under way already: used as the first try. */
+  first?: Promise<Document> | undefined;
+}
+
+/** Servers of 2025-03-26 may answer by revision (REQ-LEG-03). */
+const versionHeader = { "mcp-protocol-version": "2026-07-28" };
+const repeats = 2;
+const longestWaitMs = 2000;
+
+/**
+ * Gets one document. 5xx, 429 and network failures are repeated twice.
+ *
+ * @throws McpAuthError `discovery_failed` when there is none, the codes of {@link Http} and `server_error`,
+ *   `rate_limited` when the repeats fail too; `signal.reason`.
+ */
+export async function fetchDocument(url: string, { http, clock, signal, first }: DocumentOptions): Promise<Document> {
+  let withVersion = true;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await (attempt === 0 && first ? abortable(first, signal) : requestDocument(url, http, clock.now(), signal, withVersion));
+    } catch (error) {
+      signal?.throwIfAborted();
+      // What has already taken a whole time limit is not worth another one.
+      if (attempt === repeats || !(error instanceof McpAuthError) || !error.passing || error.code === "timeout") throw error;
+      // In a browser this may be a CORS policy that does not allow the header: without it, at once.
+      if (withVersion && error.code === "network_error") withVersion = false;
+      else await clock.sleep(Math.min(error.retryAfterMs ?? 250 * 4 ** attempt, longestWaitMs), { signal });
+    }
+  }
+}
+
+/** One try. */
+export async function requestDocument(url: string, http: Http, now: number, signal?: AbortSignal, withVersion = true): Promise<Document> {
+  const response = await http.fetch(url, {
+    headers: { accept: "application/json", ...(withVersion && versionHeader) },
+    signal: signal ?? null,
+  });
+  const fault = faultOf(response, { detail: url }, now);
+  if (fault) throw fault;
+  if (!response.ok) throw new McpAuthError("discovery_failed", { detail: url, status: response.status });
+  // The content type is not looked at: what parses is judged by what it says.
+  const json: unknown = await response.json().catch(() => undefined);
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new McpAuthError("discovery_failed", { detail: `${url} is no JSON object` });
+  }
+  return { url, json: json as Record<string, unknown>, maxAgeMs: maxAge(response) };
+}
+
+function maxAge(response: Response): number | undefined {
+  const control = response.headers.get("cache-control") ?? "";
+  if (/\bno-(?:store|cache)\b/i.test(control)) return 0;
+  const seconds = /\bmax-age="?(\d+)/i.exec(control)?.[1];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
+/** A stranger's value, fit for a message. */
+export function quoted(value: unknown): string {
+  return String(JSON.stringify(value))
+    .replace(/[^ -~]/g, "?")
+    .slice(0, 200);
+}
+
+/** The strings of a JSON array; `undefined` for anything else. */
+export function strings(value: unknown): string[] | undefined {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
+}

@@ -1,0 +1,59 @@
+import { McpAuthError } from "../errors.ts";
+import { type Document, type DocumentOptions, fetchDocument } from "./document.ts";
+import {
+  type AuthorizationServerMetadata,
+  type DiscoverAuthorizationServerOptions,
+  type FoundServer,
+  findAuthorizationServer,
+  isSameIssuer,
+  validateServer,
+} from "./server-metadata.ts";
+
+/**
+ * Finds the authorization server of a protected server of 2025-03-26, which has no protected resource metadata: from
+ * the metadata at its origin, else at the default endpoints there.
+ *
+ * @throws McpAuthError as {@link findAuthorizationServer}
+ * @see MCP 2025-03-26, Authorization, 2.3.2 and 2.3.3
+ */
+export async function findLegacyServer(
+  { origin }: URL,
+  options: DiscoverAuthorizationServerOptions & Pick<DocumentOptions, "http" | "clock">,
+): Promise<FoundServer> {
+  const document = await fetchUnlessAbsent(`${origin}/.well-known/oauth-authorization-server`, options);
+  if (!document) return { value: defaultEndpoints(origin), cacheable: true, maxAgeMs: undefined };
+
+  const { issuer } = document.json;
+  if (typeof issuer === "string" && !isSameIssuer(issuer, origin, options.strictIssuer)) {
+    // It may only point (Atlassian): what counts is what that issuer says about itself.
+    options.emit?.({ type: "discovery.concession", concession: "issuer-pointer", issuer, detail: origin });
+    return findAuthorizationServer(issuer, options);
+  }
+  const value = validateServer(document, origin, options);
+  if (value.issuer !== origin) {
+    options.emit?.({ type: "discovery.concession", concession: "issuer-final-slash", issuer: value.issuer, detail: origin });
+  }
+  return { value, cacheable: true, maxAgeMs: document.maxAgeMs };
+}
+
+async function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise<Document | undefined> {
+  try {
+    const document = await fetchDocument(url, options);
+    return document.json.issuer === undefined ? undefined : document;
+  } catch (error) {
+    if (error instanceof McpAuthError && error.code === "discovery_failed") return undefined;
+    throw error;
+  }
+}
+
+/** Such a server cannot say whether it supports PKCE: S256 is sent (REQ-ASM-03). */
+function defaultEndpoints(origin: string): AuthorizationServerMetadata {
+  return {
+    issuer: origin,
+    authorization_endpoint: `${origin}/authorize`,
+    token_endpoint: `${origin}/token`,
+    registration_endpoint: `${origin}/register`,
+    response_types_supported: ["code"],
+    code_challenge_methods_supported: ["S256"],
+  };
+}

@@ -1,0 +1,139 @@
+import { type Clock, systemClock } from "../clock.ts";
+import { McpAuthError, withoutQuery } from "../errors.ts";
+import { createHttp, type Http } from "../http/http.ts";
+import { firstByPriority, isPassing } from "./candidates.ts";
+import type { Challenge } from "./challenge.ts";
+import { type Document, fetchDocument, quoted, requestDocument, strings } from "./document.ts";
+
+/** What a protected resource says about itself (RFC 9728 §2). */
+export interface ProtectedResource {
+  /** Its identifier, as it stands in the document. */
+  resource: string;
+  /** Issuers, as they stand in the document; at least one. */
+  authorizationServers: readonly string[];
+  scopesSupported?: readonly string[] | undefined;
+  metadataUrl: string;
+}
+
+export interface DiscoverProtectedResourceOptions {
+  /** Default: `createHttp()`. */
+  http?: Http | undefined;
+  clock?: Clock | undefined;
+  /** The server's refusal: the URL that it names is the only one asked. */
+  challenge?: Challenge | undefined;
+  /** Requests that {@link speculate} has started. */
+  speculation?: Speculation | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Well-known requests under way, by URL. */
+export type Speculation = ReadonlyMap<string, Promise<Document>>;
+
+/** What was found, and how long it may be kept. */
+export interface FoundResource {
+  value: ProtectedResource;
+  cacheable: boolean;
+  maxAgeMs: number | undefined;
+}
+
+/**
+ * Starts the well-known requests of a server, and nothing else, so that they run beside the first request to it.
+ * Failures show when the result is used, never as an unhandled rejection.
+ */
+export function speculate(serverUrl: URL, http: Http): Speculation {
+  return new Map(
+    wellKnownUrls(serverUrl).map((url) => {
+      const document = requestDocument(url, http, Date.now());
+      document.catch(() => {});
+      return [url, document];
+    }),
+  );
+}
+
+/**
+ * Finds the metadata of a protected server: at the URL that its challenge names, else at the well-known places.
+ *
+ * @returns `undefined` when there is no such document: a server of 2025-03-26.
+ * @throws McpAuthError `resource_mismatch` when the only documents belong to another server,
+ *   `invalid_resource_metadata` when the URL that the challenge names has no valid document; `server_error`,
+ *   `rate_limited` and the codes of {@link Http} when asking failed; `signal.reason`.
+ * @see RFC 9728 §3, §5
+ */
+export async function discoverProtectedResource(
+  serverUrl: string | URL,
+  options: DiscoverProtectedResourceOptions = {},
+): Promise<ProtectedResource | undefined> {
+  return (await findProtectedResource(serverUrl, options))?.value;
+}
+
+export async function findProtectedResource(
+  serverUrl: string | URL,
+  { http = createHttp(), clock = systemClock, challenge, speculation, signal }: DiscoverProtectedResourceOptions,
+): Promise<FoundResource | undefined> {
+  const server = http.checkUrl(serverUrl);
+  const look = async (url: string, whileNeeded?: AbortSignal) => {
+    const document = await fetchDocument(url, { http, clock, signal: whileNeeded, first: speculation?.get(url) });
+    return { value: validate(document, server), maxAgeMs: document.maxAgeMs };
+  };
+
+  const named = challenge?.resourceMetadata;
+  if (named !== undefined) {
+    try {
+      return { ...(await look(http.checkUrl(named).href, signal)), cacheable: true };
+    } catch (error) {
+      if (!isNoMetadata(error)) throw error;
+      throw new McpAuthError("invalid_resource_metadata", { serverUrl: withoutQuery(server.href), status: error.status, cause: error });
+    }
+  }
+
+  try {
+    const candidates = wellKnownUrls(server).map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
+    const { value, certain } = await firstByPriority(candidates, { clock, signal });
+    return { ...value, cacheable: certain };
+  } catch (error) {
+    if (!(error instanceof AggregateError)) throw error;
+    // A document of another server, or a server that fails for the moment, does not mean that there is no document.
+    const stop = error.errors.find(isMismatch) ?? error.errors.find(isPassing);
+    if (stop) throw stop;
+    return undefined;
+  }
+}
+
+/** By falling priority (REQ-DISC-02). */
+function wellKnownUrls({ origin, pathname }: URL): string[] {
+  const base = `${origin}/.well-known/oauth-protected-resource`;
+  // RFC 9728 §3.1 keeps a final slash of the path, most servers do not.
+  return [...new Set([pathname === "/" ? "" : pathname, pathname.replace(/\/$/, ""), ""].map((path) => base + path))];
+}
+
+function validate({ url, json }: Document, server: URL): ProtectedResource {
+  const { resource } = json;
+  if (typeof resource !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} names no resource` });
+  if (!covers(resource, server)) {
+    throw new McpAuthError("resource_mismatch", { serverUrl: withoutQuery(server.href), detail: `${url} names ${quoted(resource)}` });
+  }
+  const authorizationServers = strings(json.authorization_servers) ?? [];
+  if (authorizationServers.length === 0) throw new McpAuthError("discovery_failed", { detail: `${url} names no authorization server` });
+  return { resource, authorizationServers, scopesSupported: strings(json.scopes_supported), metadataUrl: url };
+}
+
+/** Whether the server is the resource, or lies below its path. Queries of the server's URL say nothing about identity (REQ-DISC-04). */
+function covers(resource: string, server: URL): boolean {
+  if (!URL.canParse(resource)) return false;
+  const { origin, pathname, search, hash, username, password } = new URL(resource);
+  const path = pathname.replace(/\/$/, "");
+  return (
+    origin === server.origin &&
+    !(hash || username || password) &&
+    (search === "" || search === server.search) &&
+    `${server.pathname}/`.startsWith(`${path}/`)
+  );
+}
+
+function isNoMetadata(error: unknown): error is McpAuthError {
+  return error instanceof McpAuthError && error.code === "discovery_failed";
+}
+
+function isMismatch(error: unknown): boolean {
+  return error instanceof McpAuthError && error.code === "resource_mismatch";
+}

@@ -1,0 +1,141 @@
+import type { AuthorizationServer } from "oauth4webapi";
+import { type Clock, systemClock } from "../clock.ts";
+import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
+import type { AuthEventListener } from "../events.ts";
+import { createHttp, type Http } from "../http/http.ts";
+import { firstByPriority, isPassing } from "./candidates.ts";
+import { type Document, fetchDocument, quoted, strings } from "./document.ts";
+
+/** Metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3), validated. */
+export type AuthorizationServerMetadata = AuthorizationServer;
+
+export interface DiscoverAuthorizationServerOptions {
+  /** Default: `createHttp()`. */
+  http?: Http | undefined;
+  clock?: Clock | undefined;
+  emit?: AuthEventListener | undefined;
+  /** Forbids the concession that an empty path and `/` are the same issuer. */
+  strictIssuer?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** What was found, and how long it may be kept. */
+export interface FoundServer {
+  value: AuthorizationServerMetadata;
+  cacheable: boolean;
+  maxAgeMs: number | undefined;
+}
+
+/**
+ * Finds the metadata of an authorization server: at all well-known places at once, the first valid one by the
+ * specification's order counts.
+ *
+ * The result has a `token_endpoint`; whether it has what a person's login needs is for the login to check
+ * ({@link requirePkce}).
+ *
+ * @param issuer as it stands in the resource's metadata
+ * @throws McpAuthError `issuer_mismatch` when documents were found, but of other issuers; otherwise
+ *   `discovery_failed`, or what all places failed with for the moment (`network_error`, `server_error` …). `cause`
+ *   is an AggregateError with each place's reason. `invalid_url`, `insecure_url` for the issuer; `signal.reason`.
+ * @see RFC 8414 §3, OpenID Connect Discovery 1.0 §4; MCP 2026-07-28, Authorization Server Metadata Discovery
+ */
+export async function discoverAuthorizationServer(
+  issuer: string,
+  options: DiscoverAuthorizationServerOptions = {},
+): Promise<AuthorizationServerMetadata> {
+  return (await findAuthorizationServer(issuer, options)).value;
+}
+
+export async function findAuthorizationServer(issuer: string, options: DiscoverAuthorizationServerOptions): Promise<FoundServer> {
+  const { http = createHttp(), clock = systemClock, signal } = options;
+  const { origin, pathname } = http.checkUrl(issuer);
+  const path = pathname.replace(/\/$/, "");
+  const urls = [
+    `${origin}/.well-known/oauth-authorization-server${path}`,
+    `${origin}/.well-known/openid-configuration${path}`,
+    ...(path ? [`${origin}${path}/.well-known/openid-configuration`] : []),
+  ];
+  const candidates = urls.map((url) => async (whileNeeded: AbortSignal) => {
+    const document = await fetchDocument(url, { http, clock, signal: whileNeeded });
+    return { value: validateServer(document, issuer, { ...options, http }), maxAgeMs: document.maxAgeMs };
+  });
+
+  try {
+    const { value, certain } = await firstByPriority(candidates, { clock, signal });
+    if (value.value.issuer !== issuer) {
+      options.emit?.({ type: "discovery.concession", concession: "issuer-final-slash", issuer: value.value.issuer, detail: issuer });
+    }
+    return { ...value, cacheable: certain };
+  } catch (error) {
+    throw error instanceof AggregateError ? noServer(issuer, error.errors) : error;
+  }
+}
+
+/**
+ * Checks a document against the issuer whose place it was found at.
+ *
+ * @throws McpAuthError `issuer_mismatch`; `discovery_failed` without token endpoint; `invalid_url`, `insecure_url`
+ *   for an endpoint.
+ */
+export function validateServer(
+  { url, json }: Document,
+  issuer: string,
+  { http, strictIssuer }: { http: Http; strictIssuer?: boolean | undefined },
+): AuthorizationServerMetadata {
+  if (typeof json.issuer !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} names no issuer` });
+  if (!isSameIssuer(json.issuer, issuer, strictIssuer)) {
+    throw new McpAuthError("issuer_mismatch", { issuer, detail: `${url} names ${quoted(json.issuer)}` });
+  }
+
+  // Members of a wrong type count as absent, so that nobody after this has to look again.
+  const metadata: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(json)) {
+    if (name.endsWith("_endpoint")) {
+      if (typeof value !== "string") continue;
+      http.checkUrl(value);
+    } else if (name.endsWith("_supported") && typeof value !== "boolean") {
+      if (!Array.isArray(value)) continue;
+      metadata[name] = strings(value);
+      continue;
+    }
+    metadata[name] = value;
+  }
+  for (const alias of Object.values(Object(json.mtls_endpoint_aliases))) http.checkUrl(String(alias));
+  if (!metadata.token_endpoint) throw new McpAuthError("discovery_failed", { detail: `${url} names no token endpoint` });
+  return metadata as unknown as AuthorizationServerMetadata;
+}
+
+/**
+ * Whether two identifiers name the same issuer: equal character by character, except that `https://host` and
+ * `https://host/` are the same (Google's servers differ in it) unless `strict`. Nothing else is normalised.
+ */
+export function isSameIssuer(a: string, b: string, strict = false): boolean {
+  return a === b || (!strict && bare(a) === bare(b));
+}
+
+function bare(issuer: string): string {
+  return issuer.replace(/^(https?:\/\/[^/?#]+)\/$/, "$1");
+}
+
+/**
+ * Refuses servers that do not support PKCE with S256, as every login of a person must.
+ *
+ * @throws McpAuthError `pkce_unsupported`
+ * @see MCP 2026-07-28, Authorization Code Protection; RFC 7636
+ */
+export function requirePkce(server: AuthorizationServerMetadata): void {
+  if (!server.code_challenge_methods_supported?.includes("S256")) throw new McpAuthError("pkce_unsupported", { issuer: server.issuer });
+}
+
+/** One error for all places that were tried, a mismatch first: it is the one that may be an attack. */
+export function noServer(issuer: string, reasons: readonly unknown[]): McpAuthError {
+  const mismatch = reasons.filter((reason) => codeOf(reason) === "issuer_mismatch");
+  const errors = [...mismatch, ...reasons.filter((reason) => !mismatch.includes(reason))];
+  const code = mismatch.length > 0 || reasons.every(isPassing) ? codeOf(errors[0]) : undefined;
+  const cause = new AggregateError(errors, "no place has valid metadata");
+  return new McpAuthError(code ?? "discovery_failed", { issuer, cause });
+}
+
+function codeOf(error: unknown): McpAuthErrorCode | undefined {
+  return error instanceof McpAuthError ? error.code : undefined;
+}

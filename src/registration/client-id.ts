@@ -1,0 +1,98 @@
+import { systemClock } from "../clock.ts";
+import { type AuthorizationServerMetadata, isSameIssuer } from "../discovery/server-metadata.ts";
+import { McpAuthError } from "../errors.ts";
+import type { Store } from "../stores/store.ts";
+import { type RegisterClientOptions, registerClient } from "./dynamic.ts";
+import { type ClientRegistration, chooseAuthMethod, type TokenEndpointAuthMethod } from "./registration.ts";
+import { findRegistration, readRecord, registrationKey, saveRegistration, staleReason } from "./stored.ts";
+
+/** What is needed to be a client of an authorization server, in one way or another. */
+export interface ObtainClientOptions extends RegisterClientOptions {
+  store: Store;
+  /** The protected server that the login is for. */
+  serverUrl: string | URL;
+  /** A client registered beforehand. */
+  clientId?: string | undefined;
+  clientSecret?: string | undefined;
+  tokenEndpointAuthMethod?: TokenEndpointAuthMethod | undefined;
+  /** The authorization server that the client was registered at. Default: the first one that it is used at. */
+  issuer?: string | undefined;
+  /** URL of the client ID metadata document: https with a path, without fragment. */
+  clientMetadataUrl?: string | undefined;
+}
+
+/**
+ * Finds out who we are at an authorization server: the client registered beforehand, else the metadata document
+ * where the server supports it, else the stored registration while it serves, else a new one.
+ *
+ * @throws McpAuthError `client_issuer_mismatch` when the given client belongs to another authorization server;
+ *   `invalid_option` for a metadata URL that cannot be a client ID; `invalid_record`; what {@link registerClient}
+ *   throws, `registration_unsupported` when there is no way at all.
+ * @see MCP 2026-07-28, Client Registration Approaches; REQ-REG-01, REQ-REG-06
+ */
+export async function obtainClient(options: ObtainClientOptions): Promise<ClientRegistration> {
+  const { server, store, redirectUris, emit, clock = systemClock, clientMetadataUrl } = options;
+  const { issuer } = server;
+  if (clientMetadataUrl !== undefined) checkClientMetadataUrl(clientMetadataUrl);
+
+  let client: ClientRegistration;
+  if (options.clientId !== undefined) {
+    client = await preRegistered(options.clientId, options, clock.now());
+  } else if (clientMetadataUrl !== undefined && server.client_id_metadata_document_supported === true) {
+    const identity = { clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none" } as const;
+    client = { issuer, kind: "metadata-document", ...identity, createdAt: clock.now() };
+  } else {
+    const stored = await findRegistration(store, issuer);
+    const reason = stored && staleReason(stored, redirectUris, clock.now());
+    if (stored && !reason) return stored;
+    if (reason) emit?.({ type: "registration.stale", issuer, reason });
+    client = await registerClient(options);
+    await saveRegistration(store, client);
+  }
+  emit?.({ type: "registration.finished", issuer, kind: client.kind, clientId: client.clientId });
+  return client;
+}
+
+async function preRegistered(clientId: string, options: ObtainClientOptions, now: number): Promise<ClientRegistration> {
+  const { server, clientSecret, tokenEndpointAuthMethod } = options;
+  await bind(clientId, server, options);
+  return {
+    issuer: server.issuer,
+    kind: "pre-registered",
+    clientId,
+    clientSecret,
+    tokenEndpointAuthMethod: tokenEndpointAuthMethod ?? (clientSecret ? chooseAuthMethod(server) : "none"),
+    createdAt: now,
+  };
+}
+
+/**
+ * Binds a client to an authorization server, so that its secret is never shown to another one: neither when the
+ * protected server is moved nor when it is taken over (REQ-REG-06).
+ *
+ * Only the app knows where a client was registered. If it does not say so, the first use decides; the same ID at
+ * another protected server is another client. A configured issuer is the app's word and replaces what was remembered.
+ */
+async function bind(clientId: string, server: AuthorizationServerMetadata, { store, serverUrl, issuer: configured }: ObtainClientOptions) {
+  const key = registrationKey(`pre-registered/${clientId}/${new URL(serverUrl).href.replace(/[?#].*$/, "")}`);
+  const remembered = await readRecord(store, key);
+  const bound = configured ?? remembered?.issuer;
+  if (bound !== undefined && !isSameIssuer(String(bound), server.issuer)) {
+    throw new McpAuthError("client_issuer_mismatch", { issuer: server.issuer, detail: `client ${clientId} belongs to ${bound}` });
+  }
+  if (remembered?.issuer !== server.issuer) await store.set(key, { v: 1, issuer: server.issuer });
+}
+
+/**
+ * @throws McpAuthError `invalid_option`
+ * @see draft-ietf-oauth-client-id-metadata-document §3; REQ-REG-02
+ */
+export function checkClientMetadataUrl(text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const plain = url?.protocol === "https:" && url.pathname !== "/" && !url.username && !url.password && !text.includes("#");
+  // Parsing resolves dot segments, so they are looked for in the text.
+  if (!plain || /\/(?:\.|%2e){1,2}(?=[/?]|$)/i.test(text)) {
+    const detail = "`clientMetadataUrl` must be https with a path, without fragment, user information and dot segments";
+    throw new McpAuthError("invalid_option", { detail });
+  }
+}

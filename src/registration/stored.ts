@@ -1,0 +1,84 @@
+import { McpAuthError } from "../errors.ts";
+import type { Store, StoredRecord } from "../stores/store.ts";
+import type { ClientRegistration } from "./registration.ts";
+
+/** Why a stored registration is not used for another login of a person. */
+export type StaleReason = "redirect-uri" | "expired" | "unanswered" | "old";
+
+const day = 24 * 60 * 60 * 1000;
+/** Servers forget registrations, some after days, and never say so to the client. */
+const longestLifeMs = 30 * day;
+/** A secret that expires while the person logs in is of no use. */
+const secretMarginMs = 60_000;
+
+export function registrationKey(issuer: string): string {
+  return `registrations/${issuer}`;
+}
+
+/** A record of the version that is understood here. @throws McpAuthError `invalid_record` for a newer one. */
+export async function readRecord(store: Store, key: string): Promise<StoredRecord | undefined> {
+  const record = await store.get(key);
+  if (record && record.v > 1) throw new McpAuthError("invalid_record", { detail: `${key}, version ${record.v}` });
+  return record?.v === 1 ? record : undefined;
+}
+
+/**
+ * The dynamic registration kept for an issuer, stale or not.
+ *
+ * @throws McpAuthError `invalid_record` when a newer version of this package wrote it.
+ */
+export async function findRegistration(store: Store, issuer: string): Promise<ClientRegistration | undefined> {
+  const record = await readRecord(store, registrationKey(issuer));
+  if (!record) return undefined;
+  const { v: _, ...registration } = record as unknown as ClientRegistration & { v: number };
+  // A damaged one is none: registering anew is always possible where registering was.
+  const { clientId, tokenEndpointAuthMethod, createdAt } = registration;
+  const usable = registration.issuer === issuer && typeof clientId === "string" && tokenEndpointAuthMethod && Number.isFinite(createdAt);
+  return usable ? registration : undefined;
+}
+
+/** Under the lock, so that whoever compares and then changes the old one does not bring it back. */
+export async function saveRegistration(store: Store, registration: ClientRegistration): Promise<void> {
+  const key = registrationKey(registration.issuer);
+  await store.withLock(key, (held) => held.set(key, { v: 1, ...registration }));
+}
+
+/** Deletes a registration that the server does not know any more, unless it has been replaced meanwhile. */
+export async function forgetRegistration(store: Store, issuer: string, clientId: string): Promise<void> {
+  const key = registrationKey(issuer);
+  await store.withLock(key, async (held) => {
+    if ((await findRegistration(store, issuer))?.clientId === clientId) await held.delete(key);
+  });
+}
+
+/**
+ * Remembers that a login ended without any answer: the server may have forgotten the client, and shows the person an
+ * error page that the client never hears of. A login that ends with an answer clears the mark.
+ */
+export async function markUnanswered(store: Store, issuer: string, clientId: string, unanswered = true): Promise<void> {
+  const key = registrationKey(issuer);
+  await store.withLock(key, async (held) => {
+    const found = await findRegistration(store, issuer);
+    if (found?.clientId !== clientId || Boolean(found.unanswered) === unanswered) return;
+    await held.set(key, { v: 1, ...found, unanswered });
+  });
+}
+
+/**
+ * Why a dynamic registration must be made anew for a login of a person; refreshing never depends on it.
+ *
+ * @param redirectUris those at which an answer can be received
+ * @param now milliseconds since 1970
+ */
+export function staleReason(registration: ClientRegistration, redirectUris: readonly string[], now: number): StaleReason | undefined {
+  const { clientSecretExpiresAt = Number.POSITIVE_INFINITY, createdAt, unanswered } = registration;
+  if (redirectUriOf(registration, redirectUris) === undefined) return "redirect-uri";
+  if (clientSecretExpiresAt - secretMarginMs <= now) return "expired";
+  if (unanswered) return "unanswered";
+  return now - createdAt > longestLifeMs ? "old" : undefined;
+}
+
+/** The first of `redirectUris` that may be sent with a registration. One without a list has them all. */
+export function redirectUriOf({ redirectUris: registered }: ClientRegistration, redirectUris: readonly string[]): string | undefined {
+  return redirectUris.find((uri) => !registered || registered.includes(uri));
+}
