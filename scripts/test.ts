@@ -65,25 +65,38 @@ function examples(): Step[] {
   return (files.length > 0 ? files : ["examples/*.ts"]).map((file) => ({ name: file, command: ["node", file] }));
 }
 
+/** Ends the step that runs now with everything that it started. */
+let end = () => {};
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    end();
+    process.exit(130);
+  });
+}
+
 async function run(step: Step): Promise<Counts> {
   const file = join(scratch, `${step.name.replaceAll("/", "-")}.json`);
   const [program = "", ...options] = step.command.map((part) => part.replace("FILE", file));
   const code = await new Promise<number | null>((resolve) => {
     const path = `${join(root, "node_modules/.bin")}${delimiter}${process.env.PATH}`;
-    // A group of its own, so that nothing that a hanging step started outlives it.
+    // A group of its own, so that nothing that a step started outlives it.
     const child = spawn(program, options, {
       cwd: root,
       stdio: ["ignore", "inherit", "inherit"],
       env: { ...process.env, PATH: path },
       detached: true,
     });
+    end = () => {
+      if (child.pid) process.kill(-child.pid, "SIGKILL");
+    };
     const timer = setTimeout(() => {
       console.error(`${step.name} takes longer than ${limitMs / 60_000} minutes: ended.`);
-      if (child.pid) process.kill(-child.pid, "SIGKILL");
+      end();
     }, limitMs);
     child.on("error", (error) => console.error(error.message));
     child.on("close", (code) => {
       clearTimeout(timer);
+      end = () => {};
       resolve(code);
     });
   });
