@@ -1,10 +1,13 @@
 /** The packed tarball, as a user gets it: its contents, its types, and a program that uses nothing else. */
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { person, startProtectedServer } from "../fixture/index.ts";
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
@@ -44,28 +47,52 @@ test("every entry point's types resolve as its code does (are the types wrong)",
   }
 });
 
-test("an app that has installed only the tarball imports every entry point, on the oldest Node that is promised and on newer ones", async () => {
-  const app = join(folder, "app");
-  await mkdir(app);
-  await writeFile(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
-  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball], { cwd: app });
-  // The optional peers, in the versions of the lock file. As links, so that npm need not fetch them again.
-  await mkdir(join(app, "node_modules/@modelcontextprotocol"));
-  for (const name of ["sdk", "client"]) {
-    await symlink(
-      join(root, "node_modules/@modelcontextprotocol", name),
-      join(app, "node_modules/@modelcontextprotocol", name),
-      "junction",
-    );
-  }
-  await run("cp", [join(import.meta.dirname, "consumer.mjs"), app]);
+describe("an app that has installed only the tarball and the SDKs", () => {
+  let app: string;
 
-  for (const version of ["22.13.0", "24", "26"]) {
-    const { stdout, stderr } = await run(await nodeBinary(version), ["consumer.mjs"], { cwd: app });
-    expect(stdout, `on Node ${version}`).toMatch(new RegExp(`^v${version}.*: all entry points`));
-    expect(stderr, `on Node ${version}`).toBe("");
-  }
-}, 300_000);
+  beforeAll(async () => {
+    app = join(folder, "app");
+    await mkdir(app);
+    await writeFile(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+    await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball], { cwd: app });
+    // The optional peers, in the versions of the lock file. As links, so that npm need not fetch them again.
+    await mkdir(join(app, "node_modules/@modelcontextprotocol"));
+    for (const name of ["sdk", "client"]) {
+      await symlink(
+        join(root, "node_modules/@modelcontextprotocol", name),
+        join(app, "node_modules/@modelcontextprotocol", name),
+        "junction",
+      );
+    }
+    await copyFile(join(import.meta.dirname, "consumer.mjs"), join(app, "consumer.mjs"));
+  }, 120_000);
+
+  // The oldest that package.json promises, and the lines that are maintained.
+  test.each(["22.13.0", "24", "26"])(
+    "imports every entry point, logs in and calls tools on Node %s",
+    { timeout: 180_000 },
+    async (version) => {
+      const node = await nodeBinary(version);
+      await using server = await startProtectedServer();
+      const child = spawn(node, ["consumer.mjs"], { cwd: app, env: { ...process.env, MCP_SERVER_URL: server.url }, timeout: 60_000 });
+      const lines: string[] = [];
+      let stderr = "";
+      child.stderr.setEncoding("utf8").on("data", (text: string) => {
+        stderr += text;
+      });
+      const ended = once(child, "close");
+      for await (const line of createInterface(child.stdout)) {
+        if (line.startsWith("open ")) await person(line.slice("open ".length));
+        else lines.push(line);
+      }
+      expect({ lines, stderr, code: (await ended)[0] }).toEqual({
+        lines: [expect.stringMatching(new RegExp(`^v${version}.*: all entry points`)), "v1: 2 + 3 = 5", "v2: 2 + 3 = 5"],
+        stderr: "",
+        code: 0,
+      });
+    },
+  );
+});
 
 /** Node in another version, from npm's package `node`; kept until the next `npm ci`. */
 async function nodeBinary(version: string): Promise<string> {
