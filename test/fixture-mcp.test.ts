@@ -1,12 +1,13 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { Client as ClientV2, SSEClientTransport as SseV2, StreamableHTTPClientTransport as HttpV2 } from "@modelcontextprotocol/client";
+import { Client as ClientV2, StreamableHTTPClientTransport as HttpV2, SSEClientTransport as SseV2 } from "@modelcontextprotocol/client";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport as SseV1 } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport as HttpV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import type { Transport as TransportV1 } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import type { ProtectedServer } from "./fixture/index.ts";
 import {
   closeAfter,
   gate,
@@ -18,7 +19,6 @@ import {
   toolCall,
   when,
 } from "./fixture/index.ts";
-import type { ProtectedServer } from "./fixture/index.ts";
 
 let server: ProtectedServer;
 beforeAll(async () => {

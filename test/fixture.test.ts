@@ -2,6 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import type { ProtectedServer } from "./fixture/index.ts";
 import {
   answer,
   closeAfter,
@@ -19,7 +20,6 @@ import {
   tokenRequest,
   when,
 } from "./fixture/index.ts";
-import type { ProtectedServer } from "./fixture/index.ts";
 
 let server: ProtectedServer;
 beforeAll(async () => {
