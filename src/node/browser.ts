@@ -18,7 +18,9 @@ const failureMs = 1500;
  */
 export function checkBrowserUrl(url: URL, { allowInsecure = [] }: BrowserUrlOptions = {}): void {
   if ((url.protocol !== "https:" && url.protocol !== "http:") || url.username || url.password) {
-    throw new McpAuthError("invalid_url", { detail: `a browser is only sent to http(s) addresses without user names, not to ${url.protocol}` });
+    throw new McpAuthError("invalid_url", {
+      detail: `a browser is only sent to http(s) addresses without user names, not to ${url.protocol}`,
+    });
   }
   const loopback = /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
   if (url.protocol === "http:" && !loopback && !allowInsecure.includes(url.hostname)) {

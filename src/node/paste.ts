@@ -31,7 +31,13 @@ export function pasteLogin(options: PasteLoginOptions = {}): LoginHandler {
   });
 }
 
-function instructions(url: URL, session: LoginSession, { port }: Listener, env: NonNullable<PasteLoginOptions["env"]>, canPaste: boolean): string {
+function instructions(
+  url: URL,
+  session: LoginSession,
+  { port }: Listener,
+  env: NonNullable<PasteLoginOptions["env"]>,
+  canPaste: boolean,
+): string {
   const forward = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])[:/]/.test(session.redirectUri);
   const lines = ["Open this address in a browser on your own computer to log in:", "", `  ${url.href}`, ""];
   if (forward) {
@@ -39,7 +45,11 @@ function instructions(url: URL, session: LoginSession, { port }: Listener, env: 
     lines.push("run this on your own computer:", "", `  ${sshCommand(port, env)}`, "");
   }
   if (canPaste) {
-    lines.push(forward ? "Or log in without it: the last page will not load. Copy its whole address" : "If the last page does not load, copy its whole address");
+    lines.push(
+      forward
+        ? "Or log in without it: the last page will not load. Copy its whole address"
+        : "If the last page does not load, copy its whole address",
+    );
     lines.push("from the browser's address bar, paste it here and press Enter (it is not shown).");
   }
   return lines.join("\n");

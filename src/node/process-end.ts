@@ -27,8 +27,8 @@ export function waitUntil(work: Promise<unknown>): void {
   pending.add(work);
   const done = () => {
     pending.delete(work);
-    // After a signal the listeners stay until `finish` has seen that nothing is left.
-    if (pending.size === 0 && raisedAt === undefined) stopListening();
+    // A signal that has arrived meanwhile is told in the event loop's next turn, and would be lost without its listener.
+    if (pending.size === 0) setImmediate(() => setImmediate(stopWhenIdle).unref()).unref();
   };
   work.then(done, done);
 }
@@ -84,6 +84,10 @@ function die(signal: Signal): void {
   clearTimeout(limit);
   stopListening();
   process.kill(process.pid, signal);
+}
+
+function stopWhenIdle(): void {
+  if (pending.size === 0) stopListening();
 }
 
 function stopListening(): void {

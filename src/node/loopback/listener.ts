@@ -76,7 +76,8 @@ async function bindAll({ port, bindAddress }: ListenerOptions, onRequest: Reques
   // A free port of the first address may be taken on the second: then another one is drawn.
   for (let attempt = port === 0 ? 10 : 1; attempt > 0; attempt--) {
     const first = await bind(bindAddress ?? "127.0.0.1", port, onRequest);
-    if (first === "absent") throw new McpAuthError("invalid_option", { detail: `\`bindAddress\` ${bindAddress} is not an address of this machine` });
+    if (first === "absent")
+      throw new McpAuthError("invalid_option", { detail: `\`bindAddress\` ${bindAddress} is not an address of this machine` });
     if (first === "taken") continue;
     if (bindAddress !== undefined) return [first];
     const address = first.address();

@@ -96,7 +96,11 @@ function texts(app: string): Record<LoginOutcome["kind"], [tone: Tone, title: st
     denied: ["calm", "Access was not allowed", `Nothing was shared with ${app}. To try again, start the login there.`],
     failed: ["bad", "The login did not work", `You can close this window. Start the login again from ${app}.`],
     expired: ["calm", "This login has expired", `Nobody is waiting for it any more. Start the login again from ${app}.`],
-    foreign: ["bad", "This page belongs to another login", `The newest login is still waiting: go on in its window, or start again from ${app}.`],
+    foreign: [
+      "bad",
+      "This page belongs to another login",
+      `The newest login is still waiting: go on in its window, or start again from ${app}.`,
+    ],
     finished: ["calm", "This login has already finished", "There is nothing left to do here. You can close this window."],
   };
 }

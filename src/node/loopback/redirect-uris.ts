@@ -43,7 +43,8 @@ export function places(options: RedirectOptions, request: LoginHandlerRequest): 
     const path = options.callbackPath ?? new URL(withPort(redirectUri, 1)).pathname;
     const place = (port: number): Place => ({ port, path, uris: (actual) => [withPort(redirectUri, actual)] });
     if (!redirectUri.includes(portMark)) {
-      if (fixed && !known.includes(redirectUri)) throw new McpAuthError("invalid_option", { detail: "`redirectUri` is none of the client's" });
+      if (fixed && !known.includes(redirectUri))
+        throw new McpAuthError("invalid_option", { detail: "`redirectUri` is none of the client's" });
       return appPorts.map(place);
     }
     const knownPorts = known.map((uri) => portIn(uri, redirectUri)).filter((port) => port !== undefined && usable(port));
