@@ -1,0 +1,381 @@
+import { describe, expect, test, vi } from "vitest";
+import { readDiscovery, writeDiscovery } from "../../src/discovery/cache.ts";
+import { type DiscoverOptions, type Discovery, discover, speculate } from "../../src/discovery/discovery.ts";
+import { createHttp } from "../../src/http/http.ts";
+import { MemoryStore } from "../../src/stores/memory.ts";
+import { type Answer, eagerClock, failure, ManualClock, never, reasons, recorded, world } from "./support.ts";
+
+const { asked, serve } = world();
+const http = createHttp();
+
+const server = new URL("https://mcp.example/mcp?key=1#part");
+const pathForm = "https://mcp.example/.well-known/oauth-protected-resource/mcp";
+const rootForm = "https://mcp.example/.well-known/oauth-protected-resource";
+const origin = "https://mcp.example/.well-known/oauth-authorization-server";
+const wellKnown = (issuer: string) => `${issuer.replace(/\/$/, "")}/.well-known/oauth-authorization-server`;
+const metadata = (issuer: string, more: Record<string, unknown> = {}) => ({
+  issuer,
+  authorization_endpoint: `${issuer}/authorize`,
+  token_endpoint: `${issuer}/token`,
+  ...more,
+});
+const resource = (...issuers: string[]) => ({ resource: "https://mcp.example/mcp", authorization_servers: issuers });
+const [a, b, c] = ["https://a.example", "https://b.example", "https://c.example"] as const;
+
+const run = (options: Partial<DiscoverOptions> = {}, url = server) => {
+  const { events, emit } = recorded();
+  return Object.assign(discover(url, { http, clock: eagerClock(), emit, ...options }), { events });
+};
+
+describe("from a server's URL to its authorization server", () => {
+  test("what is found, and the events", async () => {
+    serve({ [pathForm]: { ...resource(a), scopes_supported: ["x"] }, [wellKnown(a)]: metadata(a) });
+    const running = run();
+    const found = await running;
+    expect(found).toEqual({
+      serverUrl: "https://mcp.example/mcp?key=1",
+      resource: "https://mcp.example/mcp",
+      issuer: a,
+      server: metadata(a),
+      scopesSupported: ["x"],
+      legacy: false,
+      fetchedAt: eagerClock().now(),
+      validUntil: eagerClock().now() + 86_400_000,
+    });
+    expect(running.events).toEqual([
+      { type: "discovery.started", serverUrl: found.serverUrl },
+      { type: "discovery.finished", serverUrl: found.serverUrl, resource: found.resource, issuer: a, legacy: false },
+    ]);
+  });
+
+  test.each<[rule: string, places: Record<string, Answer>, rounds: number]>([
+    ["first places", { [pathForm]: resource(a), [wellKnown(a)]: metadata(a) }, 2],
+    ["last places", { [rootForm]: resource(`${a}/t`), [`${a}/t/.well-known/openid-configuration`]: metadata(`${a}/t`) }, 2],
+    ["several authorization servers", { [pathForm]: resource(a, b), [wellKnown(b)]: metadata(b) }, 2],
+    ["2025-03-26", { [origin]: metadata("https://mcp.example") }, 2],
+    ["2025-03-26 without metadata", {}, 2],
+    ["2025-03-26 with a pointer", { [origin]: metadata(a), [wellKnown(a)]: metadata(a) }, 3],
+  ])("sequential rounds, %s", async (_, places, rounds) => {
+    // Answers are held back until nobody asks any more: everything asked until then is one round.
+    let counted = 0;
+    let held: (() => void)[] = [];
+    const fetch: typeof globalThis.fetch = async (url) => {
+      await new Promise<void>((resolve) => {
+        if (held.push(resolve) > 1) return;
+        counted++;
+        setImmediate(() => {
+          const now = held;
+          held = [];
+          for (const release of now) release();
+        });
+      });
+      const answer = places[String(url)];
+      return answer ? Response.json(answer) : new Response(null, { status: 404 });
+    };
+    await run({ http: createHttp({ fetch }) });
+    expect(counted).toBe(rounds);
+  });
+
+  test("with a speculation only the authorization server's metadata is left to ask for", async () => {
+    serve({ [pathForm]: resource(a), [wellKnown(a)]: metadata(a) });
+    const speculation = speculate(server, http);
+    await Promise.allSettled(speculation.values());
+    asked.length = 0;
+    await run({ speculation, challenge: { status: 401, challenges: [], resourceMetadata: pathForm } });
+    expect(asked.every((url) => url.startsWith(a))).toBe(true);
+  });
+
+  test("Google's issuer with and without final slash (copilot-cli #4606)", async () => {
+    serve({
+      [pathForm]: resource("https://accounts.google.com/"),
+      "https://accounts.google.com/.well-known/openid-configuration": metadata("https://accounts.google.com"),
+    });
+    const running = run();
+    expect(await running).toMatchObject({ issuer: "https://accounts.google.com" });
+    expect(running.events).toContainEqual(expect.objectContaining({ type: "discovery.concession", concession: "issuer-final-slash" }));
+    expect(await failure(run({ strictIssuer: true }))).toMatchObject({ code: "issuer_mismatch" });
+  });
+
+  test("REQ-DISC-04 metadata of another server stops everything before any authorization server is asked", async () => {
+    serve({
+      [pathForm]: { ...resource(a), resource: "https://evil.example/mcp" },
+      [wellKnown(a)]: metadata(a),
+      [origin]: metadata("https://mcp.example"),
+    });
+    expect((await failure(run())).code).toBe("resource_mismatch");
+    expect(asked.sort()).toEqual([rootForm, pathForm].sort());
+  });
+
+  test("the error of the only authorization server tells every place", async () => {
+    serve({ [pathForm]: resource(a), [wellKnown(a)]: metadata(b) });
+    const error = await failure(run());
+    expect(error).toMatchObject({ code: "issuer_mismatch", issuer: a });
+    expect(reasons(error)).toEqual(["issuer_mismatch", "discovery_failed"]);
+  });
+
+  test("an abort ends it with its reason", async () => {
+    serve({ [pathForm]: resource(a), [wellKnown(a)]: never });
+    const controller = new AbortController();
+    const running = run({ signal: controller.signal });
+    await expect.poll(() => asked.includes(wellKnown(a))).toBe(true);
+    controller.abort("enough");
+    await expect(running).rejects.toBe("enough");
+  });
+});
+
+describe("REQ-DISC-03 several authorization servers", () => {
+  const all = { [pathForm]: resource(a, b, c), [wellKnown(a)]: metadata(a), [wellKnown(b)]: metadata(b), [wellKnown(c)]: metadata(c) };
+
+  test.each<[rule: string, change: Record<string, Answer>, options: Partial<DiscoverOptions>, issuer: string]>([
+    ["the first", {}, {}, a],
+    ["the first whose metadata validates", { [wellKnown(a)]: metadata(b) }, {}, b],
+    ["the first that there is", { [wellKnown(a)]: 404, [wellKnown(b)]: 404 }, {}, c],
+    ["the app's choice", {}, { chooseAuthorizationServer: (issuers) => issuers[1] ?? "" }, b],
+    ["the app's choice, later", {}, { chooseAuthorizationServer: async ([, , third]) => third ?? "" }, c],
+    ["the configured issuer", {}, { issuer: c }, c],
+    ["the configured issuer, with a final slash", {}, { issuer: `${c}/` }, c],
+    ["the configured issuer wins over the app's choice", {}, { issuer: c, chooseAuthorizationServer: () => a }, c],
+    ["a configured issuer that is not listed does not count", {}, { issuer: "https://d.example" }, a],
+  ])("%s", async (_, change, options, issuer) => {
+    serve({ ...all, ...change });
+    expect((await run(options)).issuer).toBe(issuer);
+  });
+
+  test("a chooser sees the resource, and is not asked about a single one", async () => {
+    serve({ ...all, [pathForm]: resource(a) });
+    const never = () => {
+      throw new Error("asked");
+    };
+    expect((await run({ chooseAuthorizationServer: never })).issuer).toBe(a);
+    serve(all);
+    const choose = vi.fn(() => a);
+    await run({ chooseAuthorizationServer: choose });
+    expect(choose).toHaveBeenCalledWith([a, b, c], expect.objectContaining({ resource: "https://mcp.example/mcp" }));
+  });
+
+  test("a choice that the resource does not name is refused", async () => {
+    serve({ ...all, [wellKnown("https://evil.example")]: metadata("https://evil.example") });
+    expect((await failure(run({ chooseAuthorizationServer: () => "https://evil.example" }))).code).toBe("invalid_option");
+  });
+
+  test("a chosen or configured one that fails is not replaced by another", async () => {
+    serve({ ...all, [wellKnown(b)]: 404 });
+    expect(await failure(run({ issuer: b }))).toMatchObject({ code: "discovery_failed", issuer: b });
+    expect(await failure(run({ chooseAuthorizationServer: () => b }))).toMatchObject({ code: "discovery_failed", issuer: b });
+  });
+
+  test("where none validates, the error tells each one's reason, a mismatch first", async () => {
+    serve({ ...all, [wellKnown(a)]: 404, [wellKnown(b)]: metadata(a), [wellKnown(c)]: 404 });
+    const error = await failure(run());
+    expect(error.code).toBe("issuer_mismatch");
+    expect(reasons(error)).toEqual(["issuer_mismatch", "discovery_failed", "discovery_failed"]);
+  });
+
+  test("an unusable issuer in the list means: the next", async () => {
+    serve({ ...all, [pathForm]: resource("javascript:alert(1)", "http://plain.example", b) });
+    expect((await run()).issuer).toBe(b);
+  });
+
+  test("the first hangs: the second is used after 2 s, and not cached", async () => {
+    serve({ ...all, [wellKnown(a)]: never });
+    const clock = new ManualClock();
+    const running = run({ clock });
+    expect(await clock.next()).toBe(2000);
+    const found = await running;
+    expect(found.issuer).toBe(b);
+    expect(found.validUntil).toBe(found.fetchedAt);
+  });
+});
+
+describe("REQ-LEG-01, REQ-LEG-02 servers of 2025-03-26", () => {
+  test("metadata at the origin", async () => {
+    serve({ [origin]: metadata("https://mcp.example") });
+    expect(await run()).toMatchObject({
+      legacy: true,
+      issuer: "https://mcp.example",
+      resource: "https://mcp.example/mcp",
+      server: metadata("https://mcp.example"),
+    });
+  });
+
+  test.each<[rule: string, answer: Answer]>([
+    ["not found", 404],
+    ["HTML for every path", () => new Response("<!doctype html>", { headers: { "content-type": "text/html" } })],
+    ["JSON that is no metadata", { error: "not found" }],
+  ])("default endpoints: %s", async (_, answer) => {
+    serve({ [origin]: answer });
+    expect(await run()).toMatchObject({
+      legacy: true,
+      issuer: "https://mcp.example",
+      server: {
+        issuer: "https://mcp.example",
+        authorization_endpoint: "https://mcp.example/authorize",
+        token_endpoint: "https://mcp.example/token",
+        registration_endpoint: "https://mcp.example/register",
+        code_challenge_methods_supported: ["S256"],
+      },
+    });
+  });
+
+  test("REQ-LEG-03 the protocol version goes along", async () => {
+    let version: string | null = null;
+    serve({
+      [origin]: (request) => {
+        version = request.headers.get("mcp-protocol-version");
+        return Response.json(metadata("https://mcp.example"));
+      },
+    });
+    await run();
+    expect(version).toBe("2026-07-28");
+  });
+
+  test("origin metadata names another issuer: that issuer's own metadata decides (atlassian-mcp-server #148)", async () => {
+    serve({
+      [origin]: metadata("https://cf.mcp.example", { token_endpoint: "https://evil.example/token" }),
+      [wellKnown("https://cf.mcp.example")]: metadata("https://cf.mcp.example"),
+    });
+    const running = run();
+    expect(await running).toMatchObject({
+      legacy: true,
+      issuer: "https://cf.mcp.example",
+      server: { token_endpoint: "https://cf.mcp.example/token" },
+    });
+    expect(running.events).toContainEqual({
+      type: "discovery.concession",
+      concession: "issuer-pointer",
+      issuer: "https://cf.mcp.example",
+      detail: "https://mcp.example",
+    });
+  });
+
+  test.each<[rule: string, answers: Record<string, Answer>, code: string]>([
+    [
+      "a pointer to an issuer that names a third one",
+      { [origin]: metadata(a), [wellKnown(a)]: metadata(b), [wellKnown(b)]: metadata(b) },
+      "issuer_mismatch",
+    ],
+    ["a pointer to nothing", { [origin]: metadata(a) }, "discovery_failed"],
+    ["a pointer to plain http", { [origin]: metadata("http://a.example") }, "insecure_url"],
+    ["a pointer to a script", { [origin]: metadata("javascript:alert(1)") }, "invalid_url"],
+    [
+      "endpoints over plain http",
+      { [origin]: metadata("https://mcp.example", { token_endpoint: "http://mcp.example/token" }) },
+      "insecure_url",
+    ],
+    ["no token endpoint", { [origin]: metadata("https://mcp.example", { token_endpoint: undefined }) }, "discovery_failed"],
+    ["an issuer of a wrong type", { [origin]: { ...metadata(""), issuer: 1 } }, "discovery_failed"],
+    ["a failing origin", { [origin]: 500 }, "server_error"],
+    ["an origin that cannot be reached", { [origin]: "unreachable" }, "network_error"],
+    ["a redirect to another origin", { [origin]: () => Response.redirect("https://evil.example/") }, "redirect_refused"],
+  ])("no default endpoints in place of an error: %s", async (_, answers, code) => {
+    serve(answers);
+    expect((await failure(run())).code).toBe(code);
+  });
+
+  test("the origin's issuer with a final slash is accepted with a warning; where strict, it is a pointer like any other", async () => {
+    serve({ [origin]: metadata("https://mcp.example/") });
+    const running = run();
+    expect((await running).issuer).toBe("https://mcp.example/");
+    expect(running.events).toContainEqual(expect.objectContaining({ concession: "issuer-final-slash" }));
+    const strict = run({ strictIssuer: true });
+    expect((await strict).issuer).toBe("https://mcp.example/");
+    expect(strict.events).toContainEqual(expect.objectContaining({ concession: "issuer-pointer" }));
+  });
+
+  test.each<Answer>([503, "unreachable"])("resource metadata that fails (%s) never leads here", async (answer) => {
+    serve({ [pathForm]: answer, [origin]: metadata("https://mcp.example") });
+    await failure(run());
+    expect(asked).not.toContain(origin);
+  });
+
+  test("REQ-DISC-06 a configured issuer is used as it is", async () => {
+    serve({ [origin]: metadata("https://mcp.example"), [wellKnown(a)]: metadata(a) });
+    expect(await run({ issuer: a })).toMatchObject({ legacy: true, issuer: a });
+    expect(asked).not.toContain(origin);
+  });
+
+  test.each([
+    ["https://mcp.example", "https://mcp.example"],
+    ["https://mcp.example/", "https://mcp.example"],
+    ["https://mcp.example/mcp?tenant=1#x", "https://mcp.example/mcp"],
+    ["https://mcp.example/mcp/", "https://mcp.example/mcp/"],
+  ])("REQ-AUTHZ-02 the resource of %s is %s", async (url, expected) => {
+    expect((await run({}, new URL(url))).resource).toBe(expected);
+  });
+});
+
+describe("how long it is valid", () => {
+  const cached = (control?: string) => (body: object) => () =>
+    Response.json(body, control ? { headers: { "cache-control": control } } : {});
+  const minute = 60_000;
+  test.each<[ofResource: string | undefined, ofServer: string | undefined, minutes: number]>([
+    [undefined, undefined, 24 * 60],
+    ["max-age=3600", undefined, 60],
+    [undefined, "public, max-age=3600", 60],
+    ["max-age=7200", "max-age=3600", 60],
+    ["max-age=1", undefined, 5],
+    ["no-store", "max-age=3600", 5],
+    ["no-cache", undefined, 5],
+    [undefined, "max-age=31536000", 7 * 24 * 60],
+    ["max-age=soon", undefined, 24 * 60],
+  ])("resource %s, server %s: %i minutes", async (ofResource, ofServer, minutes) => {
+    serve({ [pathForm]: cached(ofResource)(resource(a)), [wellKnown(a)]: cached(ofServer)(metadata(a)) });
+    const { fetchedAt, validUntil } = await run();
+    expect(validUntil - fetchedAt).toBe(minutes * minute);
+  });
+
+  test("a resource found below one that fails for the moment is not kept", async () => {
+    serve({ [pathForm]: 503, [rootForm]: { ...resource(a), resource: "https://mcp.example" }, [wellKnown(a)]: metadata(a) });
+    const found = await run();
+    expect(found.validUntil).toBe(found.fetchedAt);
+  });
+});
+
+describe("records", () => {
+  const discovery: Discovery = {
+    serverUrl: "https://mcp.example/mcp?key=1",
+    resource: "https://mcp.example/mcp",
+    issuer: a,
+    server: metadata(a),
+    scopesSupported: ["x"],
+    legacy: false,
+    fetchedAt: 1000,
+    validUntil: 2000,
+  };
+  const key = "servers/https://mcp.example/mcp?key=1";
+
+  test("what is written is read, under the server's URL without fragment", async () => {
+    const store = new MemoryStore();
+    await writeDiscovery(store, discovery);
+    expect(await store.keys("")).toEqual([key]);
+    expect(await readDiscovery(store, "https://mcp.example/mcp?key=1#part")).toEqual(discovery);
+    expect(await readDiscovery(store, "https://mcp.example/mcp")).toBeUndefined();
+  });
+
+  test("REQ-ASM-05 what must not be kept is not", async () => {
+    const store = new MemoryStore();
+    await writeDiscovery(store, { ...discovery, validUntil: discovery.fetchedAt });
+    expect(await store.keys("")).toEqual([]);
+  });
+
+  test.each<[rule: string, record: Record<string, unknown>]>([
+    ["newer", { v: 2 }],
+    ["older than any", { v: 0 }],
+    ["no server", { v: 1, server: undefined }],
+    ["null as server", { v: 1, server: null }],
+    ["server without token endpoint", { v: 1, server: { issuer: a } }],
+    ["server of another issuer", { v: 1, server: metadata(b) }],
+    ["no resource", { v: 1, resource: undefined }],
+    ["no times", { v: 1, validUntil: "soon" }],
+  ])("a record that cannot be understood is none: %s", async (_, change) => {
+    const store = new MemoryStore();
+    await store.set(key, { v: 0, ...discovery, ...change });
+    expect(await readDiscovery(store, discovery.serverUrl)).toBeUndefined();
+  });
+
+  test("a store that fails is not silenced", async () => {
+    const store = new MemoryStore();
+    store.get = () => Promise.reject(new Error("disk"));
+    await expect(readDiscovery(store, discovery.serverUrl)).rejects.toThrow("disk");
+  });
+});
