@@ -62,8 +62,10 @@ function loginPage(outcome: LoginOutcome): string {
   const [tone, title, text] = texts(app)[outcome.kind];
   const host = URL.canParse(outcome.serverUrl) ? escapeHtml(new URL(outcome.serverUrl).host) : "";
   const { error } = outcome;
+  // A plain "no" is explained by its title.
+  const tells = outcome.kind === "failed" || (outcome.kind === "denied" && error?.serverDescription);
   const reason =
-    error && outcome.kind !== "foreign" && outcome.kind !== "expired"
+    error && tells
       ? `<div class="reason"><p>${escapeHtml(whatHappened(error))}</p><p>${escapeHtml(error.hint)}</p><p><code>${error.code}</code></p></div>`
       : "";
   return `<!doctype html>
@@ -137,8 +139,9 @@ svg{display:block;margin:0 auto 20px;color:var(--soft)}
 .good svg{color:var(--good)}
 .bad svg{color:var(--bad)}
 h1{margin:0 0 8px;font-size:1.5rem;line-height:1.25;font-weight:600;letter-spacing:-.01em;text-wrap:balance}
-p{margin:0;color:var(--soft);text-wrap:pretty}
+p{margin:0;color:var(--soft);text-wrap:balance}
 .reason{margin-top:24px;padding:16px 18px;border:1px solid var(--line);border-radius:8px;background:var(--page);text-align:left;font-size:.9375rem}
+.reason p{text-wrap:pretty}
 .reason p+p{margin-top:8px}
 .reason p:first-child{color:var(--text)}
 code{font:.8125rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}

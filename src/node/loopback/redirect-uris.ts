@@ -75,6 +75,7 @@ export function places(options: RedirectOptions, request: LoginHandlerRequest): 
 }
 
 const loopbackHosts = ["127.0.0.1", "localhost", "[::1]"];
+// biome-ignore lint/suspicious/noTemplateCurlyInString: what apps write in the option
 const portMark = "${port}";
 
 function loopbackUris(clients: URL[], path: string, port: number, ipv6: boolean, preferred: string, fixed: boolean): string[] {

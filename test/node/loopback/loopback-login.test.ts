@@ -1,3 +1,6 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { describe, expect, test, vi } from "vitest";
 import { McpAuthError } from "../../../src/errors.ts";
 import { loopbackLogin } from "../../../src/node/loopback/loopback-login.ts";
@@ -72,6 +75,25 @@ describe("which response ends a login", () => {
     const session = await startSession(loopbackLogin());
     const answer = await send(Number(new URL(session.redirectUri).port), good);
     expect(answer).toMatchObject({ status: 400, text: expect.stringContaining("another login") });
+  });
+});
+
+describe("the process", () => {
+  test.each([
+    ["a finished login lets it end, and kept it alive before", "finish", "ok"],
+    ["a login that timed out lets it end", "expire", "login_timeout"],
+    ["a start that is closed at once lets it end", "close", "closed"],
+    ["a terminal's login lets it end", "paste", "ok"],
+  ])("%s", async (_rule, mode, said) => {
+    const program = fileURLToPath(new URL("login-process.ts", import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, [program, mode]);
+    expect(stdout).toBe(`${said}\n`);
+  });
+
+  test("loading the handlers loads neither the opener nor a server", async () => {
+    const program = fileURLToPath(new URL("login-process.ts", import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, [program, "load"]);
+    expect(JSON.parse(stdout)).toEqual([]);
   });
 });
 

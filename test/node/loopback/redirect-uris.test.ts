@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: what apps write in the option
 import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { LoginHandlerRequest } from "../../../src/authorization/login-handler.ts";

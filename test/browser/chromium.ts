@@ -1,0 +1,46 @@
+/** Debian's Chromium, and pages that tell what went wrong in them. */
+import { existsSync } from "node:fs";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+
+const executablePath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
+
+/** In CI a missing browser is a failure; elsewhere the tests say that they were skipped. */
+export const hasChromium = existsSync(executablePath) || Boolean(process.env.CI);
+
+export function launch(): Promise<Browser> {
+  return chromium.launch({
+    executablePath,
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+export interface WatchedPage {
+  page: Page;
+  /** Errors of scripts and whatever the console shows as an error: policy violations and failed loads. */
+  problems: string[];
+  /** URLs that were asked for. */
+  requests: string[];
+  close(): Promise<void>;
+}
+
+export async function openPage(browser: Browser, options?: BrowserContextOptions): Promise<WatchedPage> {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const problems: string[] = [];
+  const requests: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") problems.push(message.text());
+  });
+  page.on("pageerror", (error) => problems.push(String(error)));
+  page.on("request", (request) => requests.push(request.url()));
+  return { page, problems, requests, close: () => context.close() };
+}
