@@ -17,11 +17,12 @@ export const systemClock: Clock = {
         reject(signal?.reason);
       };
       // Timers hold at most 2^31-1 ms; whoever sleeps so long asks the clock again on waking.
-      const timer: unknown = setTimeout(() => {
+      const timer = setTimeout(() => {
         signal?.removeEventListener("abort", abort);
         resolve();
       }, Math.min(ms, 2 ** 31 - 1));
-      if (background && typeof timer === "object") (timer as { unref?(): void }).unref?.();
+      // Node's timers keep a process alive, browsers' are numbers.
+      if (background) (timer as unknown as { unref?(): void }).unref?.();
       signal?.addEventListener("abort", abort, { once: true });
     }),
 };

@@ -27,6 +27,6 @@ export interface Credential {
   onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
   /** What an answer that is no challenge teaches: that these headers were accepted, a DPoP nonce, a cookie. */
   onResponse?(response: Response, used: Record<string, string>): void;
-  /** A connection of its own: client certificates. */
-  fetch?: typeof globalThis.fetch;
+  /** What sends, where the credential is part of the connection: client certificates. */
+  send?: typeof globalThis.fetch;
 }

@@ -1,0 +1,11 @@
+/** What must be remembered between sending the person away and the response, to check and use that response. */
+export interface PendingAuthorization {
+  /** Links the response to this request. */
+  state: string;
+  codeVerifier: string;
+  /** `issuer` of the validated metadata, recorded before the person is sent away. */
+  issuer: string;
+  /** Whether the metadata promises `iss` in every response (RFC 9207 §3). */
+  issParameterSupported: boolean;
+  redirectUri: string;
+}

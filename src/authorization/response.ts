@@ -1,0 +1,54 @@
+import { McpAuthError } from "../errors.ts";
+import type { PendingAuthorization } from "./pending.ts";
+
+/** What the authorization server sent back to the redirect URI, checked. */
+export interface AuthorizationResponse {
+  /** Authorization code, to be exchanged once. */
+  code: string;
+}
+
+/**
+ * Checks an authorization response before anything in it is used.
+ *
+ * The order matters: `state` says whether the response is ours at all, `iss` who sent it; only then may even an error
+ * in it be believed.
+ *
+ * @param parameters query of the callback URL, form-decoded
+ * @param pending what was recorded before the person was sent away
+ * @throws McpAuthError `state_mismatch` when the response belongs to no login of ours (the login goes on),
+ *   `issuer_mismatch` when another server sent it, `authorization_denied` and `authorization_error` when the server
+ *   refused, `invalid_authorization_response` when a parameter is repeated, or there is neither code nor error.
+ * @see RFC 6749 §4.1.2, RFC 9207 §2.4; MCP 2026-07-28, Authorization Response Validation
+ */
+export function checkAuthorizationResponse(parameters: URLSearchParams, pending: PendingAuthorization): AuthorizationResponse {
+  const { issuer } = pending;
+  // A response that is not ours must not end our login, however malformed it is: this comes before every other check.
+  const [state, ...repeated] = parameters.getAll("state");
+  if (state !== pending.state || repeated.length > 0) throw new McpAuthError("state_mismatch", { issuer });
+
+  const iss = single(parameters, "iss", issuer);
+  if (iss === undefined ? pending.issParameterSupported : iss !== issuer) {
+    // Nothing of what an unknown sender wrote may reach the error: not even its description.
+    throw new McpAuthError("issuer_mismatch", { issuer, detail: iss === undefined ? "`iss` is missing" : undefined });
+  }
+
+  const error = single(parameters, "error", issuer);
+  if (error !== undefined) {
+    throw new McpAuthError(error === "access_denied" ? "authorization_denied" : "authorization_error", {
+      issuer,
+      serverError: error,
+      serverDescription: single(parameters, "error_description", issuer),
+    });
+  }
+
+  const code = single(parameters, "code", issuer);
+  if (!code) throw new McpAuthError("invalid_authorization_response", { issuer, detail: "it holds neither `code` nor `error`" });
+  return { code };
+}
+
+/** A parameter that must not be repeated (RFC 6749 §3.1). */
+function single(parameters: URLSearchParams, name: string, issuer: string): string | undefined {
+  const values = parameters.getAll(name);
+  if (values.length > 1) throw new McpAuthError("invalid_authorization_response", { issuer, detail: `\`${name}\` is repeated` });
+  return values[0];
+}

@@ -1,0 +1,22 @@
+import { type ClientAuth, ClientSecretBasic, ClientSecretPost, None } from "oauth4webapi";
+import { McpAuthError } from "../errors.ts";
+
+/** Who the client is to one authorization server. */
+export interface ClientIdentity {
+  clientId: string;
+  clientSecret?: string | undefined;
+  tokenEndpointAuthMethod: "none" | "client_secret_basic" | "client_secret_post";
+}
+
+/**
+ * How the client proves itself in a token request.
+ *
+ * @throws McpAuthError `invalid_option` when the method needs a secret and there is none.
+ * @see RFC 6749 §2.3.1
+ */
+export function clientAuthentication(client: ClientIdentity): ClientAuth {
+  const { tokenEndpointAuthMethod: method, clientSecret } = client;
+  if (method === "none") return None();
+  if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `client ${client.clientId} has no secret, but ${method} needs one` });
+  return method === "client_secret_post" ? ClientSecretPost(clientSecret) : ClientSecretBasic(clientSecret);
+}

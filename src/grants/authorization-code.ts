@@ -1,0 +1,26 @@
+import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./token-request.ts";
+
+/** What the exchange of an authorization code needs. */
+export interface CodeExchange extends TokenRequestOptions {
+  code: string;
+  codeVerifier: string;
+  /** The redirect URI of the authorization request, verbatim. */
+  redirectUri: string;
+  /** Resource indicator (RFC 8707), as in the authorization request. */
+  resource?: string | undefined;
+}
+
+/**
+ * Exchanges an authorization code for tokens: one token request.
+ *
+ * @throws McpAuthError as `tokenRequest`
+ * @see RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2
+ */
+export function exchangeCode(exchange: CodeExchange): Promise<TokenAnswer> {
+  const { code, codeVerifier, redirectUri, resource } = exchange;
+  return tokenRequest(
+    "authorization_code",
+    { code, code_verifier: codeVerifier, redirect_uri: redirectUri, ...(resource && { resource }) },
+    exchange,
+  );
+}

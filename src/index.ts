@@ -1,0 +1,34 @@
+export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";
+export type { LoginHandler, LoginHandlerRequest, LoginSession } from "./authorization/login-handler.ts";
+export type { PendingAuthorization } from "./authorization/pending.ts";
+export { type AuthorizationRequest, buildAuthorizationUrl } from "./authorization/request.ts";
+export { type AuthorizationResponse, checkAuthorizationResponse } from "./authorization/response.ts";
+export { type ScopeSources, selectScopes } from "./authorization/scopes.ts";
+export type { ClientIdentity } from "./client-auth/secret.ts";
+export { type Clock, systemClock } from "./clock.ts";
+export type { Credential, CredentialRequest } from "./credentials/credential.ts";
+export { type AuthenticateChallenge, type Challenge, challengeOf, parseChallenges } from "./discovery/challenge.ts";
+export type { Speculation } from "./discovery/resource-metadata.ts";
+export { type DiscoverProtectedResourceOptions, discoverProtectedResource, type ProtectedResource } from "./discovery/resource-metadata.ts";
+export {
+  type AuthorizationServerMetadata,
+  type DiscoverAuthorizationServerOptions,
+  discoverAuthorizationServer,
+} from "./discovery/server-metadata.ts";
+export { InsufficientScopeError, LoginRequiredError, McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "./errors.ts";
+export type { AuthEvent, AuthEventListener } from "./events.ts";
+export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
+export { type RefreshGrant, refreshGrant } from "./grants/refresh.ts";
+export { revokeToken } from "./grants/revocation.ts";
+export type { TokenAnswer, TokenRequestOptions } from "./grants/token-request.ts";
+export { createHttp, type Http, type HttpOptions } from "./http/http.ts";
+export { type RegisterClientOptions, registerClient } from "./registration/dynamic.ts";
+export type { ClientRegistration, TokenEndpointAuthMethod } from "./registration/registration.ts";
+export { MemoryStore } from "./stores/memory.ts";
+export type { HeldLock, LockOptions, Store, StoredRecord } from "./stores/store.ts";
+export type { GivenTokens } from "./tokens/given-tokens.ts";
+export type { LogoutResult } from "./tokens/logout.ts";
+export type { TokenManagerOptions } from "./tokens/options.ts";
+export { TokenManager } from "./tokens/token-manager.ts";
+export { type AuthFetchOptions, authFetch } from "./transports/fetch.ts";
+export type { LiveRequestInit } from "./transports/request-init.ts";

@@ -1,0 +1,77 @@
+import type { LoginHandler } from "../authorization/login-handler.ts";
+import type { AuthEvent } from "../events.ts";
+import type { TokenManagerOptions } from "../tokens/options.ts";
+import { TokenManager } from "../tokens/token-manager.ts";
+import { interactivity } from "./interactive.ts";
+import type { LoopbackLoginOptions } from "./loopback/loopback-login.ts";
+import { isEnding, waitUntil } from "./process-end.ts";
+
+export { openBrowser } from "./browser.ts";
+export { type InteractivityFacts, interactivity } from "./interactive.ts";
+export { isEnding, waitUntil } from "./process-end.ts";
+export type { LoopbackLoginOptions };
+
+/** Options of {@link createMcpAuth}: those of `TokenManager`, and of the login on this machine. */
+export interface McpAuthOptions extends Omit<TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">, Omit<LoopbackLoginOptions, "host" | "appName"> {}
+
+/**
+ * A person's login at a protected MCP server, from a program on that person's machine:
+ *
+ * 1. A request is refused (or `authorize()` is called): the server's authorization server is found.
+ * 2. This program is registered there, unless it is known.
+ * 3. The person logs in in the browser; over SSH by an address to open elsewhere. Without a person
+ *    (`CI`, no terminal and no display) the request fails with `login_required` at once.
+ * 4. The answer arrives at a listener on 127.0.0.1 and is exchanged for tokens.
+ * 5. From then on every request carries a valid token; it is refreshed before it expires, once for all callers.
+ *
+ * `MCP_AUTH_DEBUG=1` prints every event to stderr.
+ *
+ * @param serverUrl the protected server
+ * @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option`
+ * @example
+ * ```ts
+ * const auth = createMcpAuth("https://mcp.example.com/mcp", { clientName: "Acme Agent" });
+ * await auth.authorize();
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions = {}): TokenManager {
+  const how = interactivity({
+    interactive: options.interactive,
+    env: process.env,
+    platform: process.platform,
+    isTerminal: process.stdin.isTTY === true && process.stderr.isTTY === true,
+  });
+  // An app that opens the browser by itself knows that there is one.
+  const way = how === "paste" && options.openBrowser ? "browser" : how;
+  return new TokenManager({
+    ...options,
+    serverUrl,
+    interactive: options.loginHandler ? options.interactive : way !== "none",
+    loginHandler: options.loginHandler ?? (way === "paste" ? lazy(pasting, options) : lazy(browsing, options)),
+    onEvent: process.env.MCP_AUTH_DEBUG ? printing(options.onEvent) : options.onEvent,
+    waitUntil,
+    isEnding,
+  });
+}
+
+const browsing = async (options: McpAuthOptions) => (await import("./loopback/loopback-login.ts")).loopbackLogin(loopbackOptions(options));
+const pasting = async (options: McpAuthOptions) => (await import("./paste.ts")).pasteLogin(loopbackOptions(options));
+
+/** Most processes never log in: the listener is loaded when one does. */
+function lazy(load: (options: McpAuthOptions) => Promise<LoginHandler>, options: McpAuthOptions): LoginHandler {
+  return { start: async (request) => (await load(options)).start(request) };
+}
+
+function loopbackOptions({ clientName, redirectHost, ...options }: McpAuthOptions): LoopbackLoginOptions {
+  const { port, ports, callbackPath, redirectUri, bindAddress, page, openBrowser, print } = options;
+  return { port, ports, callbackPath, redirectUri, bindAddress, page, openBrowser, print, host: redirectHost, appName: clientName };
+}
+
+function printing(listener: ((event: AuthEvent) => void) | undefined): (event: AuthEvent) => void {
+  return (event) => {
+    const { type, ...details } = event;
+    process.stderr.write(`mcp-client-auth ${type} ${JSON.stringify(details)}\n`);
+    listener?.(event);
+  };
+}

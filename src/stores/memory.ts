@@ -1,0 +1,87 @@
+import { McpAuthError } from "../errors.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord } from "./store.ts";
+
+/**
+ * A store that lives as long as the object. Any number of managers may share it; its locks hold between them.
+ *
+ * Default in browsers, workers and tests.
+ */
+export class MemoryStore implements Store {
+  // JSON text: what comes out is a copy, and what would not survive a real store does not survive this one.
+  readonly #records = new Map<string, string>();
+  /** The last in line for each lock. */
+  readonly #locks = new Map<string, Promise<void>>();
+
+  async get(key: string): Promise<StoredRecord | undefined> {
+    const text = this.#records.get(key);
+    return text === undefined ? undefined : (JSON.parse(text) as StoredRecord);
+  }
+
+  async set(key: string, value: StoredRecord): Promise<void> {
+    this.#records.set(key, JSON.stringify(value));
+  }
+
+  async delete(key: string): Promise<void> {
+    this.#records.delete(key);
+  }
+
+  async take(key: string): Promise<StoredRecord | undefined> {
+    const text = this.#records.get(key);
+    this.#records.delete(key);
+    return text === undefined ? undefined : (JSON.parse(text) as StoredRecord);
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    return [...this.#records.keys()].filter((key) => key.startsWith(prefix));
+  }
+
+  async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options: LockOptions = {}): Promise<T> {
+    const before = this.#locks.get(key) ?? Promise.resolve();
+    let free = () => {};
+    const mine = before.then(() => new Promise<void>((resolve) => (free = resolve)));
+    this.#locks.set(key, mine);
+    const leave = () => {
+      free();
+      if (this.#locks.get(key) === mine) this.#locks.delete(key);
+    };
+    try {
+      await turn(before, key, options);
+    } catch (error) {
+      // Whoever gives up keeps its place until its turn comes and passes it on then.
+      void before.then(leave);
+      throw error;
+    }
+    const lost = new AbortController();
+    let held = true;
+    const whileHeld = async (write: () => Promise<void>) => {
+      if (!held) throw new McpAuthError("lock_lost", { detail: key });
+      await write();
+    };
+    try {
+      return await action({
+        signal: lost.signal,
+        set: (k, value) => whileHeld(() => this.set(k, value)),
+        delete: (k) => whileHeld(() => this.delete(k)),
+      });
+    } finally {
+      held = false;
+      leave();
+    }
+  }
+}
+
+/** Waits for the holders before, within bounds. */
+function turn(before: Promise<void>, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const done = (settle: () => void) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      settle();
+    };
+    const abort = () => done(() => reject(signal?.reason));
+    const timer = setTimeout(() => done(() => reject(new McpAuthError("lock_timeout", { detail: key }))), waitMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    void before.then(() => done(resolve));
+  });
+}

@@ -1,0 +1,210 @@
+import { McpAuthError } from "../errors.ts";
+import { abortable } from "../http/http.ts";
+import { aheadAt, type Freshness, freshness } from "./freshness.ts";
+import { type RefreshDemand, type RefreshOutcome, refreshLogin } from "./refresh.ts";
+import { requestProfile, type Session } from "./session.ts";
+import { SingleFlight } from "./single-flight.ts";
+import { sameTokens, type TokenRecord } from "./token-record.ts";
+
+/** Where the token in memory comes from: decides what its refusal means. */
+export type Origin = "store" | "refresh" | "login";
+
+/** How long a passing fault keeps a still valid token from being refreshed again, in ms. */
+const pauseAfterFaultMs = 30_000;
+/** How long a refused, but not finally dead refresh token is left alone, in ms. */
+const pauseAfterRefusalMs = 60_000;
+/** So many refreshes over so long a time must fail before a person is asked although the fault may pass. */
+const outage = { failures: 3, durationMs: 120_000 };
+
+/**
+ * The access token in memory, kept fresh: read from the store once, refreshed ahead of expiry while callers use it,
+ * refreshed before use only where it could expire on the way.
+ */
+export class CurrentToken {
+  readonly #session: Session;
+  readonly #refreshing = new SingleFlight<RefreshOutcome>();
+  readonly #loading = new SingleFlight<void>();
+  readonly #disposed = new AbortController();
+  /** Of the running refresh; whoever joins may raise it. */
+  #demand: RefreshDemand = { reason: "ahead" };
+  #loaded = false;
+  #record: TokenRecord | undefined;
+  #bearer: string | undefined;
+  #jitter = Math.random();
+  /** No refresh of a still valid token before this time, in ms since 1970. */
+  #notBefore = 0;
+  #refused: { refreshToken: string | undefined; until: number; ahead: boolean } | undefined;
+  #faults = { count: 0, since: 0 };
+  #timer: AbortController | undefined;
+  #wasRead = false;
+
+  /** Why the last refresh brought no token. */
+  refusal: McpAuthError | undefined;
+  origin: Origin = "store";
+  /** Whether the protected server has taken this token. */
+  accepted = false;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  get record(): TokenRecord | undefined {
+    return this.#record;
+  }
+
+  /** What is presented to the protected server, however old it is. */
+  get bearer(): string | undefined {
+    return this.#bearer;
+  }
+
+  get freshness(): Freshness {
+    return this.#record ? freshness(this.#record, this.#session.clock.now(), this.#jitter) : "expired";
+  }
+
+  /** Whether refreshing has failed so often, by faults that should have passed, that a person may be asked. */
+  get isInOutage(): boolean {
+    const { count, since } = this.#faults;
+    return count >= outage.failures && this.#session.clock.now() - since >= outage.durationMs;
+  }
+
+  use(record: TokenRecord | undefined, origin: Origin): void {
+    this.#loaded = true;
+    if (sameTokens(record, this.#record) && record !== undefined) {
+      this.#record = record;
+      return;
+    }
+    this.#record = record;
+    this.#bearer = record && (requestProfile(this.#session, record.issuer).bearer === "id_token" ? record.idToken : record.accessToken);
+    this.#jitter = Math.random();
+    this.origin = origin;
+    this.accepted = false;
+    if (this.#bearer) this.refusal = undefined;
+    this.#arm();
+  }
+
+  /** Reads the store, once. */
+  async load(signal?: AbortSignal): Promise<void> {
+    if (this.#loaded) return;
+    await abortable(this.#loading.run(() => this.reload()), signal);
+  }
+
+  /** Reads the store again: another process may have logged in. */
+  async reload(): Promise<void> {
+    this.use(await this.#session.keeper.load(), "store");
+  }
+
+  /**
+   * A token fit for a request, or `undefined` when only a login helps.
+   *
+   * @throws McpAuthError a passing fault, when the token is unusable and could not be refreshed now
+   */
+  async get(signal?: AbortSignal): Promise<string | undefined> {
+    if (!this.#loaded) await this.load(signal);
+    const record = this.#record;
+    if (!record) return undefined;
+    const fresh = this.freshness;
+    if (fresh === "valid") return this.#bearer;
+    if (fresh === "ahead") {
+      this.refreshAhead();
+      return this.#bearer;
+    }
+    const usable = fresh === "leeway" ? this.#bearer : undefined;
+    if (!record.refreshToken || !this.#mayRefresh(record, fresh)) return usable;
+    try {
+      await abortable(this.refresh({ reason: "expired" }), signal);
+    } catch (error) {
+      // A fault that passes costs nobody a token that is still good.
+      if (error instanceof McpAuthError && error.passing && this.freshness !== "expired") return this.#bearer;
+      throw error;
+    }
+    return this.freshness === "expired" ? undefined : this.#bearer;
+  }
+
+  /** Starts a refresh in the background, unless there is a reason not to. */
+  refreshAhead(): void {
+    const record = this.#record;
+    if (!record?.refreshToken || this.#session.options.isEnding?.() || !this.#mayRefresh(record, "ahead")) return;
+    this.refresh({ reason: "ahead" }).catch(() => {});
+  }
+
+  /** Refreshes, or joins the refresh that runs. @throws McpAuthError as `refreshLogin` */
+  refresh(demand: RefreshDemand): Promise<RefreshOutcome> {
+    const record = this.#record;
+    if (!record) return Promise.resolve({ record });
+    if (this.#refreshing.running && demand.reason !== "ahead") Object.assign(this.#demand, demand);
+    return this.#refreshing.run(() => {
+      this.#demand = { ...demand };
+      const work = this.#refreshOnce(record, this.#demand);
+      this.#session.options.waitUntil?.(work.catch(() => {}));
+      return work;
+    });
+  }
+
+  /** The token, for one who cannot wait. Keeps itself fresh by a timer as long as it is read once a lifetime. */
+  read(): string | undefined {
+    this.#wasRead = true;
+    if (!this.#timer) this.#arm();
+    const fresh = this.freshness;
+    if (fresh !== "valid" && fresh !== "expired") this.refreshAhead();
+    return fresh === "expired" ? undefined : this.#bearer;
+  }
+
+  /** Waits for a refresh in flight until it is stored; starts none any more. */
+  async dispose(): Promise<void> {
+    this.#disposed.abort();
+    this.#timer?.abort();
+    await this.#refreshing.running?.catch(() => {});
+  }
+
+  async #refreshOnce(record: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
+    const { clock } = this.#session;
+    try {
+      const outcome = await refreshLogin(this.#session, record, demand);
+      this.#faults.count = 0;
+      if (outcome.error) {
+        this.refusal = outcome.error;
+        const ahead = demand.reason === "ahead";
+        this.#refused = { refreshToken: outcome.record?.refreshToken, until: clock.now() + pauseAfterRefusalMs, ahead };
+      }
+      this.use(outcome.record, "refresh");
+      return outcome;
+    } catch (error) {
+      if (error instanceof McpAuthError && error.passing) {
+        const now = clock.now();
+        this.#notBefore = now + (error.retryAfterMs ?? pauseAfterFaultMs);
+        this.#faults = { count: this.#faults.count + 1, since: this.#faults.count === 0 ? now : this.#faults.since };
+        this.#arm();
+      }
+      throw error;
+    }
+  }
+
+  #mayRefresh(record: TokenRecord, fresh: Freshness): boolean {
+    const now = this.#session.clock.now();
+    const refused = this.#refused?.refreshToken === record.refreshToken ? this.#refused : undefined;
+    if (refused) return fresh === "ahead" ? false : refused.ahead || now >= refused.until;
+    return fresh === "expired" || now >= this.#notBefore;
+  }
+
+  /** Wakes up when a refresh ahead is due, if the app wants that. Keeps no process alive. */
+  #arm(): void {
+    this.#timer?.abort();
+    this.#timer = undefined;
+    const { clock, options } = this.#session;
+    const record = this.#record;
+    if (!record?.refreshToken || record.expiresAt === undefined || this.#disposed.signal.aborted) return;
+    if (!options.keepFresh && !this.#wasRead) return;
+    this.#wasRead = false;
+    const timer = new AbortController();
+    this.#timer = timer;
+    const waitMs = Math.max(aheadAt(record, this.#jitter), this.#notBefore, clock.now() + 1000) - clock.now();
+    clock.sleep(waitMs, { signal: timer.signal, background: true }).then(
+      () => {
+        this.#timer = undefined;
+        if (clock.now() < aheadAt(record, this.#jitter)) this.#arm();
+        else this.refreshAhead();
+      },
+      () => {},
+    );
+  }
+}

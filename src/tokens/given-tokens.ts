@@ -1,0 +1,57 @@
+import { McpAuthError } from "../errors.ts";
+import type { Session } from "./session.ts";
+import type { TokenRecord } from "./token-record.ts";
+
+/** Tokens that were obtained elsewhere. */
+export interface GivenTokens {
+  accessToken: string;
+  refreshToken?: string | undefined;
+  idToken?: string | undefined;
+  /** Remaining lifetime of the access token, in seconds. Unknown: it is used until refused. */
+  expiresIn?: number | undefined;
+  /** Granted scopes, space-separated. */
+  scope?: string | undefined;
+  /** The authorization server that issued them. Needed with a refresh token. */
+  issuer?: string | undefined;
+  /** The client that they were issued to. Default: the manager's own `clientId`. Needed with a refresh token. */
+  clientId?: string | undefined;
+  clientSecret?: string | undefined;
+  /** Identifier of the protected resource. Default: the server's URL without query. */
+  resource?: string | undefined;
+}
+
+/** Stores given tokens as the login of the session. @throws McpAuthError `invalid_option`, `lock_timeout` */
+export async function giveTokens(session: Session, tokens: GivenTokens): Promise<TokenRecord> {
+  const { options, clock, keeper, serverUrl } = session;
+  const { accessToken, refreshToken, idToken, expiresIn, scope, issuer = options.issuer ?? "", clientId = options.clientId ?? "" } = tokens;
+  const clientSecret = tokens.clientSecret ?? (tokens.clientId === undefined ? options.clientSecret : undefined);
+  if (!accessToken) throw new McpAuthError("invalid_option", { detail: "`accessToken` is empty" });
+  // A refresh token is shown to nobody but the server that issued it, so that must be known.
+  if (refreshToken && !(issuer && clientId)) {
+    throw new McpAuthError("invalid_option", { detail: "a `refreshToken` needs the `issuer` and `clientId` that it belongs to" });
+  }
+  const now = clock.now();
+  const record: TokenRecord = {
+    v: 1,
+    resource: tokens.resource ?? serverUrl.origin + serverUrl.pathname.replace(/^\/$/, ""),
+    issuer,
+    client: {
+      issuer,
+      kind: "pre-registered",
+      clientId,
+      ...(clientSecret && { clientSecret }),
+      tokenEndpointAuthMethod: options.tokenEndpointAuthMethod ?? (clientSecret ? "client_secret_basic" : "none"),
+      createdAt: now,
+    },
+    accessToken,
+    ...(refreshToken && { refreshToken }),
+    ...(idToken && { idToken }),
+    ...(scope && { scope }),
+    requestedScopes: scope?.split(" ").filter(Boolean) ?? [],
+    issuedAt: now,
+    ...(expiresIn !== undefined && { expiresAt: now + expiresIn * 1000 }),
+  };
+  await keeper.locked(record.resource, (turn) => turn.save(record));
+  await keeper.index(record.resource);
+  return record;
+}

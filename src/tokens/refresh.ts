@@ -1,0 +1,117 @@
+import { McpAuthError } from "../errors.ts";
+import { revokeToken } from "../grants/revocation.ts";
+import { forgetRegistration } from "../registration/stored.ts";
+import { freshness } from "./freshness.ts";
+import { requestRefresh } from "./refresh-request.ts";
+import { type Session, serverMetadata } from "./session.ts";
+import type { Turn } from "./token-keeper.ts";
+import { afterRefresh, sameTokens, type TokenRecord, without } from "./token-record.ts";
+
+/** Why a refresh runs. Whoever joins a running one may raise its urgency. */
+export interface RefreshDemand {
+  /** `ahead`: the token is still good; `expired`: it is not, or soon; `refused`: the server said so. */
+  reason: "ahead" | "expired" | "refused";
+  /** The access token that the server refused. */
+  refusedToken?: string | undefined;
+}
+
+export interface RefreshOutcome {
+  /** The login as it is now stored; `undefined` when there is none any more. */
+  record: TokenRecord | undefined;
+  /** Why there is no new token although the server answered. */
+  error?: McpAuthError;
+}
+
+/**
+ * Refreshes a login once, however many processes want it.
+ *
+ * 1. Takes the lock and reads the login again: if another holder has refreshed it, that result is used.
+ * 2. Notes durably that the refresh token is about to be sent, so that a full disk costs nothing.
+ * 3. Sends it, and stores the answer before anybody gets the new access token.
+ *
+ * @throws McpAuthError what passes by itself (`passing`), `lock_timeout`, `store_failed`; nothing is deleted then.
+ * @see RFC 6749 §6, §10.4
+ */
+export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
+  const { clock, emit, keeper, server: serverUrl } = session;
+  return keeper.locked(known.resource, async (turn) => {
+    const { current } = turn;
+    if (!current || current.issuer !== known.issuer) return { record: current };
+    const { issuer, refreshToken } = current;
+    if (!sameTokens(current, known) && isUsable(current, demand, clock.now())) {
+      emit({ type: "refresh.shared", serverUrl, issuer });
+      return { record: current };
+    }
+    if (!refreshToken) return { record: current };
+
+    await turn.markRefresh();
+    emit({ type: "refresh.started", serverUrl, issuer, reason: demand.reason });
+    try {
+      const answer = await requestRefresh(session, { ...current, refreshToken });
+      const next = afterRefresh(current, answer, clock.now());
+      if (await isReplaced(turn)) return await discard(session, next);
+      await turn.save(next);
+      if (answer.problem) {
+        emit({ type: "refresh.failed", serverUrl, issuer, code: answer.problem.code, passing: false });
+        return { record: next, error: answer.problem };
+      }
+      emit({ type: "refresh.finished", serverUrl, issuer, rotated: next.refreshToken !== refreshToken });
+      return { record: next };
+    } catch (error) {
+      if (!(error instanceof McpAuthError)) throw error;
+      emit({ type: "refresh.failed", serverUrl, issuer, code: error.code, passing: error.passing });
+      if (error.passing) throw error;
+      return afterRefusal(session, turn, current, demand, error);
+    }
+  });
+}
+
+/** Whether a token that another holder left serves this demand. */
+function isUsable(record: TokenRecord, demand: RefreshDemand, now: number): boolean {
+  const fresh = freshness(record, now, 1);
+  return record.accessToken !== demand.refusedToken && fresh !== "expired" && fresh !== "leeway";
+}
+
+/** A store that cannot be read now does not say that the login was replaced. */
+function isReplaced(turn: Turn): Promise<boolean> {
+  return turn.isReplaced().catch(() => false);
+}
+
+/** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
+async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome> {
+  const { http } = session;
+  const server = await serverMetadata(session, unwanted.issuer);
+  const token = unwanted.refreshToken ?? unwanted.accessToken;
+  if (token) await revokeToken(token, unwanted.refreshToken ? "refresh_token" : "access_token", { server, client: unwanted.client, http });
+  return { record: await session.keeper.load() };
+}
+
+/** Deletes exactly what the server has finally refused, and only when it was needed. */
+async function afterRefusal(session: Session, turn: Turn, current: TokenRecord, demand: RefreshDemand, error: McpAuthError): Promise<RefreshOutcome> {
+  const { clock, emit, store, server: serverUrl } = session;
+  const fresh = freshness(current, clock.now(), 1);
+  const needed = demand.reason !== "ahead" || fresh === "expired" || fresh === "leeway";
+  const clientRefused = error.code === "invalid_client" && current.client.kind === "dynamic";
+  if (!needed || !(error.code === "invalid_grant" || clientRefused)) return { record: current, error };
+  // Before a refusal is believed: has another holder rotated the token meanwhile?
+  if (await isReplaced(turn)) return { record: await session.keeper.load() };
+
+  if (clientRefused) await forgetRegistration(store, current.issuer, current.client.clientId);
+  const dead = fresh === "expired" || (demand.refusedToken !== undefined && demand.refusedToken === current.accessToken);
+  const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
+  await turn.save(next);
+  emit({ type: "tokens.deleted", serverUrl, reason: clientRefused ? "client-refused" : "refused" });
+  return { record: next, error: current.refreshStartedAt === undefined ? error : interrupted(error, session) };
+}
+
+/** A refusal after a refresh that its process did not finish: the usual reason is that the answer was lost with it. */
+function interrupted(cause: McpAuthError, { server }: Session): McpAuthError {
+  return new McpAuthError(cause.code, {
+    serverUrl: server,
+    issuer: cause.issuer,
+    status: cause.status,
+    serverError: cause.serverError,
+    serverDescription: cause.serverDescription,
+    detail: "an earlier refresh was interrupted before its answer was stored",
+  });
+}

@@ -1,0 +1,105 @@
+import { type Clock, systemClock } from "../clock.ts";
+import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
+import type { AuthorizationServerMetadata, Discovery } from "../discovery/discovery.ts";
+import { findAuthorizationServer } from "../discovery/server-metadata.ts";
+import { McpAuthError } from "../errors.ts";
+import { type AuthEventListener, emitter } from "../events.ts";
+import { createHttp, type Http } from "../http/http.ts";
+import { type Profile, profileFor } from "../profiles/profiles.ts";
+import { MemoryStore } from "../stores/memory.ts";
+import type { Store } from "../stores/store.ts";
+import type { TokenManagerOptions } from "./options.ts";
+import { TokenKeeper } from "./token-keeper.ts";
+
+/** How long metadata of an authorization server that was asked for by itself is kept, in ms. */
+const metadataLifeMs = 24 * 60 * 60_000;
+
+/** What the parts of a token manager share: the options, checked and completed. */
+export interface Session {
+  readonly serverUrl: URL;
+  /** The server's name in keys, events and errors: its URL without fragment. */
+  readonly server: string;
+  readonly options: TokenManagerOptions;
+  readonly account: string;
+  readonly store: Store;
+  readonly keeper: TokenKeeper;
+  readonly http: Http;
+  readonly clock: Clock;
+  readonly emit: AuthEventListener;
+}
+
+/** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
+export function createSession(options: TokenManagerOptions): Session {
+  const { account = "default", clock = systemClock, clientId, clientSecret } = options;
+  const http = createHttp({ fetch: options.fetch, allowInsecure: options.allowInsecure });
+  const serverUrl = http.checkUrl(options.serverUrl);
+  serverUrl.hash = "";
+  if (account === "" || account.includes("/")) throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
+  if (clientSecret !== undefined && clientId === undefined) throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
+  const emit = emitter(options.onEvent);
+  const server = serverUrl.href;
+  const store = namingFailures(options.store ?? new MemoryStore(), server);
+  const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account });
+  return { serverUrl, server, options, account, store, keeper, http, clock, emit };
+}
+
+/** How requests to an authorization server differ from the rule: its profile, overridden by the app's options. */
+export function requestProfile({ options, server }: Session, issuer: string): Partial<Profile> {
+  const profile = profileFor(issuer, server);
+  const { resourceParameter, redirectHost, refreshScope, bearer } = options;
+  return {
+    ...profile,
+    authorizationParameters: { ...profile?.authorizationParameters, ...options.authorizationParameters },
+    ...(resourceParameter === false && { resourceParameter }),
+    ...(redirectHost && { redirectHost }),
+    ...(refreshScope && { refreshScope }),
+    ...(bearer === "id_token" && { bearer }),
+  };
+}
+
+/** Metadata of the server that issued a login. Expired metadata is better than none. */
+export async function serverMetadata(session: Session, issuer: string): Promise<AuthorizationServerMetadata> {
+  const { store, server, clock, http, emit } = session;
+  const known = await readDiscovery(store, server);
+  const cached: Discovery | undefined = known?.issuer === issuer ? known : undefined;
+  if (cached && clock.now() < cached.validUntil) return cached.server;
+  try {
+    const found = await findAuthorizationServer(issuer, { http, clock, emit, strictIssuer: session.options.strictIssuer });
+    const now = clock.now();
+    if (cached && found.cacheable) await writeDiscovery(store, { ...cached, server: found.value, fetchedAt: now, validUntil: now + metadataLifeMs });
+    return found.value;
+  } catch (error) {
+    if (cached) return cached.server;
+    throw error;
+  }
+}
+
+/** The same store, whose own failures are typed errors. */
+function namingFailures(store: Store, serverUrl: string): Store {
+  const named = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (cause) {
+      throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { serverUrl, cause });
+    }
+  };
+  return {
+    get: (key) => named(store.get(key)),
+    set: (key, value) => named(store.set(key, value)),
+    delete: (key) => named(store.delete(key)),
+    take: (key) => named(store.take(key)),
+    keys: (prefix) => named(store.keys(prefix)),
+    // What the action or the waiting caller's signal throws is not the store's failure.
+    withLock: (key, action, options) =>
+      store.withLock(
+        key,
+        (held) =>
+          action({
+            signal: held.signal,
+            set: (name, value) => named(held.set(name, value)),
+            delete: (name) => named(held.delete(name)),
+          }),
+        options,
+      ),
+  };
+}

@@ -1,0 +1,91 @@
+import type { Credential, CredentialRequest } from "../credentials/credential.ts";
+import { challengeOf } from "../discovery/challenge.ts";
+import { McpAuthError } from "../errors.ts";
+import { ParkedCalls } from "./parked-calls.ts";
+import { type Outgoing, outgoing } from "./request.ts";
+
+/** How often one request is sent at most: the first try, a refused token, a refused new one, two step-ups. */
+const maxTries = 5;
+
+export interface AuthFetchOptions {
+  /** What sends. Default: the credential's own, else the global `fetch`, looked up at each call. */
+  fetch?: typeof globalThis.fetch | undefined;
+}
+
+/**
+ * A `fetch` that authorises requests to one protected server: the one place that attaches headers, recognises
+ * refusals and repeats.
+ *
+ * - Headers go to the server's origin only; requests to others pass through as they are. Redirects are followed
+ *   within the origin; another redirect is returned to the caller.
+ * - A 401, or a 403 for lack of scopes, is handed to the credential. The request is repeated when that helped; else
+ *   the server's answer is returned untouched, or what the credential threw is thrown.
+ * - A GET of an event stream gets the server's 401 instead of an error, because stream transports reconnect after
+ *   errors for ever; the error is in the credential's `lastError`.
+ * - A call that its sender has cancelled while it waited for a login is never sent.
+ *
+ * @param credential what authorises
+ * @param serverUrl the protected server
+ * @throws McpAuthError what the credential throws; `body_not_replayable` when a stream would have to be sent again.
+ * @example
+ * ```ts
+ * new StreamableHTTPClientTransport(url, { fetch: authFetch(credential, url) })
+ * ```
+ */
+export function authFetch(credential: Credential, serverUrl: string | URL, options: AuthFetchOptions = {}): typeof globalThis.fetch {
+  const { origin } = new URL(serverUrl);
+  const parked = new ParkedCalls();
+
+  return async (input, init) => {
+    const send = credential.send ?? options.fetch ?? globalThis.fetch;
+    const request = outgoing(input, init);
+    if (request.url.origin !== origin) return send(input, init);
+    if (parked.cancel(request)) return new Response(null, { status: 202 });
+
+    const asked: CredentialRequest = { method: request.method, url: request.url, signal: request.signal };
+    for (let tries = 1; ; tries++) {
+      const used = await headersFor(credential, asked, request);
+      const response = await request.send(send, used);
+      if (!isChallenge(response)) {
+        credential.onResponse?.(response, used);
+        return response;
+      }
+      if (tries === maxTries) return response;
+
+      asked.operation ??= request.operation();
+      try {
+        const decision = await parked.during(request, () => credential.onChallenge(challengeOf(response), used, asked));
+        if (decision === "give-up") return response;
+      } catch (error) {
+        if (request.isStream) return response;
+        await response.body?.cancel();
+        throw stamped(error);
+      }
+      await response.body?.cancel();
+      request.signal?.throwIfAborted();
+      if (!request.replayable) throw stamped(new McpAuthError("body_not_replayable", { serverUrl: request.url.href }));
+    }
+  };
+}
+
+async function headersFor(credential: Credential, asked: CredentialRequest, request: Outgoing): Promise<Record<string, string>> {
+  try {
+    return await credential.headers(asked);
+  } catch (error) {
+    // A stream without credentials gets its 401 from the server. Faults that pass are worth a reconnect.
+    if (request.isStream && error instanceof McpAuthError && !error.passing) return {};
+    throw stamped(error);
+  }
+}
+
+/** A refusal that other credentials may change. */
+function isChallenge(response: Response): boolean {
+  if (response.status === 401) return true;
+  return response.status === 403 && challengeOf(response).error === "insufficient_scope";
+}
+
+/** Lets an error pass through the SDK's version probe as the same object, instead of being taken for an old server. */
+function stamped(error: unknown): unknown {
+  if (error instanceof McpAuthError) Object.defineProperty(error, Symbol.for("mcp.authSeamEscape"), { value: true, configurable: true });
+  return error;
+}

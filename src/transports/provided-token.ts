@@ -1,0 +1,74 @@
+import type { Credential } from "../credentials/credential.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import { McpAuthError } from "../errors.ts";
+
+/** What an SDK `authProvider` is made of: a `TokenManager`, or any credential that can say its token. */
+export interface TokenSource extends Credential {
+  readonly serverUrl: URL;
+  readonly lastError?: McpAuthError | undefined;
+  authorize(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
+  getAccessToken(): Promise<string>;
+}
+
+/** Below the SDKs' own request timeout of 60 s, in ms. */
+const waitForLoginMs = 50_000;
+/** The SDKs do not say which token was refused: one that is younger than this, in ms, was most likely not meant. */
+const youngMs = 30_000;
+/** How long a failed login is not offered again by itself, in ms. */
+const pauseAfterFailureMs = 60_000;
+
+/** The token for interfaces that ask for it before every request and report a refusal without saying of what. */
+export class ProvidedToken {
+  readonly #source: TokenSource;
+  #token: string | undefined;
+  /** When the token changed, as far as this object has seen, in ms since 1970. */
+  #changedAt = 0;
+  #notRequired = false;
+  #failed: { error: McpAuthError; until: number } | undefined;
+
+  constructor(source: TokenSource) {
+    this.#source = source;
+  }
+
+  /** The current token, after a login where one is needed; `undefined` when the server wants none. */
+  async get(): Promise<string | undefined> {
+    if (this.#notRequired) return undefined;
+    let token: string;
+    try {
+      token = await this.#source.getAccessToken();
+    } catch (error) {
+      if (!(error instanceof McpAuthError) || error.passing) throw error;
+      await this.#logIn();
+      if (this.#notRequired) return undefined;
+      token = await this.#source.getAccessToken();
+    }
+    if (token !== this.#token) {
+      if (this.#token !== undefined) this.#changedAt = Date.now();
+      this.#token = token;
+    }
+    return token;
+  }
+
+  /** The server answered 401 to some token of ours. @throws McpAuthError when a login was refused or is impossible */
+  async onRefused(challenge: Challenge = { status: 401, challenges: [] }): Promise<void> {
+    this.#notRequired = false;
+    if (Date.now() - this.#changedAt < youngMs) return;
+    const used: Record<string, string> = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+    const decision = await this.#source.onChallenge(challenge, used, { method: "POST", url: this.#source.serverUrl });
+    if (decision === "give-up") throw this.#source.lastError ?? new McpAuthError("token_refused", { serverUrl: this.#source.serverUrl.href });
+    await this.get();
+  }
+
+  async #logIn(): Promise<void> {
+    if (this.#failed && Date.now() < this.#failed.until) throw this.#failed.error;
+    const serverUrl = this.#source.serverUrl.href;
+    const signal = AbortSignal.timeout(waitForLoginMs);
+    try {
+      this.#notRequired = (await this.#source.authorize({ signal })) === "not-required";
+    } catch (error) {
+      if (signal.aborted) throw new McpAuthError("login_pending", { serverUrl });
+      if (error instanceof McpAuthError && !error.passing) this.#failed = { error, until: Date.now() + pauseAfterFailureMs };
+      throw error;
+    }
+  }
+}

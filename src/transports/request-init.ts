@@ -1,0 +1,27 @@
+import { McpAuthError } from "../errors.ts";
+
+/** A `requestInit` whose headers are always current. */
+export interface LiveRequestInit {
+  /** Read by the SDK's transports at every request. @throws McpAuthError `login_required` without a valid token */
+  readonly headers: Record<string, string>;
+  /** After this the headers cannot be read any more. */
+  dispose(): void;
+}
+
+/**
+ * @param token the current token, without waiting
+ * @see the SDK transports' option `requestInit`: a plain object, read anew for each request
+ */
+export function liveRequestInit(token: () => string): LiveRequestInit {
+  let read = token;
+  return {
+    get headers() {
+      return { authorization: `Bearer ${read()}` };
+    },
+    dispose() {
+      read = () => {
+        throw new McpAuthError("disposed", { detail: "requestInit" });
+      };
+    },
+  };
+}

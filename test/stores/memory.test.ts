@@ -1,0 +1,7 @@
+import { MemoryStore } from "../../src/stores/memory.ts";
+import { storeContract } from "./store-contract.ts";
+
+storeContract("memory", async () => {
+  const store = new MemoryStore();
+  return { open: async () => store };
+});
