@@ -25,7 +25,7 @@ export function launch(): Promise<Browser> {
 
 export interface WatchedPage {
   page: Page;
-  /** Errors of scripts and whatever the console shows as an error: policy violations and failed loads. */
+  /** Errors of scripts and whatever the console shows as an error: policy violations and failed loads. With the URL. */
   problems: string[];
   /** URLs that were asked for. */
   requests: string[];
@@ -38,7 +38,7 @@ export async function openPage(browser: Browser, options?: BrowserContextOptions
   const problems: string[] = [];
   const requests: string[] = [];
   page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") problems.push(message.text());
+    if (message.type() === "error" || message.type() === "warning") problems.push(`${message.text()} at ${message.location().url}`);
   });
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("request", (request) => requests.push(request.url()));

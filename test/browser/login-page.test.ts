@@ -89,7 +89,7 @@ describe.runIf(hasChromium)("the page in Chromium", () => {
     expect(await page.evaluate(() => history.length)).toBeLessThanOrEqual(2);
     // Nothing else was asked for, nothing was refused by the policy, no script failed.
     expect(requests).toEqual([url]);
-    expect(problems.filter((text) => !(text.startsWith("Failed to load resource") && text.includes("400")))).toEqual([]);
+    expect(problems.filter((text) => !(text.startsWith("Failed to load resource") && text.includes("status of 400")))).toEqual([]);
     expect(await page.content()).not.toContain("secret detail");
   });
 
