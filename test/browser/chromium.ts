@@ -1,13 +1,14 @@
-/** Debian's Chromium, and pages that tell what went wrong in them. */
-import { existsSync } from "node:fs";
+/** A real Chromium, and pages that tell what went wrong in them. */
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { chromiumPath } from "../../scripts/system.ts";
 
-const executablePath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
+const executablePath = chromiumPath();
 
 /** In CI a missing browser is a failure; elsewhere the tests say that they were skipped. */
-export const hasChromium = existsSync(executablePath) || Boolean(process.env.CI);
+export const hasChromium = executablePath !== undefined || Boolean(process.env.CI);
 
-export function launch(): Promise<Browser> {
+export async function launch(): Promise<Browser> {
+  if (!executablePath) throw new Error("Chromium is missing");
   return chromium.launch({
     executablePath,
     args: [

@@ -28,7 +28,7 @@ async function startLogin(decision: "Allow" | "Deny", options: { loginTimeout?: 
     await page.getByRole("button", { name: "Log in" }).click();
     await page.getByRole("button", { name: decision }).click();
   };
-  const auth = createMcpAuth(server.url, { clientName: "Acme Agent", openBrowser, interactive: true, ...options });
+  const auth = createMcpAuth(server.url, { clientName: "Acme Agent", openBrowser, print: () => {}, interactive: true, ...options });
   onTestFinished(() => auth.dispose());
   const outcome = auth.authorize().then(
     () => "ok",
