@@ -118,7 +118,7 @@ async function loginAt(session: Session, discovery: Discovery, plan: LoginPlan, 
   const { redirectHost } = requestProfile(session, issuer);
   const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
   try {
-    const client = await clientFor(session, discovery, receiver, scopes, signal);
+    const client = await clientFor(session, discovery, receiver, signal);
     try {
       const record = await authorize(session, discovery, { client, receiver, scopes, signal });
       if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
@@ -134,13 +134,12 @@ async function loginAt(session: Session, discovery: Discovery, plan: LoginPlan, 
   }
 }
 
-function clientFor({ options, store, http, clock, emit, serverUrl }: Session, { server }: Discovery, receiver: LoginSession, scopes: readonly string[], signal: AbortSignal): Promise<ClientRegistration> {
+function clientFor({ options, store, http, clock, emit, serverUrl }: Session, { server }: Discovery, receiver: LoginSession, signal: AbortSignal): Promise<ClientRegistration> {
   const { clientId, clientSecret, tokenEndpointAuthMethod, clientMetadataUrl, clientName, clientMetadata, issuer } = options;
   return obtainClient({
     server, serverUrl, store, http, clock, emit, signal,
     clientId, clientSecret, tokenEndpointAuthMethod, clientMetadataUrl, clientName, clientMetadata, issuer,
     redirectUris: receiver.redirectUris,
-    scope: scopes.join(" ") || undefined,
   });
 }
 

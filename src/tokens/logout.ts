@@ -1,15 +1,18 @@
-import type { AuthorizationServerMetadata } from "../discovery/discovery.ts";
 import { revokeToken } from "../grants/revocation.ts";
 import { type Session, serverMetadata } from "./session.ts";
 import type { TokenRecord } from "./token-record.ts";
 
-/** What a logout did. */
+/** What a logout did. The login is deleted here in any case. */
 export interface LogoutResult {
-  /** Whether there was a login to end. It is deleted here in any case. */
+  /** Whether there was a login to end. */
   wasLoggedIn: boolean;
-  /** Whether the authorization server confirmed that every token is revoked. Without it they live until they expire. */
-  revoked: boolean;
+  /** Whether the authorization server confirmed that the login cannot be refreshed any more. */
+  refreshTokenRevoked: boolean;
+  /** Whether it confirmed the same of the access token; many servers cannot revoke these, and let them expire. */
+  accessTokenRevoked: boolean;
 }
+
+const nothing = { refreshTokenRevoked: false, accessTokenRevoked: false };
 
 /**
  * Ends a login: revokes the refresh token, then the access token, as far as the server lets us, then deletes both.
@@ -20,23 +23,23 @@ export interface LogoutResult {
 export async function logout(session: Session, known: TokenRecord | undefined): Promise<LogoutResult> {
   const { emit, keeper, server: serverUrl } = session;
   const record = known ?? (await keeper.load());
-  if (!record) return { wasLoggedIn: false, revoked: false };
+  if (!record) return { wasLoggedIn: false, ...nothing };
   const result = await keeper.locked(record.resource, async ({ current, save }) => {
-    const revoked = current ? await revokeAll(session, current) : false;
+    const revoked = current ? await revoke(session, current) : nothing;
     await save(undefined);
-    return { wasLoggedIn: current !== undefined, revoked };
+    return { wasLoggedIn: current !== undefined, ...revoked };
   });
   emit({ type: "tokens.deleted", serverUrl, reason: "logout" });
-  emit({ type: "logout.finished", serverUrl, revoked: result.revoked });
+  emit({ type: "logout.finished", serverUrl, revoked: result.refreshTokenRevoked });
   return result;
 }
 
-async function revokeAll(session: Session, { issuer, client, refreshToken, accessToken }: TokenRecord): Promise<boolean> {
+async function revoke(session: Session, { issuer, client, refreshToken, accessToken }: TokenRecord): Promise<Omit<LogoutResult, "wasLoggedIn">> {
   const { http } = session;
-  const server: AuthorizationServerMetadata | undefined = await serverMetadata(session, issuer).catch(() => undefined);
-  if (!server) return false;
-  const answers = [];
-  if (refreshToken) answers.push(await revokeToken(refreshToken, "refresh_token", { server, client, http }));
-  if (accessToken) answers.push(await revokeToken(accessToken, "access_token", { server, client, http }));
-  return answers.every(Boolean);
+  const server = await serverMetadata(session, issuer).catch(() => undefined);
+  if (!server) return nothing;
+  return {
+    refreshTokenRevoked: refreshToken !== undefined && (await revokeToken(refreshToken, "refresh_token", { server, client, http })),
+    accessTokenRevoked: accessToken !== undefined && (await revokeToken(accessToken, "access_token", { server, client, http })),
+  };
 }
