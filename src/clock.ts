@@ -17,10 +17,13 @@ export const systemClock: Clock = {
         reject(signal?.reason);
       };
       // Timers hold at most 2^31-1 ms; whoever sleeps so long asks the clock again on waking.
-      const timer = setTimeout(() => {
-        signal?.removeEventListener("abort", abort);
-        resolve();
-      }, Math.min(ms, 2 ** 31 - 1));
+      const timer = setTimeout(
+        () => {
+          signal?.removeEventListener("abort", abort);
+          resolve();
+        },
+        Math.min(ms, 2 ** 31 - 1),
+      );
       // Node's timers keep a process alive, browsers' are numbers.
       if (background) (timer as unknown as { unref?(): void }).unref?.();
       signal?.addEventListener("abort", abort, { once: true });

@@ -1,6 +1,6 @@
-export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";
 export type { LoginHandler, LoginHandlerRequest, LoginSession } from "./authorization/login-handler.ts";
 export type { PendingAuthorization } from "./authorization/pending.ts";
+export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";
 export { type AuthorizationRequest, buildAuthorizationUrl } from "./authorization/request.ts";
 export { type AuthorizationResponse, checkAuthorizationResponse } from "./authorization/response.ts";
 export { type ScopeSources, selectScopes } from "./authorization/scopes.ts";
@@ -8,12 +8,19 @@ export type { ClientIdentity } from "./client-auth/secret.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export type { Credential, CredentialRequest } from "./credentials/credential.ts";
 export { type AuthenticateChallenge, type Challenge, challengeOf, parseChallenges } from "./discovery/challenge.ts";
-export type { Speculation } from "./discovery/resource-metadata.ts";
-export { type DiscoverProtectedResourceOptions, discoverProtectedResource, type ProtectedResource } from "./discovery/resource-metadata.ts";
+export type { MetadataDocument } from "./discovery/document.ts";
+export {
+  type DiscoverProtectedResourceOptions,
+  discoverProtectedResource,
+  type ProtectedResource,
+  type Speculation,
+  speculate,
+} from "./discovery/resource-metadata.ts";
 export {
   type AuthorizationServerMetadata,
   type DiscoverAuthorizationServerOptions,
   discoverAuthorizationServer,
+  requirePkce,
 } from "./discovery/server-metadata.ts";
 export { InsufficientScopeError, LoginRequiredError, McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "./errors.ts";
 export type { AuthEvent, AuthEventListener } from "./events.ts";

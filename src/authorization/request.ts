@@ -19,7 +19,16 @@ export interface AuthorizationRequest {
 }
 
 /** Parameters that belong to the protocol's own checks: the app cannot set them. */
-const reserved = new Set(["response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method", "request", "request_uri"]);
+const reserved = new Set([
+  "response_type",
+  "client_id",
+  "redirect_uri",
+  "state",
+  "code_challenge",
+  "code_challenge_method",
+  "request",
+  "request_uri",
+]);
 
 /**
  * The URL to which the person is sent.

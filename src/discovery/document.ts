@@ -4,7 +4,7 @@ import { faultOf } from "../http/fault.ts";
 import { abortable, type Http } from "../http/http.ts";
 
 /** A JSON object from a well-known URL, not yet validated. */
-export interface Document {
+export interface MetadataDocument {
   url: string;
   json: Readonly<Record<string, unknown>>;
   /** From `Cache-Control`, in milliseconds. */
@@ -16,7 +16,7 @@ export interface DocumentOptions {
   clock: Clock;
   signal?: AbortSignal | undefined;
   /** A request that is under way already: used as the first try. */
-  first?: Promise<Document> | undefined;
+  first?: Promise<MetadataDocument> | undefined;
 }
 
 /** Servers of 2025-03-26 may answer by revision (REQ-LEG-03). */
@@ -30,13 +30,12 @@ const longestWaitMs = 2000;
  * @throws McpAuthError `discovery_failed` when there is none, the codes of {@link Http} and `server_error`,
  *   `rate_limited` when the repeats fail too; `signal.reason`.
  */
-export async function fetchDocument(url: string, { http, clock, signal, first }: DocumentOptions): Promise<Document> {
+export async function fetchDocument(url: string, { http, clock, signal, first }: DocumentOptions): Promise<MetadataDocument> {
   let withVersion = true;
   for (let attempt = 0; ; attempt++) {
     try {
       return await (attempt === 0 && first ? abortable(first, signal) : requestDocument(url, http, clock.now(), signal, withVersion));
     } catch (error) {
-      signal?.throwIfAborted();
       // What has already taken a whole time limit is not worth another one.
       if (attempt === repeats || !(error instanceof McpAuthError) || !error.passing || error.code === "timeout") throw error;
       // In a browser this may be a CORS policy that does not allow the header: without it, at once.
@@ -47,7 +46,13 @@ export async function fetchDocument(url: string, { http, clock, signal, first }:
 }
 
 /** One try. */
-export async function requestDocument(url: string, http: Http, now: number, signal?: AbortSignal, withVersion = true): Promise<Document> {
+export async function requestDocument(
+  url: string,
+  http: Http,
+  now: number,
+  signal?: AbortSignal,
+  withVersion = true,
+): Promise<MetadataDocument> {
   const response = await http.fetch(url, {
     headers: { accept: "application/json", ...(withVersion && versionHeader) },
     signal: signal ?? null,

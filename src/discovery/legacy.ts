@@ -1,5 +1,5 @@
 import { McpAuthError } from "../errors.ts";
-import { type Document, type DocumentOptions, fetchDocument } from "./document.ts";
+import { type DocumentOptions, fetchDocument, type MetadataDocument } from "./document.ts";
 import {
   type AuthorizationServerMetadata,
   type DiscoverAuthorizationServerOptions,
@@ -36,7 +36,7 @@ export async function findLegacyServer(
   return { value, cacheable: true, maxAgeMs: document.maxAgeMs };
 }
 
-async function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise<Document | undefined> {
+async function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise<MetadataDocument | undefined> {
   try {
     const document = await fetchDocument(url, options);
     return document.json.issuer === undefined ? undefined : document;

@@ -3,7 +3,7 @@ import { McpAuthError, withoutQuery } from "../errors.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { firstByPriority, isPassing } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
-import { type Document, fetchDocument, quoted, requestDocument, strings } from "./document.ts";
+import { fetchDocument, type MetadataDocument, quoted, requestDocument, strings } from "./document.ts";
 
 /** What a protected resource says about itself (RFC 9728 §2). */
 export interface ProtectedResource {
@@ -15,6 +15,7 @@ export interface ProtectedResource {
   metadataUrl: string;
 }
 
+/** Options of {@link discoverProtectedResource}. */
 export interface DiscoverProtectedResourceOptions {
   /** Default: `createHttp()`. */
   http?: Http | undefined;
@@ -27,7 +28,7 @@ export interface DiscoverProtectedResourceOptions {
 }
 
 /** Well-known requests under way, by URL. */
-export type Speculation = ReadonlyMap<string, Promise<Document>>;
+export type Speculation = ReadonlyMap<string, Promise<MetadataDocument>>;
 
 /** What was found, and how long it may be kept. */
 export interface FoundResource {
@@ -106,7 +107,7 @@ function wellKnownUrls({ origin, pathname }: URL): string[] {
   return [...new Set([pathname === "/" ? "" : pathname, pathname.replace(/\/$/, ""), ""].map((path) => base + path))];
 }
 
-function validate({ url, json }: Document, server: URL): ProtectedResource {
+function validate({ url, json }: MetadataDocument, server: URL): ProtectedResource {
   const { resource } = json;
   if (typeof resource !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} names no resource` });
   if (!covers(resource, server)) {

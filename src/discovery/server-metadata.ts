@@ -4,11 +4,12 @@ import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
 import type { AuthEventListener } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { firstByPriority, isPassing } from "./candidates.ts";
-import { type Document, fetchDocument, quoted, strings } from "./document.ts";
+import { fetchDocument, type MetadataDocument, quoted, strings } from "./document.ts";
 
 /** Metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3), validated. */
 export type AuthorizationServerMetadata = AuthorizationServer;
 
+/** Options of {@link discoverAuthorizationServer}. */
 export interface DiscoverAuthorizationServerOptions {
   /** Default: `createHttp()`. */
   http?: Http | undefined;
@@ -78,7 +79,7 @@ export async function findAuthorizationServer(issuer: string, options: DiscoverA
  *   for an endpoint.
  */
 export function validateServer(
-  { url, json }: Document,
+  { url, json }: MetadataDocument,
   issuer: string,
   { http, strictIssuer }: { http: Http; strictIssuer?: boolean | undefined },
 ): AuthorizationServerMetadata {

@@ -37,15 +37,27 @@ export interface TokenAnswer {
  *   `rate_limited`, `invalid_token_response`, and what `http.fetch` throws.
  * @see RFC 6749 §5.1, §5.2
  */
-export async function tokenRequest(grantType: string, parameters: Record<string, string>, options: TokenRequestOptions): Promise<TokenAnswer> {
+export async function tokenRequest(
+  grantType: string,
+  parameters: Record<string, string>,
+  options: TokenRequestOptions,
+): Promise<TokenAnswer> {
   const { server, client, http, signal } = options;
-  if (!server.token_endpoint) throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no `token_endpoint`" });
-  const response = await genericTokenEndpointRequest(server, { client_id: client.clientId }, clientAuthentication(client), grantType, parameters, {
-    [customFetch]: (url, init) => http.fetch(url, init as RequestInit),
-    // `http.fetch` decides which plain-http hosts are allowed.
-    [allowInsecureRequests]: true,
-    ...(signal && { signal }),
-  });
+  if (!server.token_endpoint)
+    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no `token_endpoint`" });
+  const response = await genericTokenEndpointRequest(
+    server,
+    { client_id: client.clientId },
+    clientAuthentication(client),
+    grantType,
+    parameters,
+    {
+      [customFetch]: (url, init) => http.fetch(url, init as RequestInit),
+      // `http.fetch` decides which plain-http hosts are allowed.
+      [allowInsecureRequests]: true,
+      ...(signal && { signal }),
+    },
+  );
   const text = await response.text();
   const body = parse(text);
   // Some servers report errors with status 200.
@@ -76,7 +88,11 @@ function readAnswer(body: Record<string, unknown>, issuer: string, status: numbe
     ...(expiresIn !== undefined && { expiresIn }),
     ...(scope && { scope }),
   };
-  const problem = !accessToken ? "it holds no `access_token`" : tokenType.toLowerCase() !== "bearer" ? "its `token_type` is not Bearer" : undefined;
+  const problem = !accessToken
+    ? "it holds no `access_token`"
+    : tokenType.toLowerCase() !== "bearer"
+      ? "its `token_type` is not Bearer"
+      : undefined;
   if (!problem) return { accessToken: accessToken as string, ...rest };
   const error = new McpAuthError("invalid_token_response", { issuer, status, detail: problem });
   if (refreshToken) return { ...rest, problem: error };
@@ -93,7 +109,12 @@ function seconds(value: unknown): number | undefined {
   return Number.isFinite(number) && number >= 0 ? number : undefined;
 }
 
-function answerError(response: Response, body: Record<string, unknown>, issuer: string, secrets: readonly (string | undefined)[]): McpAuthError {
+function answerError(
+  response: Response,
+  body: Record<string, unknown>,
+  issuer: string,
+  secrets: readonly (string | undefined)[],
+): McpAuthError {
   const { status } = response;
   const serverError = scrub(nonEmpty(body.error), secrets);
   const details = { issuer, status, serverError, serverDescription: scrub(nonEmpty(body.error_description), secrets) };

@@ -1,18 +1,24 @@
-import type { LoginHandler } from "../authorization/login-handler.ts";
 import type { AuthEvent } from "../events.ts";
 import type { TokenManagerOptions } from "../tokens/options.ts";
 import { TokenManager } from "../tokens/token-manager.ts";
 import { interactivity } from "./interactive.ts";
+import { loopbackLogin, pasteLogin } from "./login-handlers.ts";
 import type { LoopbackLoginOptions } from "./loopback/loopback-login.ts";
 import { isEnding, waitUntil } from "./process-end.ts";
 
-export { openBrowser } from "./browser.ts";
+export { type BrowserUrlOptions, checkBrowserUrl, openBrowser } from "./browser.ts";
 export { type InteractivityFacts, interactivity } from "./interactive.ts";
+export { loopbackLogin, pasteLogin } from "./login-handlers.ts";
+export type { ListenerLoginOptions, LoopbackLoginOptions } from "./loopback/loopback-login.ts";
+export type { LoginOutcome, LoginPage } from "./loopback/page.ts";
+export type { RedirectOptions } from "./loopback/redirect-uris.ts";
+export type { PasteLoginOptions } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
-export type { LoopbackLoginOptions };
 
 /** Options of {@link createMcpAuth}: those of `TokenManager`, and of the login on this machine. */
-export interface McpAuthOptions extends Omit<TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">, Omit<LoopbackLoginOptions, "host" | "appName"> {}
+export interface McpAuthOptions
+  extends Omit<TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">,
+    Omit<LoopbackLoginOptions, "host" | "appName"> {}
 
 /**
  * A person's login at a protected MCP server, from a program on that person's machine:
@@ -48,19 +54,12 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
     ...options,
     serverUrl,
     interactive: options.loginHandler ? options.interactive : way !== "none",
-    loginHandler: options.loginHandler ?? (way === "paste" ? lazy(pasting, options) : lazy(browsing, options)),
+    loginHandler:
+      options.loginHandler ?? (way === "paste" ? pasteLogin(loopbackOptions(options)) : loopbackLogin(loopbackOptions(options))),
     onEvent: process.env.MCP_AUTH_DEBUG ? printing(options.onEvent) : options.onEvent,
     waitUntil,
     isEnding,
   });
-}
-
-const browsing = async (options: McpAuthOptions) => (await import("./loopback/loopback-login.ts")).loopbackLogin(loopbackOptions(options));
-const pasting = async (options: McpAuthOptions) => (await import("./paste.ts")).pasteLogin(loopbackOptions(options));
-
-/** Most processes never log in: the listener is loaded when one does. */
-function lazy(load: (options: McpAuthOptions) => Promise<LoginHandler>, options: McpAuthOptions): LoginHandler {
-  return { start: async (request) => (await load(options)).start(request) };
 }
 
 function loopbackOptions({ clientName, redirectHost, ...options }: McpAuthOptions): LoopbackLoginOptions {

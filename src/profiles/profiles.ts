@@ -59,6 +59,6 @@ function matches(url: string, patterns: readonly string[]): boolean {
     pattern
       .split(".")
       .reverse()
-      .every((label, index) => labels[index] !== undefined && (label === "*" || label === labels[index])),
+      .every((label, index) => label === "*" || label === labels[index]),
   );
 }

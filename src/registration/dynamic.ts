@@ -7,6 +7,7 @@ import { faultOf } from "../http/fault.ts";
 import { createHttp, type Http, isLoopback } from "../http/http.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod } from "./registration.ts";
 
+/** Options of {@link registerClient}. */
 export interface RegisterClientOptions {
   /** Where to register. */
   server: AuthorizationServerMetadata;

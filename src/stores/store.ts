@@ -15,6 +15,7 @@ export interface HeldLock {
   delete(key: string): Promise<void>;
 }
 
+/** How to wait for a lock. */
 export interface LockOptions {
   /** Ends the waiting for the lock, never the action. */
   signal?: AbortSignal | undefined;
@@ -31,7 +32,9 @@ export interface LockOptions {
 export interface Store {
   /** The record, or `undefined`. A copy: changing it changes nothing stored. */
   get(key: string): Promise<StoredRecord | undefined>;
+  /** Creates or replaces a record. */
   set(key: string, value: StoredRecord): Promise<void>;
+  /** Deletes a record; one that is not there is no error. */
   delete(key: string): Promise<void>;
   /** Reads and deletes in one step: of several callers exactly one gets the record. */
   take(key: string): Promise<StoredRecord | undefined>;

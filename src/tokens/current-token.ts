@@ -85,7 +85,10 @@ export class CurrentToken {
   /** Reads the store, once. */
   async load(signal?: AbortSignal): Promise<void> {
     if (this.#loaded) return;
-    await abortable(this.#loading.run(() => this.reload()), signal);
+    await abortable(
+      this.#loading.run(() => this.reload()),
+      signal,
+    );
   }
 
   /** Reads the store again: another process may have logged in. */

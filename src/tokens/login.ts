@@ -49,33 +49,35 @@ const defaultLoginTimeoutMs = 300_000;
 export async function login(session: Session, plan: LoginPlan): Promise<TokenRecord> {
   const { store, account, server, emit, options } = session;
   const { loginTimeout = defaultLoginTimeoutMs } = options;
-  return store.withLock(
-    `login/${account}/${server}`,
-    async () => {
-      const stored = await session.keeper.load();
-      if (stored && serves(stored, plan, session)) return stored;
+  return store
+    .withLock(
+      `login/${account}/${server}`,
+      async () => {
+        const stored = await session.keeper.load();
+        if (stored && serves(stored, plan, session)) return stored;
 
-      const discovery = await findServers(session, plan);
-      const elsewhere = await readTokens(store, tokenKey(account, discovery.resource));
-      if (elsewhere?.issuer === discovery.issuer && serves(elsewhere, plan, session)) {
-        await session.keeper.index(discovery.resource);
-        return elsewhere;
-      }
-      const askedBefore = (stored?.issuer === discovery.issuer ? stored : undefined)?.requestedScopes;
-      const startedAt = session.clock.now();
-      try {
-        return await loginAt(session, discovery, plan, askedBefore);
-      } catch (error) {
-        if (!(await isForgottenClient(session, discovery.issuer, startedAt, error))) throw error;
-        // A registration that the server has forgotten is made anew, once.
-        return await loginAt(session, discovery, plan, askedBefore);
-      }
-    },
-    { signal: plan.signal, waitMs: loginTimeout },
-  ).catch((error: unknown) => {
-    if (error instanceof McpAuthError) emit({ type: "login.failed", serverUrl: server, code: error.code });
-    throw error;
-  });
+        const discovery = await findServers(session, plan);
+        const elsewhere = await readTokens(store, tokenKey(account, discovery.resource));
+        if (elsewhere?.issuer === discovery.issuer && serves(elsewhere, plan, session)) {
+          await session.keeper.index(discovery.resource);
+          return elsewhere;
+        }
+        const askedBefore = (stored?.issuer === discovery.issuer ? stored : undefined)?.requestedScopes;
+        const startedAt = session.clock.now();
+        try {
+          return await loginAt(session, discovery, plan, askedBefore);
+        } catch (error) {
+          if (!(await isForgottenClient(session, discovery.issuer, startedAt, error))) throw error;
+          // A registration that the server has forgotten is made anew, once.
+          return await loginAt(session, discovery, plan, askedBefore);
+        }
+      },
+      { signal: plan.signal, waitMs: loginTimeout },
+    )
+    .catch((error: unknown) => {
+      if (error instanceof McpAuthError) emit({ type: "login.failed", serverUrl: server, code: error.code });
+      throw error;
+    });
 }
 
 /** Whether a login that somebody else made meanwhile is what this one is for. */
@@ -89,7 +91,15 @@ async function findServers(session: Session, { challenge, speculation, signal }:
   const { serverUrl, http, clock, emit, store, options } = session;
   const { chooseAuthorizationServer, strictIssuer, issuer } = options;
   const discovery = await discover(serverUrl, {
-    http, clock, emit, challenge, speculation, signal, chooseAuthorizationServer, strictIssuer, issuer,
+    http,
+    clock,
+    emit,
+    challenge,
+    speculation,
+    signal,
+    chooseAuthorizationServer,
+    strictIssuer,
+    issuer,
   });
   requirePkce(discovery.server);
   await writeDiscovery(store, discovery);
@@ -98,7 +108,12 @@ async function findServers(session: Session, { challenge, speculation, signal }:
   return discovery;
 }
 
-async function loginAt(session: Session, discovery: Discovery, plan: LoginPlan, askedBefore: readonly string[] | undefined): Promise<TokenRecord> {
+async function loginAt(
+  session: Session,
+  discovery: Discovery,
+  plan: LoginPlan,
+  askedBefore: readonly string[] | undefined,
+): Promise<TokenRecord> {
   const { options, emit, server: serverUrl, store } = session;
   const { issuer } = discovery;
   if (!options.loginHandler) throw new LoginRequiredError({ serverUrl, issuer, detail: "there is no `loginHandler`" });
@@ -113,14 +128,14 @@ async function loginAt(session: Session, discovery: Discovery, plan: LoginPlan, 
 
   const isFixed = options.redirectUris !== undefined;
   const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
-  const timeout = AbortSignal.timeout(options.loginTimeout ?? defaultLoginTimeoutMs);
+  const { timeout, stop } = personsTime(session);
   const signal = AbortSignal.any([plan.signal, timeout]);
   const { redirectHost } = requestProfile(session, issuer);
   const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
   try {
     const client = await clientFor(session, discovery, receiver, signal);
     try {
-      const record = await authorize(session, discovery, { client, receiver, scopes, signal });
+      const record = await authorize(session, discovery, { client, receiver, scopes, signal, onResponse: stop });
       if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
       emit({ type: "login.finished", serverUrl, issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
       return record;
@@ -130,15 +145,44 @@ async function loginAt(session: Session, discovery: Discovery, plan: LoginPlan, 
       throw new McpAuthError("login_timeout", { serverUrl, issuer });
     }
   } finally {
+    stop();
     await receiver.close();
   }
 }
 
-function clientFor({ options, store, http, clock, emit, serverUrl }: Session, { server }: Discovery, receiver: LoginSession, signal: AbortSignal): Promise<ClientRegistration> {
+/** The person's time. Once the response is there it does not count any more: a code is exchanged to the end. */
+function personsTime({ clock, options }: Session): { timeout: AbortSignal; stop: () => void } {
+  const over = new AbortController();
+  const answered = new AbortController();
+  clock.sleep(options.loginTimeout ?? defaultLoginTimeoutMs, { signal: answered.signal, background: true }).then(
+    () => over.abort(),
+    () => {},
+  );
+  return { timeout: over.signal, stop: () => answered.abort() };
+}
+
+function clientFor(
+  { options, store, http, clock, emit, serverUrl }: Session,
+  { server }: Discovery,
+  receiver: LoginSession,
+  signal: AbortSignal,
+): Promise<ClientRegistration> {
   const { clientId, clientSecret, tokenEndpointAuthMethod, clientMetadataUrl, clientName, clientMetadata, issuer } = options;
   return obtainClient({
-    server, serverUrl, store, http, clock, emit, signal,
-    clientId, clientSecret, tokenEndpointAuthMethod, clientMetadataUrl, clientName, clientMetadata, issuer,
+    server,
+    serverUrl,
+    store,
+    http,
+    clock,
+    emit,
+    signal,
+    clientId,
+    clientSecret,
+    tokenEndpointAuthMethod,
+    clientMetadataUrl,
+    clientName,
+    clientMetadata,
+    issuer,
     redirectUris: receiver.redirectUris,
   });
 }
@@ -148,9 +192,14 @@ interface Authorization {
   receiver: LoginSession;
   scopes: readonly string[];
   signal: AbortSignal;
+  onResponse: () => void;
 }
 
-async function authorize(session: Session, discovery: Discovery, { client, receiver, scopes, signal }: Authorization): Promise<TokenRecord> {
+async function authorize(
+  session: Session,
+  discovery: Discovery,
+  { client, receiver, scopes, signal, onResponse }: Authorization,
+): Promise<TokenRecord> {
   const { http, emit, server: serverUrl } = session;
   const { issuer, server, resource } = discovery;
   const profile = requestProfile(session, issuer);
@@ -178,11 +227,25 @@ async function authorize(session: Session, discovery: Discovery, { client, recei
   let record: TokenRecord | undefined;
   const receive = async (parameters: URLSearchParams) => {
     const { code } = checkAuthorizationResponse(parameters, pending);
+    onResponse();
     // A code is used once: the same response again belongs to no login.
     pending.state = generateState();
-    const answer = await exchangeCode({ server, client, http, code, codeVerifier, redirectUri: pending.redirectUri, resource: resourceParameter });
+    const answer = await exchangeCode({
+      server,
+      client,
+      http,
+      code,
+      codeVerifier,
+      redirectUri: pending.redirectUri,
+      resource: resourceParameter,
+    });
     record = await store(session, {
-      v: 1, resource, issuer, client, requestedScopes: scopes, issuedAt: session.clock.now(),
+      v: 1,
+      resource,
+      issuer,
+      client,
+      requestedScopes: scopes,
+      issuedAt: session.clock.now(),
       ...(scopes.length > 0 && { scope: scopes.join(" ") }),
       ...fromAnswer(answer, session.clock.now()),
     });
@@ -204,7 +267,9 @@ async function store(session: Session, record: TokenRecord): Promise<TokenRecord
 /** Whether the server does not know a registration that was made for an earlier login. It is forgotten then. */
 async function isForgottenClient({ store }: Session, issuer: string, startedAt: number, error: unknown): Promise<boolean> {
   if (!(error instanceof McpAuthError)) return false;
-  const refused = error.code === "invalid_client" || (error.code === "authorization_error" && /^(invalid|unauthorized)_client$/.test(error.serverError ?? ""));
+  const refused =
+    error.code === "invalid_client" ||
+    (error.code === "authorization_error" && /^(invalid|unauthorized)_client$/.test(error.serverError ?? ""));
   const registration = refused ? await findRegistration(store, issuer) : undefined;
   if (!registration || registration.createdAt >= startedAt) return false;
   await forgetRegistration(store, issuer, registration.clientId);

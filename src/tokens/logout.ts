@@ -34,7 +34,10 @@ export async function logout(session: Session, known: TokenRecord | undefined): 
   return result;
 }
 
-async function revoke(session: Session, { issuer, client, refreshToken, accessToken }: TokenRecord): Promise<Omit<LogoutResult, "wasLoggedIn">> {
+async function revoke(
+  session: Session,
+  { issuer, client, refreshToken, accessToken }: TokenRecord,
+): Promise<Omit<LogoutResult, "wasLoggedIn">> {
   const { http } = session;
   const server = await serverMetadata(session, issuer).catch(() => undefined);
   if (!server) return nothing;

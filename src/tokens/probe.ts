@@ -38,7 +38,8 @@ export async function probe(session: Session, signal: AbortSignal | undefined): 
     body: discoverRequest,
   });
   // Servers with the older SSE transport only know a GET at this URL.
-  const response = posted.status === 404 || posted.status === 405 ? await ask(session, signal, { headers: { accept: "text/event-stream" } }) : posted;
+  const response =
+    posted.status === 404 || posted.status === 405 ? await ask(session, signal, { headers: { accept: "text/event-stream" } }) : posted;
   if (response.status === 401) return challengeOf(response);
   const fault = faultOf(response, { serverUrl: session.server }, session.clock.now());
   if (fault) throw fault;

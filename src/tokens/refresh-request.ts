@@ -35,7 +35,10 @@ export async function requestRefresh(session: Session, record: TokenRecord & { r
     try {
       return await refreshGrant({ ...grant, signal });
     } catch (cause) {
-      const error = cause instanceof McpAuthError ? cause : new McpAuthError(signal.aborted ? "timeout" : "network_error", { serverUrl, issuer, cause });
+      const error =
+        cause instanceof McpAuthError
+          ? cause
+          : new McpAuthError(signal.aborted ? "timeout" : "network_error", { serverUrl, issuer, cause });
       const waitMs = pause(error, attempt);
       if (!error.passing || attempt === maxAttempts || clock.now() + waitMs > deadline) throw error;
       emit({ type: "refresh.repeated", serverUrl, issuer, attempt, waitMs, code: error.code });

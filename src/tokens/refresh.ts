@@ -7,6 +7,9 @@ import { type Session, serverMetadata } from "./session.ts";
 import type { Turn } from "./token-keeper.ts";
 import { afterRefresh, sameTokens, type TokenRecord, without } from "./token-record.ts";
 
+/** The usual reason for a refusal after a refresh that its process did not finish: the answer was lost with it. */
+const interrupted = "an earlier refresh was interrupted before its answer was stored";
+
 /** Why a refresh runs. Whoever joins a running one may raise its urgency. */
 export interface RefreshDemand {
   /** `ahead`: the token is still good; `expired`: it is not, or soon; `refused`: the server said so. */
@@ -87,7 +90,13 @@ async function discard(session: Session, unwanted: TokenRecord): Promise<Refresh
 }
 
 /** Deletes exactly what the server has finally refused, and only when it was needed. */
-async function afterRefusal(session: Session, turn: Turn, current: TokenRecord, demand: RefreshDemand, error: McpAuthError): Promise<RefreshOutcome> {
+async function afterRefusal(
+  session: Session,
+  turn: Turn,
+  current: TokenRecord,
+  demand: RefreshDemand,
+  error: McpAuthError,
+): Promise<RefreshOutcome> {
   const { clock, emit, store, server: serverUrl } = session;
   const fresh = freshness(current, clock.now(), 1);
   const needed = demand.reason !== "ahead" || fresh === "expired" || fresh === "leeway";
@@ -101,17 +110,8 @@ async function afterRefusal(session: Session, turn: Turn, current: TokenRecord, 
   const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
   await turn.save(next);
   emit({ type: "tokens.deleted", serverUrl, reason: clientRefused ? "client-refused" : "refused" });
-  return { record: next, error: current.refreshStartedAt === undefined ? error : interrupted(error, session) };
-}
-
-/** A refusal after a refresh that its process did not finish: the usual reason is that the answer was lost with it. */
-function interrupted(cause: McpAuthError, { server }: Session): McpAuthError {
-  return new McpAuthError(cause.code, {
-    serverUrl: server,
-    issuer: cause.issuer,
-    status: cause.status,
-    serverError: cause.serverError,
-    serverDescription: cause.serverDescription,
-    detail: "an earlier refresh was interrupted before its answer was stored",
-  });
+  return {
+    record: next,
+    error: current.refreshStartedAt === undefined ? error : new McpAuthError(error.code, { ...error, detail: interrupted }),
+  };
 }

@@ -35,7 +35,8 @@ export function createSession(options: TokenManagerOptions): Session {
   const serverUrl = http.checkUrl(options.serverUrl);
   serverUrl.hash = "";
   if (account === "" || account.includes("/")) throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
-  if (clientSecret !== undefined && clientId === undefined) throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
+  if (clientSecret !== undefined && clientId === undefined)
+    throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
   const emit = emitter(options.onEvent);
   const server = serverUrl.href;
   const store = namingFailures(options.store ?? new MemoryStore(), server);
@@ -66,7 +67,8 @@ export async function serverMetadata(session: Session, issuer: string): Promise<
   try {
     const found = await findAuthorizationServer(issuer, { http, clock, emit, strictIssuer: session.options.strictIssuer });
     const now = clock.now();
-    if (cached && found.cacheable) await writeDiscovery(store, { ...cached, server: found.value, fetchedAt: now, validUntil: now + metadataLifeMs });
+    if (cached && found.cacheable)
+      await writeDiscovery(store, { ...cached, server: found.value, fetchedAt: now, validUntil: now + metadataLifeMs });
     return found.value;
   } catch (error) {
     if (cached) return cached.server;

@@ -103,7 +103,9 @@ export class TokenKeeper {
           outcome.reject(error);
         }
         // The callers have their tokens; the lock stays until they are stored.
-        if (this.#unsaved?.held === held) await (this.#saving = this.#keepSaving());
+        if (this.#unsaved?.held !== held) return;
+        this.#saving = this.#keepSaving();
+        await this.#saving;
       },
       { waitMs: defaultWaitMs, ...options },
     );

@@ -7,7 +7,7 @@ import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { InsufficientScopeError, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { abortable } from "../http/http.ts";
 import { authFetch } from "../transports/fetch.ts";
-import { liveRequestInit, type LiveRequestInit } from "../transports/request-init.ts";
+import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
 import { CurrentToken } from "./current-token.ts";
 import { type GivenTokens, giveTokens } from "./given-tokens.ts";
 import { type LoginPlan, login } from "./login.ts";
@@ -76,7 +76,9 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `login_required` when no person can be asked; every code of discovery, registration and
    *   authorization; `network_error`, `timeout`, `server_error`, `rate_limited` when the server cannot be asked
    */
-  async authorize(options: { scopes?: readonly string[] | undefined; signal?: AbortSignal | undefined } = {}): Promise<"authorized" | "not-required"> {
+  async authorize(
+    options: { scopes?: readonly string[] | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<"authorized" | "not-required"> {
     const { scopes, signal } = options;
     return this.#remembering(async () => {
       if (await this.#hasLogin(scopes, signal)) return "authorized";
@@ -161,7 +163,9 @@ export class TokenManager implements Credential {
 
   onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     return this.#remembering(() =>
-      challenge.error === "insufficient_scope" ? this.#onInsufficientScope(challenge, used, request) : this.#onRefusedToken(challenge, used, request),
+      challenge.error === "insufficient_scope"
+        ? this.#onInsufficientScope(challenge, used, request)
+        : this.#onRefusedToken(challenge, used, request),
     );
   }
 
@@ -173,6 +177,7 @@ export class TokenManager implements Credential {
     await this.#session.keeper.dispose();
   }
 
+  /** For `await using`: {@link dispose}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
@@ -188,12 +193,17 @@ export class TokenManager implements Credential {
     const record = token.record;
     if (record && refused !== undefined && token.bearer === refused) {
       if (token.origin === "login" && !token.accepted) {
-        this.#remember(new McpAuthError("token_refused", { serverUrl: this.#session.server, issuer: record.issuer, status: challenge.status }));
+        this.#remember(
+          new McpAuthError("token_refused", { serverUrl: this.#session.server, issuer: record.issuer, status: challenge.status }),
+        );
         return "give-up";
       }
       const refreshing = token.origin === "refresh" && !token.accepted ? undefined : this.#refreshRefused(refused, request.signal);
       // The server may have moved to another authorization server, which a refresh at the old one would not show.
-      const checking = abortable(this.#checkingMove.run(() => this.#hasMoved(challenge, record)), request.signal);
+      const checking = abortable(
+        this.#checkingMove.run(() => this.#hasMoved(challenge, record)),
+        request.signal,
+      );
       const [moved] = await Promise.all([checking, refreshing]);
       if (moved) movedFrom = record.issuer;
       else if (token.bearer !== refused && token.freshness !== "expired") return "retry";

@@ -1,4 +1,3 @@
-
 import { McpAuthError } from "../errors.ts";
 import type { TokenAnswer } from "../grants/token-request.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
@@ -45,7 +44,13 @@ export async function readTokens(store: Store, key: string): Promise<TokenRecord
   const record = await store.get(key);
   if (record === undefined) return undefined;
   const { v, issuer, resource, client, issuedAt } = record as Partial<TokenRecord>;
-  if (v !== 1 || typeof issuer !== "string" || typeof resource !== "string" || typeof client?.clientId !== "string" || typeof issuedAt !== "number") {
+  if (
+    v !== 1 ||
+    typeof issuer !== "string" ||
+    typeof resource !== "string" ||
+    typeof client?.clientId !== "string" ||
+    typeof issuedAt !== "number"
+  ) {
     throw new McpAuthError("invalid_record", { detail: `${key}, version ${String(v)}` });
   }
   return record as unknown as TokenRecord;

@@ -7,6 +7,7 @@ import { type Outgoing, outgoing } from "./request.ts";
 /** How often one request is sent at most: the first try, a refused token, a refused new one, two step-ups. */
 const maxTries = 5;
 
+/** Options of {@link authFetch}. */
 export interface AuthFetchOptions {
   /** What sends. Default: the credential's own, else the global `fetch`, looked up at each call. */
   fetch?: typeof globalThis.fetch | undefined;

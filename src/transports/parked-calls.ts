@@ -29,7 +29,8 @@ export class ParkedCalls {
     const notification = json(request.text);
     if (notification?.method !== "notifications/cancelled") return false;
     for (const call of this.#calls) {
-      if (call.request.signal !== request.signal || !request.signal || json(call.request.text)?.id !== notification.params?.requestId) continue;
+      if (call.request.signal !== request.signal || !request.signal || json(call.request.text)?.id !== notification.params?.requestId)
+        continue;
       call.give(new McpAuthError("login_pending", { serverUrl: request.url.href, detail: "the request was cancelled meanwhile" }));
       return true;
     }

@@ -6,7 +6,9 @@ import { McpAuthError } from "../errors.ts";
 export interface TokenSource extends Credential {
   readonly serverUrl: URL;
   readonly lastError?: McpAuthError | undefined;
+  /** Logs in if the server asks for it. */
   authorize(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
+  /** A valid token, without a login. */
   getAccessToken(): Promise<string>;
 }
 
@@ -55,7 +57,8 @@ export class ProvidedToken {
     if (Date.now() - this.#changedAt < youngMs) return;
     const used: Record<string, string> = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
     const decision = await this.#source.onChallenge(challenge, used, { method: "POST", url: this.#source.serverUrl });
-    if (decision === "give-up") throw this.#source.lastError ?? new McpAuthError("token_refused", { serverUrl: this.#source.serverUrl.href });
+    if (decision === "give-up")
+      throw this.#source.lastError ?? new McpAuthError("token_refused", { serverUrl: this.#source.serverUrl.href });
     await this.get();
   }
 
