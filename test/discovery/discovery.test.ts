@@ -176,6 +176,23 @@ describe("REQ-DISC-03 several authorization servers", () => {
     expect((await run()).issuer).toBe(b);
   });
 
+  test("the others' requests are aborted when the choice is made", async () => {
+    const aborted: string[] = [];
+    const fetch: typeof globalThis.fetch = async (url, init) => {
+      const answers: Record<string, object> = { [pathForm]: resource(a, b), [wellKnown(a)]: metadata(a) };
+      const answer = answers[String(url)];
+      if (answer) return Response.json(answer);
+      return new Promise((_, reject) => {
+        init?.signal?.addEventListener("abort", () => {
+          aborted.push(String(url));
+          reject(init.signal?.reason);
+        });
+      });
+    };
+    expect((await run({ http: createHttp({ fetch }) })).issuer).toBe(a);
+    expect(aborted).toContain(wellKnown(b));
+  });
+
   test("the first hangs: the second is used after 2 s, and not cached", async () => {
     serve({ ...all, [wellKnown(a)]: never });
     const clock = new ManualClock();

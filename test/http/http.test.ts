@@ -138,6 +138,16 @@ describe("redirects", () => {
     expect(error).toMatchObject({ code: "redirect_refused", status: 302 });
   });
 
+  test("the connection of a refused redirect is closed, even if its body never ends", async () => {
+    const closed = Promise.withResolvers<void>();
+    const origin = await serve((_, res) => {
+      res.on("close", () => closed.resolve());
+      res.writeHead(302, { location: "https://evil.example/" }).write("more to come");
+    });
+    await expect(createHttp().fetch(origin)).rejects.toMatchObject({ code: "redirect_refused" });
+    await closed.promise;
+  });
+
   test("a target with user information is refused", async () => {
     const origin = await chain((at, step) => (step ? "" : `${at.replace("//", "//user:pw@")}/?step=1`));
     await expect(createHttp().fetch(`${origin}/`)).rejects.toMatchObject({ code: "invalid_url" });

@@ -128,6 +128,13 @@ describe("a client registered beforehand", () => {
       expect((await failure(obtain({ store, clientId: "given", server: elsewhere }))).code).toBe("client_issuer_mismatch");
     });
 
+    test("what is remembered already is not written again", async () => {
+      const store = new MemoryStore();
+      await obtain({ store, clientId: "given" });
+      store.set = () => Promise.reject(new Error("read-only disk"));
+      expect(await obtain({ store, clientId: "given" })).toMatchObject({ clientId: "given" });
+    });
+
     test("the server's query does not make it another server", async () => {
       const store = new MemoryStore();
       await obtain({ store, clientId: "given" });
