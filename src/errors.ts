@@ -1,107 +1,59 @@
+const tellServer = "Tell the operator of the MCP server.";
+const tellIssuer = "Tell the operator of the authorization server.";
+const logInAgain = "Log in again.";
+const tryAgain = "Try again later.";
+const registerByHand = "Register a client there by hand and pass its `clientId`.";
+
 /** What happened, and what the user can do, for every code. */
 const texts = {
   // options and requests
-  invalid_option: ["An option is missing or contradicts another", "Correct the option that is named."],
+  invalid_option: ["An option is missing, wrong or contradicts another", "Correct it."],
   insecure_url: ["The URL is neither https nor on loopback", "Use https, or list the host in `allowInsecure` for development."],
-  invalid_url: ["The URL cannot be used", "Check the address for typing errors, user names and unusual schemes."],
-  body_not_replayable: [
-    "The request must be repeated with new credentials, but its body was a stream",
-    "Send the request again, or pass the body as a string or bytes.",
-  ],
+  invalid_url: ["The URL cannot be used", "Check it for typing errors, user names and unusual schemes."],
+  body_not_replayable: ["The request must be sent again, but its body was a stream", "Repeat it, or pass the body as text or bytes."],
   disposed: ["The credential has been disposed of", "Create a new one."],
   // network
-  network_error: ["The server could not be reached", "Check the network, the address and the proxy, then try again."],
-  timeout: ["The server did not answer in time", "Try again; the server may be overloaded."],
-  server_error: ["The server failed to answer", "Try again later; if it persists, tell the operator of the server."],
-  rate_limited: ["The server asks to slow down", "Wait, then try again."],
-  response_too_large: ["The answer is larger than any valid one", "Tell the operator of the server."],
-  redirect_refused: [
-    "The server redirects to a place that is not followed",
-    "Configure the final address, or tell the operator of the server.",
-  ],
+  network_error: ["The server could not be reached", "Check network, address and proxy, then try again."],
+  timeout: ["The server did not answer in time", tryAgain],
+  server_error: ["The server failed to answer", tryAgain],
+  rate_limited: ["The server asks to slow down", tryAgain],
+  response_too_large: ["The answer is larger than any valid one", tellIssuer],
+  redirect_refused: ["The server redirects to a place that is not followed", "Configure the final address."],
   // discovery
-  discovery_failed: [
-    "No usable authorization server metadata was found",
-    "Tell the operator of the server; `cause` lists each place that was tried.",
-  ],
-  invalid_resource_metadata: ["The protected resource metadata is not valid", "Tell the operator of the MCP server."],
+  discovery_failed: ["No usable authorization server metadata was found", `${tellServer} \`cause\` lists what was tried.`],
+  invalid_resource_metadata: ["The protected resource metadata is not valid", tellServer],
   resource_mismatch: [
     "The protected resource metadata belongs to another server",
-    "Check the server's URL; if it is right, do not log in and tell the operator.",
+    `Check the URL; if it is right, do not log in. ${tellServer}`,
   ],
-  pkce_unsupported: ["The authorization server does not support PKCE with S256", "Tell the operator: MCP requires it."],
+  pkce_unsupported: ["The authorization server does not support PKCE with S256, which MCP requires", tellIssuer],
   // registration
-  registration_refused: [
-    "The authorization server refused to register this client",
-    "Register a client at the server by hand and pass its `clientId`.",
-  ],
-  registration_unsupported: [
-    "The authorization server offers no way for this client to register",
-    "Register a client at the server by hand and pass its `clientId`.",
-  ],
-  client_issuer_mismatch: [
-    "The configured client belongs to another authorization server",
-    "Register a client at the new authorization server and pass its `clientId` and `issuer`.",
-  ],
-  invalid_client: [
-    "The authorization server does not accept this client",
-    "Check client ID and secret; register the client again if it was deleted.",
-  ],
+  registration_refused: ["The authorization server refused to register this client", registerByHand],
+  registration_unsupported: ["The authorization server offers no way for this client to register", registerByHand],
+  client_issuer_mismatch: ["The configured client belongs to another authorization server", registerByHand],
+  invalid_client: ["The authorization server does not accept this client", "Check client ID and secret, or register again."],
   // login
-  login_required: [
-    "A login is needed and no person can be asked here",
-    "Run `authorize()` where a person can use a browser, then try again.",
-  ],
-  login_pending: [
-    "A login is waiting for the person",
-    "Finish the login in the browser, then repeat the request: it was not sent and will not be.",
-  ],
-  login_timeout: ["The person did not finish the login in time", "Start the login again."],
-  redirect_port_in_use: [
-    "No port of the registered redirect URIs is free",
-    "Close the program that uses the port, or register more redirect URIs.",
-  ],
-  browser_failed: ["No browser could be opened", "Log in where a browser can be opened, or open the printed address by hand."],
-  state_mismatch: [
-    "The authorization response belongs to no login of this client",
-    "Start the login again and use the newest browser page.",
-  ],
-  issuer_mismatch: [
-    "The answer comes from another authorization server than the one asked",
-    "Do not log in; tell the operator of the MCP server.",
-  ],
-  invalid_authorization_response: [
-    "The authorization response is malformed",
-    "Start the login again; if it persists, tell the operator of the authorization server.",
-  ],
+  login_required: ["A login is needed and no person can be asked here", "Run `authorize()` where a person has a browser."],
+  login_pending: ["A login waits for the person; the request was not sent", "Finish the login in the browser, then repeat the request."],
+  login_timeout: ["The person did not finish the login in time", logInAgain],
+  redirect_port_in_use: ["No port at which the answer may arrive is free", "Close the program that uses it, or allow more ports."],
+  browser_failed: ["No browser could be opened", "Log in where there is one, or open the printed address by hand."],
+  state_mismatch: ["The authorization response belongs to no login of this client", "Use the newest browser page, or log in again."],
+  issuer_mismatch: ["The answer comes from another authorization server than the one asked", `Do not log in. ${tellServer}`],
+  invalid_authorization_response: ["The authorization response is malformed", `${logInAgain} If it persists: ${tellIssuer}`],
   authorization_denied: ["The login was denied", "Log in again and allow access, or ask an administrator."],
-  authorization_error: [
-    "The authorization server refused the login",
-    "Read the server's reason; an administrator may have to allow this client.",
-  ],
-  insufficient_scope: ["The token does not have the scopes that this operation needs", "Log in again and allow the scopes that are named."],
+  authorization_error: ["The authorization server refused the login", "An administrator may have to allow this client."],
+  insufficient_scope: ["The token lacks scopes that this operation needs", "Log in again and allow them."],
   // tokens
-  invalid_grant: ["The authorization server no longer accepts this login", "Log in again."],
-  token_request_refused: [
-    "The authorization server refused the token request",
-    "Read the server's reason; log in again if a token is needed now.",
-  ],
-  invalid_token_response: ["The token answer cannot be used", "Tell the operator of the authorization server."],
-  token_refused: [
-    "The server refuses tokens that were just issued for it",
-    "Tell the operator of the MCP server: it and its authorization server disagree.",
-  ],
+  invalid_grant: ["The authorization server no longer accepts this login", logInAgain],
+  token_request_refused: ["The authorization server refused the token request", logInAgain],
+  invalid_token_response: ["The token answer cannot be used", tellIssuer],
+  token_refused: ["The server refuses tokens that were just issued for it", tellServer],
   // stores
-  lock_timeout: ["Another process holds the lock and does not let go", "Continue or end the other process, then try again."],
-  lock_lost: ["The lock was lost while it was in use", "Try again."],
-  store_failed: [
-    "The token store cannot be read or written",
-    "Check disk space and permissions; nothing was lost that is still in memory.",
-  ],
-  invalid_record: [
-    "A stored record cannot be understood",
-    "Update this program; a newer version may have written it. Otherwise log out and in again.",
-  ],
+  lock_timeout: ["Another process holds the lock and does not let go", "Continue or end that process."],
+  lock_lost: ["The lock was lost while it was in use", tryAgain],
+  store_failed: ["The token store cannot be read or written", "Check disk space and permissions; what is in memory is kept."],
+  invalid_record: ["A stored record cannot be understood", "Update this program, or log out and in again."],
 } as const satisfies Record<string, readonly [what: string, hint: string]>;
 
 /** Every way in which this package can fail. Codes are stable; messages may change. */
@@ -155,23 +107,25 @@ export class McpAuthError extends Error {
   readonly code: McpAuthErrorCode;
   /** What the user can do about it. */
   readonly hint: string;
-  readonly serverUrl: string | undefined;
-  readonly issuer: string | undefined;
-  readonly status: number | undefined;
-  readonly serverError: string | undefined;
-  readonly serverDescription: string | undefined;
-  readonly retryAfterMs: number | undefined;
+  /** The protected MCP server. */
+  declare readonly serverUrl: string | undefined;
+  /** The authorization server. */
+  declare readonly issuer: string | undefined;
+  /** HTTP status of the answer that caused it. */
+  declare readonly status: number | undefined;
+  /** `error` of an OAuth error answer. */
+  declare readonly serverError: string | undefined;
+  /** `error_description` of an OAuth error answer: text of a stranger. */
+  declare readonly serverDescription: string | undefined;
+  /** Milliseconds that the server asks to wait. */
+  declare readonly retryAfterMs: number | undefined;
 
-  constructor(code: McpAuthErrorCode, details: McpAuthErrorDetails = {}) {
-    super(message(code, details), details.cause === undefined ? undefined : { cause: details.cause });
+  constructor(code: McpAuthErrorCode, { detail, cause, ...facts }: McpAuthErrorDetails = {}) {
+    const clean = { ...facts, serverError: printable(facts.serverError), serverDescription: printable(facts.serverDescription) };
+    super(message(code, clean, printable(detail, 1000)), cause === undefined ? undefined : { cause });
     this.code = code;
     this.hint = texts[code][1];
-    this.serverUrl = details.serverUrl;
-    this.issuer = details.issuer;
-    this.status = details.status;
-    this.serverError = printable(details.serverError);
-    this.serverDescription = printable(details.serverDescription);
-    this.retryAfterMs = details.retryAfterMs;
+    Object.assign(this, clean);
   }
 
   /** Whether the same call may succeed later without anybody doing anything. */
@@ -199,16 +153,17 @@ export class InsufficientScopeError extends McpAuthError {
   }
 }
 
-function message(code: McpAuthErrorCode, details: McpAuthErrorDetails): string {
+function message(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: string | undefined): string {
   const [what, hint] = texts[code];
+  const { serverUrl, issuer, status, serverError, serverDescription } = facts;
   const where = [
-    details.serverUrl && `server ${withoutQuery(details.serverUrl)}`,
-    details.issuer && `authorization server ${details.issuer}`,
-    details.status && `status ${details.status}`,
-    details.serverError && `error ${printable(details.serverError)}`,
-    details.serverDescription && `"${printable(details.serverDescription)}"`,
+    serverUrl && `server ${withoutQuery(serverUrl)}`,
+    issuer && `authorization server ${issuer}`,
+    status && `status ${status}`,
+    serverError && `error ${serverError}`,
+    serverDescription && `"${serverDescription}"`,
   ].filter(Boolean);
-  return `${what}${details.detail ? `: ${details.detail}` : ""}${where.length > 0 ? ` (${where.join(", ")})` : ""}. ${hint}`;
+  return `${what}${detail ? `: ${detail}` : ""}${where.length > 0 ? ` (${where.join(", ")})` : ""}. ${hint}`;
 }
 
 /** A URL fit for messages: queries may carry secrets. */
@@ -217,7 +172,7 @@ export function withoutQuery(url: string): string {
 }
 
 /** Text of a stranger, fit for a terminal and a log line. */
-function printable(text: string | undefined): string | undefined {
+function printable(text: string | undefined, length = 200): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
-  return text?.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").slice(0, 200);
+  return text?.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").slice(0, length);
 }

@@ -1,4 +1,4 @@
-import { type ClientAuth, ClientSecretBasic, ClientSecretPost, None } from "oauth4webapi";
+import { type ClientAuth, ClientSecretPost, None } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
 
 /** Who the client is to one authorization server. */
@@ -19,5 +19,13 @@ export function clientAuthentication(client: ClientIdentity): ClientAuth {
   if (method === "none") return None();
   if (!clientSecret)
     throw new McpAuthError("invalid_option", { detail: `client ${client.clientId} has no secret, but ${method} needs one` });
-  return method === "client_secret_post" ? ClientSecretPost(clientSecret) : ClientSecretBasic(clientSecret);
+  return method === "client_secret_post" ? ClientSecretPost(clientSecret) : basic(clientSecret);
+}
+
+/** Form-encoded as browsers do it, not with `-` and `_` escaped as well: many servers compare without decoding. */
+function basic(clientSecret: string): ClientAuth {
+  const encode = (value: string) => new URLSearchParams({ "": value }).toString().slice(1);
+  return (_server, client, _body, headers) => {
+    headers.set("authorization", `Basic ${btoa(`${encode(client.client_id)}:${encode(clientSecret)}`)}`);
+  };
 }

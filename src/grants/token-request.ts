@@ -103,10 +103,10 @@ function nonEmpty(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** A lifetime as number or text; nonsense means that the lifetime is unknown. */
+/** A lifetime as number or text; nonsense, and 0, mean that the lifetime is unknown. */
 function seconds(value: unknown): number | undefined {
   const number = typeof value === "number" ? value : typeof value === "string" && value.trim() !== "" ? Number(value) : Number.NaN;
-  return Number.isFinite(number) && number >= 0 ? number : undefined;
+  return Number.isFinite(number) && number > 0 ? number : undefined;
 }
 
 function answerError(

@@ -265,7 +265,7 @@ async function store(session: Session, record: TokenRecord): Promise<TokenRecord
 }
 
 /** Whether the server does not know a registration that was made for an earlier login. It is forgotten then. */
-async function isForgottenClient({ store }: Session, issuer: string, startedAt: number, error: unknown): Promise<boolean> {
+async function isForgottenClient({ store, emit }: Session, issuer: string, startedAt: number, error: unknown): Promise<boolean> {
   if (!(error instanceof McpAuthError)) return false;
   const refused =
     error.code === "invalid_client" ||
@@ -273,5 +273,6 @@ async function isForgottenClient({ store }: Session, issuer: string, startedAt: 
   const registration = refused ? await findRegistration(store, issuer) : undefined;
   if (!registration || registration.createdAt >= startedAt) return false;
   await forgetRegistration(store, issuer, registration.clientId);
+  emit({ type: "registration.stale", issuer, reason: "refused" });
   return true;
 }

@@ -105,7 +105,10 @@ async function afterRefusal(
   // Before a refusal is believed: has another holder rotated the token meanwhile?
   if (await isReplaced(turn)) return { record: await session.keeper.load() };
 
-  if (clientRefused) await forgetRegistration(store, current.issuer, current.client.clientId);
+  if (clientRefused) {
+    await forgetRegistration(store, current.issuer, current.client.clientId);
+    emit({ type: "registration.stale", issuer: current.issuer, reason: "refused" });
+  }
   const dead = fresh === "expired" || (demand.refusedToken !== undefined && demand.refusedToken === current.accessToken);
   const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
   await turn.save(next);

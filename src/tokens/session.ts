@@ -6,6 +6,7 @@ import { McpAuthError } from "../errors.ts";
 import { type AuthEventListener, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
+import { checkClientMetadataUrl } from "../registration/client-id.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import type { Store } from "../stores/store.ts";
 import type { TokenManagerOptions } from "./options.ts";
@@ -37,6 +38,7 @@ export function createSession(options: TokenManagerOptions): Session {
   if (account === "" || account.includes("/")) throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
+  if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
   const emit = emitter(options.onEvent);
   const server = serverUrl.href;
   const store = namingFailures(options.store ?? new MemoryStore(), server);

@@ -156,7 +156,7 @@ export class TokenManager implements Credential {
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
-    if (this.#token.accepted || !response.ok || bearerOf(used) !== this.#token.bearer) return;
+    if (this.#token.accepted || response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
     this.#token.accepted = true;
     this.#lastError = undefined;
   }
