@@ -53,7 +53,7 @@ const call = async (name: string, input: Record<string, unknown> = {}) => {
 /** The one moment at which a person is needed. */
 async function bringPerson(url: URL): Promise<void> {
   if (authorizationServer.interaction === "pages") {
-    add(`Your browser opens. If it does not, open this address: ${url.href}`);
+    add(`Your browser opens: log in as anybody, allow access. If none appears, open ${url.href}`);
     const failed = await openBrowser(url).then(
       () => false,
       () => true,
@@ -81,6 +81,7 @@ try {
   assert.equal(refused.status, 401);
 
   tell("Login: find the authorization server, register there, ask the person.");
+  if (hasPerson) add("That is you. (`CI=true npm run demo` would play the person by itself.)");
   assert.equal(await auth.authorize(), "authorized");
   add("Logged in.");
 
