@@ -27,6 +27,9 @@ export interface TokenAnswer {
   problem?: McpAuthError;
 }
 
+/** Parameters that an error may repeat. */
+const told = new Set(["redirect_uri", "resource", "scope"]);
+
 /**
  * Sends one token request and reads its answer.
  *
@@ -62,7 +65,8 @@ export async function tokenRequest(
   const body = parse(text);
   // Some servers report errors with status 200.
   if (response.ok && (body.access_token || body.refresh_token || !body.error)) return readAnswer(body, server.issuer, response.status);
-  throw answerError(response, body, server.issuer, [...Object.values(parameters), client.clientSecret]);
+  const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
+  throw answerError(response, body, server.issuer, [...secrets, client.clientSecret]);
 }
 
 /** JSON or, as GitHub answers, form encoding; anything else is an empty answer. */
@@ -76,9 +80,9 @@ function parse(text: string): Record<string, unknown> {
 }
 
 function readAnswer(body: Record<string, unknown>, issuer: string, status: number): TokenAnswer {
-  const accessToken = nonEmpty(body.access_token);
+  const accessToken = presentable(body.access_token);
   const refreshToken = nonEmpty(body.refresh_token);
-  const idToken = nonEmpty(body.id_token);
+  const idToken = presentable(body.id_token);
   const expiresIn = seconds(body.expires_in);
   const scope = Array.isArray(body.scope) ? body.scope.join(" ") : nonEmpty(body.scope);
   const tokenType = nonEmpty(body.token_type) ?? "bearer";
@@ -89,7 +93,7 @@ function readAnswer(body: Record<string, unknown>, issuer: string, status: numbe
     ...(scope && { scope }),
   };
   const problem = !accessToken
-    ? "it holds no `access_token`"
+    ? "it holds no usable `access_token`"
     : tokenType.toLowerCase() !== "bearer"
       ? "its `token_type` is not Bearer"
       : undefined;
@@ -101,6 +105,11 @@ function readAnswer(body: Record<string, unknown>, issuer: string, status: numbe
 
 function nonEmpty(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** A token that a header can carry (RFC 6749 §A.12): the error of a refused header would quote it. */
+export function presentable(value: unknown): string | undefined {
+  return typeof value === "string" && /^[ -~]+$/.test(value) ? value : undefined;
 }
 
 /** A lifetime as number or text; nonsense, and 0, mean that the lifetime is unknown. */
@@ -128,10 +137,13 @@ function answerError(
   return new McpAuthError("token_request_refused", details);
 }
 
-/** Text of the server without anything secret that it may have echoed. */
+/** Text of the server without anything secret that it may have echoed, decoded or as it was sent. */
 function scrub(text: string | undefined, secrets: readonly (string | undefined)[]): string | undefined {
-  let result = text;
-  // Short values (a code of six digits) could be any word.
-  for (const secret of secrets) if (secret && secret.length >= 8) result = result?.replaceAll(secret, "[removed]");
+  let result = text?.replace(/\b(Basic|Bearer) +[\w+/=.~-]{16,}/gi, "$1 [removed]");
+  for (const secret of secrets) {
+    // Short values (a code of six digits) could be any word.
+    if (!secret || secret.length < 8) continue;
+    for (const form of [secret, `${new URLSearchParams({ "": secret })}`.slice(1)]) result = result?.replaceAll(form, "[removed]");
+  }
   return result;
 }

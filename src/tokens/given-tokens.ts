@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import { presentable } from "../grants/token-request.ts";
 import type { Session } from "./session.ts";
 import type { TokenRecord } from "./token-record.ts";
 
@@ -25,7 +26,8 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
   const { options, clock, keeper, serverUrl } = session;
   const { accessToken, refreshToken, idToken, expiresIn, scope, issuer = options.issuer ?? "", clientId = options.clientId ?? "" } = tokens;
   const clientSecret = tokens.clientSecret ?? (tokens.clientId === undefined ? options.clientSecret : undefined);
-  if (!accessToken) throw new McpAuthError("invalid_option", { detail: "`accessToken` is empty" });
+  if (!presentable(accessToken))
+    throw new McpAuthError("invalid_option", { detail: "`accessToken` is empty or no text that a header can carry" });
   // A refresh token is shown to nobody but the server that issued it, so that must be known.
   if (refreshToken && !(issuer && clientId)) {
     throw new McpAuthError("invalid_option", { detail: "a `refreshToken` needs the `issuer` and `clientId` that it belongs to" });
