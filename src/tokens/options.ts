@@ -38,6 +38,11 @@ export interface TokenManagerOptions {
   issuer?: string | undefined;
   /** Chooses one of several authorization servers. Default: the first whose metadata is valid. */
   chooseAuthorizationServer?: ((issuers: readonly string[], resource: ProtectedResource) => string | Promise<string>) | undefined;
+  /**
+   * `false` asks for metadata only after a refusal, first where it says. Default: the well-known places are asked beside
+   * the first request, which saves one or two round trips and may ask one place too many.
+   */
+  speculate?: false | undefined;
   /** Refuses an issuer that differs from its metadata only by a final slash after the host. Default `false`. */
   strictIssuer?: boolean | undefined;
   /** `false` leaves the `resource` parameter out, for servers that refuse it. They cannot bind tokens to this server then. */

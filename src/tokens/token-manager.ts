@@ -334,7 +334,8 @@ export class TokenManager implements Credential {
   }
 
   #speculate(): Speculation {
-    this.#speculation ??= speculate(this.#session.serverUrl, this.#session.http);
+    const { serverUrl, http, options } = this.#session;
+    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, http);
     return this.#speculation;
   }
 
