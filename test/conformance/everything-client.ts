@@ -1,0 +1,78 @@
+/**
+ * One MCP client for every `auth/*` client scenario of the official conformance suite, and an example of a whole program:
+ * it logs in, lists tools, calls each, and goes.
+ *
+ * The suite names the server in the last argument and describes the rest in the environment. No scenario has code of its
+ * own here: what a server wants is found out from the server. Where a scenario's server must not be trusted, the program
+ * ends with the error that says why, and exit code 0: to refuse is what is asked there.
+ */
+import { Client as CurrentClient, StreamableHTTPClientTransport as CurrentTransport } from "@modelcontextprotocol/client";
+import { Client as OlderClient } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport as OlderTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
+import { McpAuthError, type TokenManager } from "mcp-client-auth";
+import { createMcpAuth } from "mcp-client-auth/node";
+
+/** What is arranged beforehand: credentials, for the scenarios that have some. */
+interface Context {
+  client_id?: string;
+  client_secret?: string;
+  issuer?: string;
+}
+
+const { MCP_CONFORMANCE_PROTOCOL_VERSION: protocolVersion = "2025-11-25", MCP_CONFORMANCE_CONTEXT = "{}" } = process.env;
+const serverUrl = process.argv.at(-1) ?? "";
+const context = JSON.parse(MCP_CONFORMANCE_CONTEXT) as Context;
+const info = { name: "everything-client", version: "1.0.0" };
+
+/** The person: the suite's authorization page redirects at once, to the place where this program listens. */
+async function visit(url: URL): Promise<void> {
+  const page = await fetch(url, { redirect: "manual" });
+  const location = page.headers.get("location");
+  if (!location) throw new Error(`The authorization page answered ${page.status}`);
+  await fetch(new URL(location, url));
+}
+
+/** Uses the server as the revision 2026-07-28 has it. */
+async function useCurrent(auth: TokenManager): Promise<void> {
+  const client = new CurrentClient(info, { versionNegotiation: { mode: { pin: protocolVersion } } });
+  await client.connect(new CurrentTransport(auth.serverUrl, { fetch: auth.fetch }));
+  const { tools } = await client.listTools();
+  for (const { name } of tools) await client.callTool({ name, arguments: {} });
+  await client.close();
+}
+
+/** Uses the server as 2025-11-25 and older revisions have it. */
+async function useOlder(auth: TokenManager): Promise<void> {
+  const client = new OlderClient(info);
+  // The SDK's own class does not fit its interface under `exactOptionalPropertyTypes`.
+  await client.connect(new OlderTransport(auth.serverUrl, { fetch: auth.fetch }) as Transport);
+  const { tools } = await client.listTools();
+  for (const { name } of tools) await client.callTool({ name, arguments: {} });
+  await client.close();
+}
+
+const auth = createMcpAuth(serverUrl, {
+  clientName: "Everything client",
+  // Used where the authorization server supports client ID metadata documents, and nowhere else.
+  clientMetadataUrl: "https://conformance-test.local/client-metadata.json",
+  clientId: context.client_id,
+  clientSecret: context.client_secret,
+  issuer: context.issuer,
+  // The suite counts a request to a lower-ranking place of metadata as a failure, also one that is made to save time.
+  speculate: false,
+  interactive: true,
+  openBrowser: visit,
+  print: () => {},
+  onEvent: ({ type, ...details }) => console.log(type, JSON.stringify(details)),
+});
+
+try {
+  await (protocolVersion >= "2026-07-28" ? useCurrent : useOlder)(auth);
+  console.log("Every tool was called.");
+} catch (error) {
+  if (!(error instanceof McpAuthError)) throw error;
+  console.log(`${error.code}: ${error.message}`);
+} finally {
+  await auth.dispose();
+}
