@@ -60,6 +60,11 @@ export function requestProfile({ options, server }: Session, issuer: string): Pa
   };
 }
 
+/** How long a person has for a login, in ms. */
+export function loginTimeout(options: TokenManagerOptions): number {
+  return options.loginTimeout ?? 300_000;
+}
+
 /** Metadata of the server that issued a login. Expired metadata is better than none. */
 export async function serverMetadata(session: Session, issuer: string): Promise<AuthorizationServerMetadata> {
   const { store, server, clock, http, emit } = session;

@@ -1,0 +1,160 @@
+import type { LoginSession } from "../authorization/login-handler.ts";
+import type { PendingAuthorization } from "../authorization/pending.ts";
+import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
+import { buildAuthorizationUrl } from "../authorization/request.ts";
+import { checkAuthorizationResponse } from "../authorization/response.ts";
+import { selectScopes, splitScope } from "../authorization/scopes.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import { LoginRequiredError, McpAuthError } from "../errors.ts";
+import { exchangeCode } from "../grants/authorization-code.ts";
+import { obtainClient } from "../registration/client-id.ts";
+import type { ClientRegistration } from "../registration/registration.ts";
+import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
+import { loginTimeout, requestProfile, type Session } from "./session.ts";
+import { fromAnswer, type TokenRecord } from "./token-record.ts";
+
+/** What an authorization asks for. */
+export interface AuthorizationPlan {
+  challenge?: Challenge | undefined;
+  /** Scopes that it must have: a step-up. */
+  scopes?: readonly string[] | undefined;
+  /** What the login before it had asked for. */
+  askedBefore?: readonly string[] | undefined;
+  /** Aborts when the login is given up. */
+  signal: AbortSignal;
+}
+
+/**
+ * One authorization, from the request for a place to receive the response to the stored tokens.
+ *
+ * @throws McpAuthError `login_required` without login handler, `login_timeout`; every code of registration, authorization
+ *   and token requests
+ * @see RFC 6749 §4.1, RFC 7636, RFC 8252, RFC 8707
+ */
+export async function authorizeAt(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
+  const { options, emit, server: serverUrl, store, http, clock } = session;
+  const { issuer } = discovery;
+  if (!options.loginHandler) throw new LoginRequiredError({ serverUrl, issuer, detail: "there is no `loginHandler`" });
+  const scopes = selectScopes({
+    challenged: plan.challenge?.scope,
+    wished: [...(options.scopes ?? []), ...(plan.scopes ?? [])],
+    supported: discovery.scopesSupported,
+    serverSupported: discovery.server.scopes_supported,
+    askedBefore: plan.askedBefore,
+  });
+  emit({ type: "login.started", serverUrl, issuer, scopes });
+
+  const isFixed = options.redirectUris !== undefined;
+  const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
+  const { timeout, stop } = personsTime(session);
+  const signal = AbortSignal.any([plan.signal, timeout]);
+  const { redirectHost } = requestProfile(session, issuer);
+  const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
+  try {
+    const { redirectUris } = receiver;
+    const client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
+    try {
+      const record = await sendPerson(session, discovery, { client, receiver, scopes, signal, onResponse: stop });
+      if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
+      emit({ type: "login.finished", serverUrl, issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
+      return record;
+    } catch (error) {
+      if (!timeout.aborted || error instanceof McpAuthError) throw error;
+      if (client.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
+      throw new McpAuthError("login_timeout", { serverUrl, issuer });
+    }
+  } finally {
+    stop();
+    await receiver.close();
+  }
+}
+
+/** The person's time. Once the response is there it does not count any more: a code is exchanged to the end. */
+function personsTime({ clock, options }: Session): { timeout: AbortSignal; stop: () => void } {
+  const over = new AbortController();
+  const answered = new AbortController();
+  clock.sleep(loginTimeout(options), { signal: answered.signal, background: true }).then(
+    () => over.abort(new DOMException("The login took too long", "TimeoutError")),
+    () => {},
+  );
+  return { timeout: over.signal, stop: () => answered.abort() };
+}
+
+/** Everything that is settled before the person is sent away. */
+interface Authorization {
+  client: ClientRegistration;
+  receiver: LoginSession;
+  scopes: readonly string[];
+  signal: AbortSignal;
+  onResponse: () => void;
+}
+
+async function sendPerson(
+  session: Session,
+  discovery: Discovery,
+  { client, receiver, scopes, signal, onResponse }: Authorization,
+): Promise<TokenRecord> {
+  const { http, emit, server: serverUrl } = session;
+  const { issuer, server, resource } = discovery;
+  const profile = requestProfile(session, issuer);
+  const resourceParameter = profile.resourceParameter === false ? undefined : resource;
+  const codeVerifier = generateCodeVerifier();
+  const pending: PendingAuthorization = {
+    state: generateState(),
+    codeVerifier,
+    issuer,
+    issParameterSupported: server.authorization_response_iss_parameter_supported === true,
+    redirectUri: redirectUriOf(client, receiver.redirectUris) ?? receiver.redirectUri,
+  };
+  const url = buildAuthorizationUrl({
+    server,
+    clientId: client.clientId,
+    redirectUri: pending.redirectUri,
+    state: pending.state,
+    codeChallenge: await generateCodeChallenge(codeVerifier),
+    scope: scopes.join(" "),
+    resource: resourceParameter,
+    parameters: { ...(profile.audienceFromResource && { audience: resource }), ...profile.authorizationParameters },
+  });
+  emit({ type: "login.opened", serverUrl, issuer, redirectUri: pending.redirectUri });
+
+  let record: TokenRecord | undefined;
+  const receive = async (parameters: URLSearchParams) => {
+    const { code } = checkAuthorizationResponse(parameters, pending);
+    onResponse();
+    // A code is used once: the same response again belongs to no login.
+    pending.state = generateState();
+    const answer = await exchangeCode({
+      server,
+      client,
+      http,
+      code,
+      codeVerifier,
+      redirectUri: pending.redirectUri,
+      resource: resourceParameter,
+    });
+    record = await store(session, {
+      v: 1,
+      resource,
+      issuer,
+      client,
+      requestedScopes: scopes,
+      issuedAt: session.clock.now(),
+      ...(scopes.length > 0 && { scope: scopes.join(" ") }),
+      ...fromAnswer(answer, session.clock.now()),
+    });
+    if (answer.problem) throw answer.problem;
+  };
+  await receiver.authorize(http.checkUrl(url), receive, signal);
+  if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "the login handler received none" });
+  return record;
+}
+
+/** Replaces what is stored. The refresh lock keeps a refresh of the old login from overwriting it. */
+async function store(session: Session, record: TokenRecord): Promise<TokenRecord> {
+  await session.keeper.locked(record.resource, (turn) => turn.save(record));
+  // A stored login that cannot be found is asked for again, which is no reason to fail now.
+  await session.keeper.index(record.resource).catch(() => {});
+  return record;
+}
