@@ -1,4 +1,4 @@
-import { McpAuthError } from "../errors.ts";
+import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import { abortable } from "../http/http.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
 import { type RefreshDemand, type RefreshOutcome, refreshLogin } from "./refresh.ts";
@@ -67,6 +67,18 @@ export class CurrentToken {
     return count >= outage.failures && this.#session.clock.now() - since >= outage.durationMs;
   }
 
+  /** Whether there is a usable token that is not the refused one. */
+  isOtherThan(refused: string | undefined): boolean {
+    return this.#bearer !== refused && this.freshness !== "expired";
+  }
+
+  /** Without a login: why, as far as that is known. What a program must mend itself is told as it is. */
+  loginRequired(): McpAuthError {
+    const cause = this.refusal;
+    if (cause && cause.code !== "invalid_grant") return cause;
+    return new LoginRequiredError({ serverUrl: this.#session.server, issuer: this.#record?.issuer, cause });
+  }
+
   use(record: TokenRecord | undefined, origin: Origin): void {
     this.#loaded = true;
     if (sameTokens(record, this.#record) && record !== undefined) {
@@ -74,11 +86,15 @@ export class CurrentToken {
       return;
     }
     this.#record = record;
-    this.#bearer = record && (requestProfile(this.#session, record.issuer).bearer === "id_token" ? record.idToken : record.accessToken);
-    this.#jitter = Math.random();
-    this.origin = origin;
-    this.accepted = false;
-    if (this.#bearer) this.refusal = undefined;
+    const bearer = record && (requestProfile(this.#session, record.issuer).bearer === "id_token" ? record.idToken : record.accessToken);
+    // A refresh may bring a new refresh token alone: what is known of the access token still holds.
+    if (bearer !== this.#bearer) {
+      this.#bearer = bearer;
+      this.#jitter = Math.random();
+      this.origin = origin;
+      this.accepted = false;
+      if (bearer) this.refusal = undefined;
+    }
     this.#arm();
   }
 
