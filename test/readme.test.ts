@@ -1,0 +1,119 @@
+/** What the README shows and claims, held against the code. */
+import { execFile } from "node:child_process";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import ts from "typescript";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { McpAuthError, type McpAuthErrorCode } from "../src/index.ts";
+import { startProtectedServer } from "./fixture/index.ts";
+
+const root = join(import.meta.dirname, "..");
+const text = (path: string) => readFile(join(root, path), "utf8");
+const readme = await text("README.md");
+const blocks = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code = ""]) => code);
+
+/** The part of the README below one heading. */
+function section(title: string): string {
+  return readme.split(/^## /m).find((part) => part.startsWith(`${title}\n`)) ?? "";
+}
+
+/** Everything in backticks in one column of the section's table. */
+function column(title: string, index: number): string[] {
+  const rows = section(title)
+    .split("\n")
+    .filter((line) => /^\| (?!---)/.test(line));
+  const cells = rows.slice(1).map((row) => row.split(" | ")[index] ?? "");
+  return cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name));
+}
+
+/** What is wrong with TypeScript modules that lie in the project's folder. */
+function problems(modules: string[]): string[] {
+  const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: ["x.ts"] }, ts.sys, root);
+  const files = new Map(modules.map((code, index) => [join(root, `readme-${index}.ts`), code]));
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile, fileExists } = host;
+  host.fileExists = (name) => files.has(name) || fileExists(name);
+  host.getSourceFile = (name, target) => {
+    const code = files.get(name);
+    return code === undefined ? getSourceFile(name, target) : ts.createSourceFile(name, code, target);
+  };
+  const program = ts.createProgram([...files.keys()], options, host);
+  return [...files].flatMap(([name, code]) =>
+    ts.getPreEmitDiagnostics(program, program.getSourceFile(name)).map(({ messageText, start = 0 }) => {
+      const line = code.slice(0, start).split("\n").length;
+      return `${code.split("\n")[line - 1]}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`;
+    }),
+  );
+}
+
+describe("README: code", () => {
+  test("every TypeScript block compiles, and every option in the table is one", { timeout: 60_000 }, () => {
+    expect(blocks.length).toBeGreaterThan(5);
+    const modules = blocks.map((code) => {
+      const isWhole = code.includes("createMcpAuth(");
+      return isWhole ? code : `${code}\ndeclare const auth: import("mcp-client-auth").TokenManager;`;
+    });
+    const options = column("Options", 0).map((name) => `"${name}"`);
+    expect(options).not.toEqual([]);
+    modules.push(`export const names: (keyof import("mcp-client-auth/node").McpAuthOptions)[] = [${options.join(", ")}];`);
+    expect(problems(modules)).toEqual([]);
+    // That mistakes are seen at all.
+    expect(problems([`export const name: keyof import("mcp-client-auth/node").McpAuthOptions = "nonsense";`])).toHaveLength(1);
+  });
+
+  // A person who is a program needs the system's opener to start it.
+  test.runIf(process.platform === "linux")("the quick start logs in by the browser and lists the tools", { timeout: 30_000 }, async () => {
+    await using server = await startProtectedServer();
+    const folder = await mkdtemp(join(tmpdir(), "readme-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const person = pathToFileURL(join(root, "test/fixture/person.ts")).href;
+    await writeFile(join(folder, "person.mjs"), `import { person } from "${person}"; await person(process.argv[2]);`);
+    const browser = join(folder, "browser");
+    await writeFile(browser, `#!/bin/sh\nexec "${process.execPath}" "${join(folder, "person.mjs")}" "$1"\n`);
+    await chmod(browser, 0o755);
+
+    const [quickStart = ""] = blocks;
+    const program = quickStart
+      .replace("https://mcp.example.com/mcp", server.url)
+      .replace("mcp-client-auth/node", pathToFileURL(join(root, "src/node/index.ts")).href);
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", program], {
+      cwd: root,
+      timeout: 20_000,
+      // A desktop without any browser but ours.
+      env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, HOME: folder, DISPLAY: ":0", BROWSER: browser, XDG_DATA_DIRS: folder },
+    });
+    expect(stdout).toBe("[ 'whoami', 'add', 'write_note', 'count', 'slow' ]\n");
+    expect(server.authorizationServer.tokenRequests("authorization_code")).toHaveLength(1);
+  });
+});
+
+describe("README: tables", () => {
+  test("every error code is there, and no other", async () => {
+    const codes = [...(await text("src/errors.ts")).matchAll(/^ {2}([a-z_]+): (?:\[|$)/gm)].map(([, code = ""]) => code);
+    expect(codes).toContain("login_required");
+    expect(column("Errors", 0).toSorted()).toEqual(codes.toSorted());
+    const [, passing = ""] = /`error\.passing` is true for (.*?)\./.exec(section("Errors")) ?? [];
+    const named = [...passing.matchAll(/`(\w+)`/g)].map(([, code = ""]) => code);
+    expect(named).toEqual(codes.filter((code) => new McpAuthError(code as McpAuthErrorCode).passing));
+  });
+
+  test("every event is there, and no other", async () => {
+    const events = [...(await text("src/events.ts")).matchAll(/\{ type: "([\w.-]+)"/g)].map(([, type = ""]) => type);
+    expect(events).toContain("refresh.shared");
+    expect(column("Events", 1).toSorted()).toEqual(events.toSorted());
+  });
+
+  test("every command and every linked file exists", async () => {
+    const { scripts, version } = JSON.parse(await text("package.json")) as { scripts: Record<string, string>; version: string };
+    const commands = [...readme.matchAll(/npm run ([\w:]+)/g)].map(([, name = ""]) => name);
+    expect(Object.keys(scripts)).toEqual(expect.arrayContaining(commands));
+    expect(readme).toContain(`mcp-client-auth-${version}.tgz`);
+    const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = ""]) => path);
+    expect(links).not.toEqual([]);
+    expect(links.filter((path) => !ts.sys.fileExists(join(root, path)) && !ts.sys.directoryExists(join(root, path)))).toEqual([]);
+  });
+});
