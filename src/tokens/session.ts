@@ -27,6 +27,14 @@ export interface Session {
   readonly http: Http;
   readonly clock: Clock;
   readonly emit: AuthEventListener;
+  /** The last failure to get a token. */
+  lastError: McpAuthError | undefined;
+}
+
+/** Keeps a failure for those whom transports do not tell. Returns it, to be thrown. */
+export function remember(session: Session, error: unknown): unknown {
+  if (error instanceof McpAuthError) session.lastError = error;
+  return error;
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
@@ -43,7 +51,7 @@ export function createSession(options: TokenManagerOptions): Session {
   const server = serverUrl.href;
   const store = namingFailures(options.store ?? new MemoryStore(), server);
   const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account });
-  return { serverUrl, server, options, account, store, keeper, http, clock, emit };
+  return { serverUrl, server, options, account, store, keeper, http, clock, emit, lastError: undefined };
 }
 
 /** How requests to an authorization server differ from the rule: its profile, overridden by the app's options. */

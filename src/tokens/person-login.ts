@@ -1,0 +1,100 @@
+import { type Speculation, speculate } from "../discovery/discovery.ts";
+import { McpAuthError } from "../errors.ts";
+import { abortable } from "../http/http.ts";
+import type { CurrentToken } from "./current-token.ts";
+import { type LoginPlan, login } from "./login.ts";
+import { remember, type Session } from "./session.ts";
+import { SingleFlight } from "./single-flight.ts";
+import type { TokenRecord } from "./token-record.ts";
+
+/** How long a login that was refused is not offered again by itself, in ms. */
+const pauseAfterRefusalMs = 60_000;
+const defaultWaitMs = 50_000;
+
+/** Logins by a person: one at a time, waited for within bounds, not offered again at once to somebody who said no. */
+export class PersonLogin {
+  readonly #session: Session;
+  readonly #token: CurrentToken;
+  readonly #flight = new SingleFlight<TokenRecord>();
+  readonly #disposed = new AbortController();
+  #speculation: Speculation | undefined;
+  #refused: { error: McpAuthError; until: number } | undefined;
+
+  constructor(session: Session, token: CurrentToken) {
+    this.#session = session;
+    this.#token = token;
+  }
+
+  get running(): Promise<TokenRecord> | undefined {
+    return this.#flight.running;
+  }
+
+  /** Whether there is a person who can be asked. */
+  get isPossible(): boolean {
+    const { interactive, loginHandler } = this.#session.options;
+    return interactive !== false && loginHandler !== undefined;
+  }
+
+  /** Metadata requests beside the first request to the server. */
+  speculate(): Speculation {
+    const { options, serverUrl, http } = this.#session;
+    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, http);
+    return this.#speculation;
+  }
+
+  /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `login` */
+  start(plan: Omit<LoginPlan, "signal" | "speculation">): Promise<TokenRecord> {
+    if (!this.isPossible) throw this.#token.loginRequired();
+    return this.#flight.run(async () => {
+      const session = this.#session;
+      try {
+        const record = await login(session, { ...plan, speculation: this.#speculation, signal: this.#disposed.signal });
+        this.#token.use(record, "login");
+        this.#refused = undefined;
+        return record;
+      } catch (error) {
+        remember(session, error);
+        if (error instanceof McpAuthError && !error.passing) {
+          this.#refused = { error, until: session.clock.now() + pauseAfterRefusalMs };
+        }
+        throw error;
+      } finally {
+        this.#speculation = undefined;
+      }
+    });
+  }
+
+  /** Says again why the last login failed, if that was a moment ago: a request must not open browser after browser. */
+  throwIfRefused(): void {
+    if (this.#refused && this.#session.clock.now() < this.#refused.until) throw this.#refused.error;
+  }
+
+  /**
+   * Waits for a login on behalf of a request. The login goes on when the waiting is over, but the request is not sent any
+   * more: its sender may have repeated it.
+   *
+   * @throws McpAuthError `login_pending`, and as the login
+   */
+  async waitFor(flight: Promise<TokenRecord>, signal: AbortSignal | undefined): Promise<"retry"> {
+    const { clock, options, server } = this.#session;
+    const waiting = new AbortController();
+    const late = clock.sleep(options.waitForLogin ?? defaultWaitMs, { signal: waiting.signal, background: true }).then(
+      () => {
+        throw new McpAuthError("login_pending", { serverUrl: server });
+      },
+      () => {},
+    );
+    try {
+      await abortable(Promise.race([flight, late]), signal);
+      return "retry";
+    } finally {
+      waiting.abort();
+    }
+  }
+
+  /** Ends a login in progress. */
+  async dispose(reason: McpAuthError): Promise<void> {
+    this.#disposed.abort(reason);
+    await this.running?.catch(() => {});
+  }
+}

@@ -1,0 +1,107 @@
+import { splitScope } from "../authorization/scopes.ts";
+import type { CredentialRequest } from "../credentials/credential.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
+import { isSameIssuer } from "../discovery/server-metadata.ts";
+import { InsufficientScopeError, McpAuthError } from "../errors.ts";
+import { abortable } from "../http/http.ts";
+import type { CurrentToken } from "./current-token.ts";
+import type { PersonLogin } from "./person-login.ts";
+import { remember, type Session } from "./session.ts";
+import { SingleFlight } from "./single-flight.ts";
+import { StepUpMemory } from "./step-up.ts";
+import type { TokenRecord } from "./token-record.ts";
+
+/** What to do about requests that the protected server refused. */
+export class RefusedRequest {
+  readonly #session: Session;
+  readonly #token: CurrentToken;
+  readonly #person: PersonLogin;
+  readonly #checkingMove = new SingleFlight<boolean>();
+  readonly #stepUps = new StepUpMemory();
+
+  constructor(session: Session, token: CurrentToken, person: PersonLogin) {
+    this.#session = session;
+    this.#token = token;
+    this.#person = person;
+  }
+
+  /** 401: another token, by what costs least: one that is here already, a refresh, a login of somebody else, a login. */
+  async onRefusedToken(challenge: Challenge, refused: string | undefined, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    const token = this.#token;
+    await token.load(request.signal);
+    // A late refusal of an old token says nothing about the newer one.
+    if (token.isOtherThan(refused)) return "retry";
+
+    let movedFrom: string | undefined;
+    const { record } = token;
+    if (record && refused !== undefined && token.bearer === refused) {
+      if (token.origin === "login" && !token.accepted) {
+        remember(this.#session, new McpAuthError("token_refused", { serverUrl: this.#session.server, issuer: record.issuer, status: 401 }));
+        return "give-up";
+      }
+      const refreshing = token.origin === "refresh" && !token.accepted ? undefined : this.#refresh(refused, request.signal);
+      // The server may have moved to another authorization server, which a refresh at the old one would not show.
+      const checking = abortable(
+        this.#checkingMove.run(() => this.#hasMoved(challenge, record)),
+        request.signal,
+      );
+      const [moved] = await Promise.all([checking, refreshing]);
+      if (moved) movedFrom = record.issuer;
+      else if (token.isOtherThan(refused)) return "retry";
+    }
+    // Another manager or process may have logged in meanwhile.
+    if (!movedFrom && !this.#person.running) await token.reload();
+    if (!movedFrom && token.isOtherThan(refused)) return "retry";
+
+    // A stream that reconnects at night opens no browser.
+    if (request.method !== "POST") throw token.loginRequired();
+    if (this.#person.isPossible) this.#person.throwIfRefused();
+    return this.#person.waitFor(this.#person.start({ challenge, known: token.record ?? record, movedFrom }), request.signal);
+  }
+
+  /** 403 for lack of scopes: a login with more of them, within limits (REQ-STEP-03). */
+  async onInsufficientScope(challenge: Challenge, refused: string | undefined, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    const { server: serverUrl, clock, emit } = this.#session;
+    const { record } = this.#token;
+    if (this.#token.isOtherThan(refused)) return "retry";
+    const { running } = this.#person;
+    if (running) return this.#person.waitFor(running, request.signal);
+
+    const scopes = splitScope(challenge.scope);
+    const details = { serverUrl, issuer: record?.issuer };
+    if (request.method !== "POST" || !this.#person.isPossible) throw new InsufficientScopeError(scopes, details);
+    const refusal = this.#stepUps.refusal(scopes, clock.now());
+    if (refusal) throw refusal;
+    const attempt = this.#stepUps.attempt(`${scopes.join(" ")}\n${request.operation}`, clock.now());
+    if (attempt === undefined) {
+      remember(this.#session, new InsufficientScopeError(scopes, details));
+      return "give-up";
+    }
+    emit({ type: "step-up.started", serverUrl, scopes, attempt });
+    const stepUp = this.#person.start({ challenge, known: record, scopes });
+    stepUp.catch((error: unknown) => {
+      if (error instanceof McpAuthError && !error.passing) this.#stepUps.refuse(scopes, error, clock.now());
+    });
+    return this.#person.waitFor(stepUp, request.signal);
+  }
+
+  /** A final refusal is no failure here: what follows it is a login. So is a long outage of the token endpoint. */
+  async #refresh(refusedToken: string, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await abortable(this.#token.refresh({ reason: "refused", refusedToken }), signal);
+    } catch (error) {
+      if (!this.#token.isInOutage || !this.#person.isPossible) throw error;
+    }
+  }
+
+  async #hasMoved(challenge: Challenge, { issuer }: TokenRecord): Promise<boolean> {
+    const { serverUrl, http, clock, options } = this.#session;
+    try {
+      const resource = await discoverProtectedResource(serverUrl, { http, clock, challenge });
+      return resource?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer)) ?? false;
+    } catch {
+      return false;
+    }
+  }
+}
