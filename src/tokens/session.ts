@@ -31,9 +31,11 @@ export interface Session {
   lastError: McpAuthError | undefined;
 }
 
-/** Keeps a failure for those whom transports do not tell. Returns it, to be thrown. */
+/** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */
 export function remember(session: Session, error: unknown): unknown {
-  if (error instanceof McpAuthError) session.lastError = error;
+  if (!(error instanceof McpAuthError)) return error;
+  if (error.serverUrl === undefined) Object.assign(error, { serverUrl: session.server });
+  session.lastError = error;
   return error;
 }
 
