@@ -1,7 +1,7 @@
 import type { Credential, CredentialRequest } from "../credentials/credential.ts";
 import { challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { ParkedCalls } from "./parked-calls.ts";
+import { type Call, ParkedCalls } from "./parked-calls.ts";
 import { type Outgoing, outgoing } from "./request.ts";
 
 /** How often one request is sent at most: the first try, a refused token, a refused new one, two step-ups. */
@@ -23,7 +23,7 @@ export interface AuthFetchOptions {
  *   the server's answer is returned untouched, or what the credential threw is thrown.
  * - A GET of an event stream gets the server's 401 instead of an error, because stream transports reconnect after
  *   errors for ever; the error is in the credential's `lastError`.
- * - A call that its sender has cancelled while it waited for a login is never sent.
+ * - A call that its sender has cancelled while it waited is never sent.
  *
  * @param credential what authorises
  * @param serverUrl the protected server
@@ -44,34 +44,49 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
     if (parked.cancel(request)) return new Response(null, { status: 202 });
 
     const asked: CredentialRequest = { method: request.method, url: request.url, signal: request.signal };
-    for (let tries = 1; ; tries++) {
-      const used = await headersFor(credential, asked, request);
-      const response = await request.send(send, used);
-      if (!isChallenge(response)) {
-        credential.onResponse?.(response, used);
-        return response;
-      }
-      if (tries === maxTries) return response;
+    const call = parked.begin(request);
+    try {
+      for (let tries = 1; ; tries++) {
+        const used = await headersFor(credential, asked, request, call);
+        const response = await request.send(send, used);
+        if (!isChallenge(response)) {
+          credential.onResponse?.(response, used);
+          return response;
+        }
+        if (tries === maxTries) return response;
 
-      asked.operation ??= request.operation();
-      try {
-        const decision = await parked.during(request, () => credential.onChallenge(challengeOf(response), used, asked));
-        if (decision === "give-up") return response;
-      } catch (error) {
-        if (request.isStream) return response;
-        await response.body?.cancel();
-        throw stamped(error);
+        asked.operation ??= request.operation();
+        try {
+          const decision = await call.during(() => credential.onChallenge(challengeOf(response), used, asked));
+          if (decision === "give-up") return response;
+        } catch (error) {
+          if (request.isStream && !request.signal?.aborted) return response;
+          await discard(response);
+          throw stamped(error);
+        }
+        await discard(response);
+        request.signal?.throwIfAborted();
+        if (!request.replayable) throw stamped(new McpAuthError("body_not_replayable", { serverUrl: request.url.href }));
       }
-      await response.body?.cancel();
-      request.signal?.throwIfAborted();
-      if (!request.replayable) throw stamped(new McpAuthError("body_not_replayable", { serverUrl: request.url.href }));
+    } finally {
+      parked.end(call);
     }
   };
 }
 
-async function headersFor(credential: Credential, asked: CredentialRequest, request: Outgoing): Promise<Record<string, string>> {
+/** Gives the connection up. It may have broken meanwhile: a person takes longer than servers wait. */
+async function discard(response: Response): Promise<void> {
+  await response.body?.cancel().catch(() => {});
+}
+
+async function headersFor(
+  credential: Credential,
+  asked: CredentialRequest,
+  request: Outgoing,
+  call: Call,
+): Promise<Record<string, string>> {
   try {
-    return await credential.headers(asked);
+    return await call.during(() => credential.headers(asked));
   } catch (error) {
     // A stream without credentials gets its 401 from the server. Faults that pass are worth a reconnect.
     if (request.isStream && error instanceof McpAuthError && !error.passing) return {};

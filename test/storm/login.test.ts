@@ -1,0 +1,241 @@
+/** A login is one browser window, however many callers, managers and transports want it. */
+import { describe, expect, onTestFinished, test } from "vitest";
+import { MemoryStore } from "../../src/index.ts";
+import { gate, startAuthorizationServer, tokenRequest } from "../fixture/index.ts";
+import {
+  callTool,
+  connect,
+  failure,
+  manager,
+  minutes,
+  personAtHand,
+  post,
+  seeded,
+  shiftedClock,
+  startServer,
+  tally,
+  toolRequest,
+} from "./support.ts";
+
+async function coldServer(options?: Parameters<typeof startServer>[0]) {
+  const server = await startServer(options);
+  const handler = personAtHand();
+  const store = new MemoryStore();
+  const clock = shiftedClock();
+  return {
+    server,
+    as: server.authorizationServer,
+    mcp: server.mcpServer,
+    handler,
+    store,
+    clock,
+    ...manager(server, { store, clock, loginHandler: handler }),
+  };
+}
+
+describe("the first login", () => {
+  test("100 cold calls: one browser window, one registration, one code exchange", async () => {
+    const { as, mcp, auth, handler } = await coldServer();
+    const calls = Array.from({ length: 100 }, (_, n) => post(auth, "count", { id: `c${n}` }));
+    expect(await tally(calls)).toEqual({ 200: 100 });
+    expect([handler.opened, as.registrations.length, as.tokenRequests().length]).toEqual([1, 1, 1]);
+    expect([...mcp.tools.counts.values()]).toEqual(Array(100).fill(1));
+    expect(as.liveLogins).toBe(1);
+  });
+
+  test("calls over ten transports and `authorize()` at the same time: one browser window", async () => {
+    const { server, as, auth, handler } = await coldServer();
+    const clients = Array.from({ length: 10 }, () =>
+      connect(server.url, auth.fetch).then((client) => callTool(client, "add", { a: 1, b: 2 })),
+    );
+    expect(await tally([auth.authorize(), auth.authorize(), ...clients])).toEqual({ 3: 10, authorized: 2 });
+    expect([handler.opened, as.registrations.length, as.tokenRequests().length]).toEqual([1, 1, 1]);
+  });
+
+  test("two managers on one store: one browser window", async () => {
+    const { server, as, auth, handler, store, clock } = await coldServer();
+    const other = manager(server, { store, clock, loginHandler: handler });
+    const calls = [auth, other.auth].flatMap((each) => Array.from({ length: 10 }, () => post(each)));
+    expect(await tally(calls)).toEqual({ 200: 20 });
+    expect([handler.opened, as.registrations.length, as.tokenRequests().length]).toEqual([1, 1, 1]);
+    expect(as.liveLogins).toBe(1);
+  });
+
+  test("a 401 that arrives after the login has finished is repeated with the new token", async () => {
+    const { as, mcp, auth, handler } = await coldServer();
+    const late = gate(({ body }) => body.includes("late"), "after");
+    mcp.intercept(late.hook);
+    const held = post(auth, "count", { id: "late" });
+    await late.reached(1);
+    expect(await post(auth, "count", { id: "early" })).toBe(200);
+    late.open();
+    expect(await held).toBe(200);
+    expect([handler.opened, as.tokenRequests().length]).toEqual([1, 1]);
+    expect(Object.fromEntries(mcp.tools.counts)).toEqual({ early: 1, late: 1 });
+  });
+
+  test("a denied login: everybody gets the same error, later calls at once, and a new window only after a while", async () => {
+    const { as, auth, handler, clock } = await coldServer();
+    as.nextDecision = "deny";
+    expect(await tally(Array.from({ length: 20 }, () => post(auth)))).toEqual({ authorization_denied: 20 });
+    expect(await tally(Array.from({ length: 20 }, () => post(auth)))).toEqual({ authorization_denied: 20 });
+    expect(handler.opened).toBe(1);
+    expect(auth.lastError?.code).toBe("authorization_denied");
+    clock.shift(minutes(2));
+    expect(await post(auth)).toBe(200);
+    expect(handler.opened).toBe(2);
+    expect(auth.lastError).toBeUndefined();
+  });
+
+  test("after a denied login, `authorize()` asks the person again at once", async () => {
+    const { as, auth, handler } = await coldServer();
+    as.nextDecision = "deny";
+    expect((await failure(post(auth))).code).toBe("authorization_denied");
+    expect(await auth.authorize()).toBe("authorized");
+    expect(handler.opened).toBe(2);
+    expect(await post(auth)).toBe(200);
+  });
+
+  test("`waitForLogin` is over: `login_pending`; the login goes on, the request is never sent", async () => {
+    const server = await startServer();
+    const handler = personAtHand();
+    const decision = Promise.withResolvers<void>();
+    handler.until = decision.promise;
+    const { auth } = manager(server, { loginHandler: handler, waitForLogin: 30 });
+    const error = await failure(post(auth, "count", { id: "parked" }));
+    expect(error.code).toBe("login_pending");
+    expect(handler.opened).toBe(1);
+    decision.resolve();
+    expect(await auth.authorize()).toBe("authorized");
+    expect(await post(auth, "count", { id: "next" })).toBe(200);
+    expect(Object.fromEntries(server.mcpServer.tools.counts)).toEqual({ next: 1 });
+    // Once without a token, which was refused; the other call once.
+    expect(server.mcpServer.calls("count").map(({ status }) => status)).toEqual([401, 200]);
+    expect(handler.opened).toBe(1);
+  });
+
+  test("a caller who gives up ends its own waiting, not the login that others wait for", async () => {
+    const { mcp, auth, handler } = await coldServer();
+    const decision = Promise.withResolvers<void>();
+    handler.until = decision.promise;
+    const impatient = new AbortController();
+    const first = auth.fetch(auth.serverUrl, toolRequest("count", { id: "impatient" }, { signal: impatient.signal }));
+    const second = post(auth, "count", { id: "patient" });
+    await expect.poll(() => handler.opened).toBe(1);
+    impatient.abort(new Error("no patience"));
+    await expect(first).rejects.toThrow("no patience");
+    decision.resolve();
+    expect(await second).toBe(200);
+    expect(Object.fromEntries(mcp.tools.counts)).toEqual({ patient: 1 });
+    expect(handler.opened).toBe(1);
+  });
+
+  test("`authorize()` returns at once when a login is stored, and asks the server nothing", async () => {
+    const { server, store } = await seeded();
+    const handler = personAtHand();
+    const { auth } = manager(server, { store, loginHandler: handler });
+    expect(await auth.authorize()).toBe("authorized");
+    expect([handler.started, server.requests.length]).toEqual([0, 0]);
+  });
+
+  test("disposing ends a login in progress: callers get `disposed`, and no later request is sent", async () => {
+    const { mcp, auth, handler } = await coldServer();
+    handler.until = new Promise(() => {});
+    const call = failure(post(auth, "count", { id: "x" }));
+    await expect.poll(() => handler.opened).toBe(1);
+    await auth.dispose();
+    expect((await call).code).toBe("disposed");
+    expect((await failure(post(auth))).code).toBe("disposed");
+    expect(mcp.tools.counts.size).toBe(0);
+  });
+});
+
+describe("a login whose tokens are over", () => {
+  test("dead refresh token: `invalid_grant` leads to one new login for all callers", async () => {
+    const { server, as, mcp, store, clock } = await seeded();
+    const handler = personAtHand();
+    const { auth, types } = manager(server, { store, clock, loginHandler: handler });
+    expect(await post(auth)).toBe(200);
+    as.endLogins();
+    mcp.revokeAll();
+    expect(await tally(Array.from({ length: 50 }, () => post(auth)))).toEqual({ 200: 50 });
+    expect(as.tokenRequests("refresh_token")).toHaveLength(1);
+    expect([handler.opened, as.tokenRequests("authorization_code").length]).toEqual([1, 1]);
+    expect(types()).toContain("tokens.deleted");
+  });
+
+  test("tokens that were just issued and are refused: the server's 401 is the answer, and no second window opens", async () => {
+    const { mcp, auth, handler } = await coldServer();
+    mcp.refuseTokens(() => true);
+    const response = await auth.fetch(auth.serverUrl, toolRequest("add"));
+    expect([response.status, await response.json()]).toEqual([401, { error: "invalid_token" }]);
+    expect(auth.lastError?.code).toBe("token_refused");
+    expect(await post(auth)).toBe(401);
+    expect(handler.opened).toBe(1);
+  });
+});
+
+describe("REQ-DISC-05, REQ-REG-06: a server that moves to another authorization server", () => {
+  test("never sees the old one's tokens or registration there; everybody shares one new login", async () => {
+    const { as, mcp, auth, handler, store, server } = await coldServer();
+    expect(await post(auth)).toBe(200);
+    const other = await startAuthorizationServer();
+    onTestFinished(() => other.close());
+    as.requests.length = 0;
+
+    mcp.moveTo(other);
+    expect(await tally(Array.from({ length: 20 }, () => post(auth)))).toEqual({ 200: 20 });
+    expect([handler.opened, other.registrations.length]).toEqual([2, 1]);
+    expect(other.tokenRequests().map(({ grantType }) => grantType)).toEqual(["authorization_code"]);
+    const record = (await store.get(`tokens/default/${server.url}`)) as { issuer?: string } | undefined;
+    expect(record?.issuer).toBe(other.issuer);
+    // Nothing of the new server's reaches the old one.
+    expect(as.tokenRequests("authorization_code")).toHaveLength(0);
+    expect(as.registrations).toHaveLength(0);
+    const oldSecrets = as.tokenRequests().map(({ form }) => form.get("refresh_token"));
+    for (const { body } of other.requests) for (const secret of oldSecrets) if (secret) expect(body).not.toContain(secret);
+  });
+
+  test("without a person: `login_required`, and the new server is sent nothing", async () => {
+    const { server, mcp, store, clock } = await seeded();
+    const other = await startAuthorizationServer();
+    onTestFinished(() => other.close());
+    const { auth } = manager(server, { store, clock });
+    expect(await post(auth)).toBe(200);
+    mcp.moveTo(other);
+    expect((await failure(post(auth))).code).toBe("login_required");
+    expect([other.tokenRequests(), other.registrations]).toEqual([[], []]);
+  });
+
+  test("back again, the old registration is used", async () => {
+    const { as, mcp, auth } = await coldServer();
+    expect(await post(auth)).toBe(200);
+    const other = await startAuthorizationServer();
+    onTestFinished(() => other.close());
+    mcp.moveTo(other);
+    expect(await post(auth)).toBe(200);
+    mcp.moveTo(as);
+    expect(await post(auth)).toBe(200);
+    expect([as.registrations.length, other.registrations.length]).toEqual([1, 1]);
+  });
+});
+
+test("a login that finishes during a refresh of the old one is not overwritten by it", async () => {
+  const { server, as, store, clock } = await seeded();
+  const handler = personAtHand();
+  const { auth } = manager(server, { store, clock, loginHandler: handler });
+  const other = manager(server, { store, clock, loginHandler: handler });
+  expect(await post(auth)).toBe(200);
+  const refresh = gate(tokenRequest("refresh_token"), "after");
+  as.intercept(refresh.hook);
+  clock.shift(minutes(3.5));
+  expect(await post(auth)).toBe(200);
+  await refresh.reached(1);
+  const login = other.auth.authorize({ scopes: ["mcp:read", "mcp:write"] });
+  await expect.poll(() => as.tokenRequests("authorization_code").length).toBe(1);
+  refresh.open();
+  expect(await login).toBe("authorized");
+  const record = (await store.get(`tokens/default/${server.url}`)) as { scope?: string; accessToken?: string };
+  expect(record.scope?.split(" ")).toContain("mcp:write");
+  expect(record.accessToken).toBe(await other.auth.getAccessToken());
+});
