@@ -51,19 +51,18 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
   const signal = AbortSignal.any([plan.signal, timeout]);
   const { redirectHost } = requestProfile(session, issuer);
   const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
+  let client: ClientRegistration | undefined;
   try {
     const { redirectUris } = receiver;
-    const client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
-    try {
-      const record = await sendPerson(session, discovery, { client, receiver, scopes, signal, onResponse: stop });
-      if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
-      emit({ type: "login.finished", serverUrl, issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
-      return record;
-    } catch (error) {
-      if (!timeout.aborted || error instanceof McpAuthError) throw error;
-      if (client.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
-      throw new McpAuthError("login_timeout", { serverUrl, issuer });
-    }
+    client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
+    const record = await sendPerson(session, discovery, { client, receiver, scopes, signal, onResponse: stop });
+    if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
+    emit({ type: "login.finished", serverUrl, issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
+    return record;
+  } catch (error) {
+    if (!timeout.aborted || error instanceof McpAuthError) throw error;
+    if (client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
+    throw new McpAuthError("login_timeout", { serverUrl, issuer });
   } finally {
     stop();
     await receiver.close();

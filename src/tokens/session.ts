@@ -95,11 +95,11 @@ export async function serverMetadata(session: Session, issuer: string): Promise<
 
 /** The same store, whose own failures are typed errors. */
 function namingFailures(store: Store, serverUrl: string): Store {
-  const named = async <T>(work: Promise<T>): Promise<T> => {
+  const named = async <T>(work: Promise<T>, isOthers: (error: unknown) => boolean = () => false): Promise<T> => {
     try {
       return await work;
     } catch (cause) {
-      throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { serverUrl, cause });
+      throw cause instanceof McpAuthError || isOthers(cause) ? cause : new McpAuthError("store_failed", { serverUrl, cause });
     }
   };
   return {
@@ -108,17 +108,26 @@ function namingFailures(store: Store, serverUrl: string): Store {
     delete: (key) => named(store.delete(key)),
     take: (key) => named(store.take(key)),
     keys: (prefix) => named(store.keys(prefix)),
-    // What the action or the waiting caller's signal throws is not the store's failure.
-    withLock: (key, action, options) =>
-      store.withLock(
+    withLock(key, action, options) {
+      // What the action or the waiting caller's signal throws is not the store's failure.
+      const others = new Set<unknown>();
+      const holding = store.withLock(
         key,
-        (held) =>
-          action({
-            signal: held.signal,
-            set: (name, value) => named(held.set(name, value)),
-            delete: (name) => named(held.delete(name)),
-          }),
+        async (held) => {
+          try {
+            return await action({
+              signal: held.signal,
+              set: (name, value) => named(held.set(name, value)),
+              delete: (name) => named(held.delete(name)),
+            });
+          } catch (error) {
+            others.add(error);
+            throw error;
+          }
+        },
         options,
-      ),
+      );
+      return named(holding, (error) => others.has(error) || (options?.signal?.aborted === true && error === options.signal.reason));
+    },
   };
 }

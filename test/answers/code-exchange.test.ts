@@ -74,7 +74,7 @@ describe("the first login", () => {
       expect(tokenRequests).toEqual([expect.objectContaining({ grant_type: "authorization_code", code: "the-authorization-code" })]);
       expect(await stored(store)).toEqual(after);
       expect(net.asked.filter((url) => url.includes("evil.example"))).toEqual([]);
-    expect(loginHandler.open, "places that wait for an answer").toBe(0);
+      expect(loginHandler.open, "places that wait for an answer").toBe(0);
       // The registration is good for the next try.
       expect(await store.get("registrations/https://as.example")).toMatchObject({ clientId: "client-1" });
     },

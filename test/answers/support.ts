@@ -19,7 +19,7 @@ export const first = { access_token: "access-1", token_type: "Bearer", expires_i
 
 /** Time that passes only while somebody sleeps in the foreground, and when the test says so. */
 export class TestClock implements Clock {
-  time = Date.parse("2026-11-20T12:00:00Z");
+  time = Date.now();
   slept: number[] = [];
   now = () => this.time;
   sleep: Clock["sleep"] = async (ms, { signal, background } = {}) => {
@@ -122,9 +122,9 @@ export function protectedWorld({ serve }: ReturnType<typeof world>) {
 /** A manager that ends with the test. */
 export function manager(options: Partial<TokenManagerOptions> = {}) {
   const events: AuthEvent[] = [];
-  const clock = (options.clock as TestClock | undefined) ?? new TestClock();
+  const clock = options.clock instanceof TestClock ? options.clock : new TestClock();
   const store = options.store ?? new MemoryStore();
-  const auth = new TokenManager({ serverUrl, onEvent: (event) => events.push(event), ...options, clock, store });
+  const auth = new TokenManager({ serverUrl, onEvent: (event) => events.push(event), clock, ...options, store });
   onTestFinished(() => auth.dispose());
   return { auth, clock, store, events };
 }
