@@ -25,6 +25,10 @@ export class ProvidedToken {
   #token: string | undefined;
   /** When the token changed, as far as this object has seen, in ms since 1970. */
   #changedAt = 0;
+  /** How often it was handed out since it changed or was refused. */
+  #uses = 0;
+  /** Why the last request goes without a token. */
+  #refusal: McpAuthError | undefined;
   #notRequired = false;
   #failed: { error: McpAuthError; until: number } | undefined;
 
@@ -32,8 +36,24 @@ export class ProvidedToken {
     this.#source = source;
   }
 
-  /** The current token, after a login where one is needed; `undefined` when the server wants none. */
+  /**
+   * The current token, after a login where one is needed; `undefined` when the server wants none, and when none can be
+   * had: an error would let an SSE transport reconnect for ever. The server's 401 ends that, and asks for the reason.
+   *
+   * @throws McpAuthError what passes by itself
+   */
   async get(): Promise<string | undefined> {
+    this.#refusal = undefined;
+    try {
+      return await this.#current();
+    } catch (error) {
+      if (!(error instanceof McpAuthError) || error.passing) throw error;
+      this.#refusal = error;
+      return undefined;
+    }
+  }
+
+  async #current(): Promise<string | undefined> {
     if (this.#notRequired) return undefined;
     let token: string;
     try {
@@ -47,19 +67,24 @@ export class ProvidedToken {
     if (token !== this.#token) {
       if (this.#token !== undefined) this.#changedAt = Date.now();
       this.#token = token;
+      this.#uses = 0;
     }
+    // Answers are not shown here. That the SDK comes again says that the token was not refused.
+    if (++this.#uses === 2) this.#source.onResponse?.(new Response(), bearer(token));
     return token;
   }
 
   /** The server answered 401 to some token of ours. @throws McpAuthError when a login was refused or is impossible */
   async onRefused(challenge: Challenge = { status: 401, challenges: [] }): Promise<void> {
     this.#notRequired = false;
+    this.#uses = 0;
+    if (this.#refusal) throw this.#refusal;
     if (Date.now() - this.#changedAt < youngMs) return;
-    const used: Record<string, string> = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+    const used = this.#token === undefined ? {} : bearer(this.#token);
     const decision = await this.#source.onChallenge(challenge, used, { method: "POST", url: this.#source.serverUrl });
     if (decision === "give-up")
       throw this.#source.lastError ?? new McpAuthError("token_refused", { serverUrl: this.#source.serverUrl.href });
-    await this.get();
+    await this.#current();
   }
 
   async #logIn(): Promise<void> {
@@ -75,3 +100,5 @@ export class ProvidedToken {
     }
   }
 }
+
+const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });

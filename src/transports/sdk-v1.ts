@@ -17,9 +17,10 @@ const redirectUri = "http://127.0.0.1/callback";
  * the one real refresh that all callers share.
  *
  * What the SDK's handling makes impossible here; `fetch` has none of these limits:
- * - Step-up: the SDK does not say which scopes are missing.
+ * - Step-up: the SDK does not say which scopes are missing. `auth.authorize({ scopes })` is the way there.
  * - Several requests refused at the same moment: the SDK's transport fails those that come second with "Server returned
  *   401 after successful authentication". Tokens refreshed ahead of expiry make this rare.
+ * - Knowing what the token is for: a stream that reconnects after the login has ended opens a login page as a call does.
  * - A 401 for ever on a GET stream: the SDK asks for ever.
  *
  * @param auth a `TokenManager`

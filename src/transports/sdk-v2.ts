@@ -9,7 +9,9 @@ export type { TokenSource } from "./provided-token.ts";
  * Where a `fetch` can be given, prefer `{ fetch: auth.fetch }`: it does all of the following as well.
  *
  * What the SDK's interface makes impossible here:
- * - Step-up. A 403 for lack of scopes surfaces as the SDK's own `InsufficientScopeError`.
+ * - Step-up. A 403 for lack of scopes surfaces as the SDK's own `InsufficientScopeError`. `auth.authorize({ scopes })` is the
+ *   way there.
+ * - Knowing what the token is for: a stream that reconnects after the login has ended opens a login page as a call does.
  * - Knowing which token was refused: a token that changed less than 30 s ago is not refreshed again, the request is
  *   just repeated.
  * - Repeating more than once: a second refusal of the same request is an error.

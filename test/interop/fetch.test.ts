@@ -10,9 +10,9 @@ import {
   later,
   managerFor,
   rejection,
-  type Sdk,
   sseKinds,
   startServer,
+  streamState,
   tokenRequests,
   urlFor,
 } from "./support.ts";
@@ -118,9 +118,6 @@ describe.each(httpKinds)("connect over %s", (_name, kind) => {
 });
 
 describe.each(sseKinds)("connect over %s", (_name, kind) => {
-  /** The SDK's stream, which reconnects by itself unless it is closed (2). */
-  const stateOf = ({ transport }: Sdk) => (transport as unknown as { _eventSource?: EventSource })._eventSource?.readyState;
-
   test.each([
     ["without a login: no browser, the reason is in lastError, no reconnect", true],
     ["without a login and a person: the same", false],
@@ -131,7 +128,8 @@ describe.each(sseKinds)("connect over %s", (_name, kind) => {
     const error = await rejection(sdk.connect());
     expect(error).not.toBeInstanceOf(McpAuthError);
     expect(auth.lastError).toMatchObject({ code: "login_required" });
-    expect([stateOf(sdk), behaviour.logins]).toEqual([2, 0]);
+    // Closed: every other state reconnects.
+    expect([streamState(sdk), behaviour.logins]).toEqual([2, 0]);
     expect(server.mcpServer.requests.filter(({ path }) => path === "/sse")).toHaveLength(1);
   });
 });
@@ -153,7 +151,7 @@ test("a stream that is cut while its login is dead comes back once, hears 401 an
   };
   mcp.closeStreams();
   await ended;
-  expect((sdk.transport as unknown as { _eventSource: EventSource })._eventSource.readyState).toBe(2);
+  expect(streamState(sdk)).toBe(2);
   expect(mcp.requests.filter(({ path }) => path === "/sse").map(({ status }) => status)).toEqual([401]);
   expect([auth.lastError?.code, behaviour.logins]).toEqual(["login_required", 1]);
 });

@@ -105,6 +105,9 @@ export const sseKinds = allKinds.filter(([, { sse }]) => sse);
 /** The `authProvider` for this SDK. */
 export const providerFor = (kind: Kind, auth: TokenManager): unknown => (kind.sdk === "v1" ? providerV1(auth) : providerV2(auth));
 
+/** `readyState` of the SSE transport's stream. */
+export const streamState = ({ transport }: Sdk) => (transport as unknown as { _eventSource?: EventSource })._eventSource?.readyState;
+
 /** A protected server for the running test. Its tokens are for the whole origin: SSE lives beside `/mcp`. */
 export async function startServer(options?: ProtectedServerOptions): Promise<ProtectedServer> {
   const server = await startProtectedServer(options);
