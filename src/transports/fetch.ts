@@ -101,7 +101,7 @@ function isChallenge(response: Response): boolean {
 }
 
 /** Lets an error pass through the SDK's version probe as the same object, instead of being taken for an old server. */
-function stamped(error: unknown): unknown {
+export function stamped(error: unknown): unknown {
   if (error instanceof McpAuthError) Object.defineProperty(error, Symbol.for("mcp.authSeamEscape"), { value: true, configurable: true });
   return error;
 }

@@ -1,6 +1,7 @@
 import { McpAuthError } from "../errors.ts";
+import { stamped } from "./fetch.ts";
 
-/** A `requestInit` whose headers are always current. */
+/** A `requestInit` whose headers are always current. Pass the object itself: a copy keeps the token of the moment. */
 export interface LiveRequestInit {
   /** Read by the SDK's transports at every request. @throws McpAuthError `login_required` without a valid token */
   readonly headers: Record<string, string>;
@@ -16,7 +17,11 @@ export function liveRequestInit(token: () => string): LiveRequestInit {
   let read = token;
   return {
     get headers() {
-      return { authorization: `Bearer ${read()}` };
+      try {
+        return { authorization: `Bearer ${read()}` };
+      } catch (error) {
+        throw stamped(error);
+      }
     },
     dispose() {
       read = () => {
