@@ -1,57 +1,53 @@
-const tellServer = "Tell the operator of the MCP server.";
-const tellIssuer = "Tell the operator of the authorization server.";
-const logInAgain = "Log in again.";
-const tryAgain = "Try again later.";
-const registerByHand = "Register a client there by hand and pass its `clientId`.";
+const askOperator = "Tell the operator of the server.";
+const logIn = "Log in again.";
+const wait = "Try again later.";
+const register = "Register a client there by hand and pass its `clientId`.";
 
 /** What happened, and what the user can do, for every code. */
 const texts = {
   // options and requests
   invalid_option: ["An option is missing, wrong or contradicts another", "Correct it."],
-  insecure_url: ["The URL is neither https nor on loopback", "Use https, or list the host in `allowInsecure` for development."],
-  invalid_url: ["The URL cannot be used", "Check it for typing errors, user names and unusual schemes."],
+  insecure_url: ["The URL is neither https nor on loopback", "Use https, or `allowInsecure` for development."],
+  invalid_url: ["The URL cannot be used", "Correct it."],
   body_not_replayable: ["The request must be sent again, but its body was a stream", "Repeat it, or pass the body as text or bytes."],
   disposed: ["The credential has been disposed of", "Create a new one."],
   // network
-  network_error: ["The server could not be reached", "Check network, address and proxy, then try again."],
-  timeout: ["The server did not answer in time", tryAgain],
-  server_error: ["The server failed to answer", tryAgain],
-  rate_limited: ["The server asks to slow down", tryAgain],
-  response_too_large: ["The answer is larger than any valid one", tellIssuer],
-  redirect_refused: ["The server redirects to a place that is not followed", "Configure the final address."],
+  network_error: ["The server could not be reached", "Check network, address and proxy."],
+  timeout: ["The server did not answer in time", wait],
+  server_error: ["The server failed to answer", wait],
+  rate_limited: ["The server asks to slow down", wait],
+  response_too_large: ["The answer is larger than any valid one", askOperator],
+  redirect_refused: ["The server redirects to a place that is not followed", "Use the final address."],
   // discovery
-  discovery_failed: ["No usable authorization server metadata was found", `${tellServer} \`cause\` lists what was tried.`],
-  invalid_resource_metadata: ["The protected resource metadata is not valid", tellServer],
-  resource_mismatch: [
-    "The protected resource metadata belongs to another server",
-    `Check the URL; if it is right, do not log in. ${tellServer}`,
-  ],
-  pkce_unsupported: ["The authorization server does not support PKCE with S256, which MCP requires", tellIssuer],
+  discovery_failed: ["No usable authorization server metadata was found", askOperator],
+  invalid_resource_metadata: ["The protected resource metadata is not valid", askOperator],
+  resource_mismatch: ["The protected resource metadata belongs to another server", "Check the URL; if it is right, do not log in."],
+  pkce_unsupported: ["The authorization server does not support PKCE with S256, which MCP requires", askOperator],
   // registration
-  registration_refused: ["The authorization server refused to register this client", registerByHand],
-  registration_unsupported: ["The authorization server offers no way for this client to register", registerByHand],
-  client_issuer_mismatch: ["The configured client belongs to another authorization server", registerByHand],
+  registration_refused: ["The authorization server refused to register this client", register],
+  registration_unsupported: ["The authorization server offers no way for this client to register", register],
+  client_issuer_mismatch: ["The configured client belongs to another authorization server", register],
   invalid_client: ["The authorization server does not accept this client", "Check client ID and secret, or register again."],
   // login
   login_required: ["A login is needed and no person can be asked here", "Run `authorize()` where a person has a browser."],
-  login_pending: ["A login waits for the person; the request was not sent", "Finish the login in the browser, then repeat the request."],
-  login_timeout: ["The person did not finish the login in time", logInAgain],
+  login_pending: ["A login waits for the person; the request was not sent", "Finish the login, then repeat the request."],
+  login_timeout: ["The person did not finish the login in time", logIn],
   redirect_port_in_use: ["No port at which the answer may arrive is free", "Close the program that uses it, or allow more ports."],
-  browser_failed: ["No browser could be opened", "Log in where there is one, or open the printed address by hand."],
-  state_mismatch: ["The authorization response belongs to no login of this client", "Use the newest browser page, or log in again."],
-  issuer_mismatch: ["The answer comes from another authorization server than the one asked", `Do not log in. ${tellServer}`],
-  invalid_authorization_response: ["The authorization response is malformed", `${logInAgain} If it persists: ${tellIssuer}`],
+  browser_failed: ["No browser could be opened", "Open the printed address by hand."],
+  state_mismatch: ["The authorization response belongs to no login of this client", logIn],
+  issuer_mismatch: ["The answer comes from another authorization server than the one asked", "Do not log in there."],
+  invalid_authorization_response: ["The authorization response is malformed", logIn],
   authorization_denied: ["The login was denied", "Log in again and allow access, or ask an administrator."],
-  authorization_error: ["The authorization server refused the login", "An administrator may have to allow this client."],
+  authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client."],
   insufficient_scope: ["The token lacks scopes that this operation needs", "Log in again and allow them."],
   // tokens
-  invalid_grant: ["The authorization server no longer accepts this login", logInAgain],
-  token_request_refused: ["The authorization server refused the token request", logInAgain],
-  invalid_token_response: ["The token answer cannot be used", tellIssuer],
-  token_refused: ["The server refuses tokens that were just issued for it", tellServer],
+  invalid_grant: ["The authorization server no longer accepts this login", logIn],
+  token_request_refused: ["The authorization server refused the token request", logIn],
+  invalid_token_response: ["The token answer cannot be used", askOperator],
+  token_refused: ["The server refuses tokens that were just issued for it", askOperator],
   // stores
   lock_timeout: ["Another process holds the lock and does not let go", "Continue or end that process."],
-  lock_lost: ["The lock was lost while it was in use", tryAgain],
+  lock_lost: ["The lock was lost while it was in use", wait],
   store_failed: ["The token store cannot be read or written", "Check disk space and permissions; what is in memory is kept."],
   invalid_record: ["A stored record cannot be understood", "Update this program, or log out and in again."],
 } as const satisfies Record<string, readonly [what: string, hint: string]>;

@@ -23,7 +23,7 @@ export {
   requirePkce,
 } from "./discovery/server-metadata.ts";
 export { InsufficientScopeError, LoginRequiredError, McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "./errors.ts";
-export type { AuthEvent, AuthEventListener } from "./events.ts";
+export type { AuthEvent, AuthEventFacts, AuthEventListener, Emit } from "./events.ts";
 export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
 export { type RefreshGrant, refreshGrant } from "./grants/refresh.ts";
 export { revokeToken } from "./grants/revocation.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
-import type { AuthEventListener } from "../events.ts";
+import type { Emit } from "../events.ts";
 import type { Http } from "../http/http.ts";
 import { firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
@@ -32,7 +32,7 @@ export interface Discovery {
 export interface DiscoverOptions {
   http: Http;
   clock: Clock;
-  emit: AuthEventListener;
+  emit: Emit;
   /** The server's refusal. */
   challenge?: Challenge | undefined;
   /** Requests under way, from `speculate`: used where the challenge names no other URL. */
@@ -59,7 +59,7 @@ const day = 24 * 60 * minute;
 export async function discover(serverUrl: URL, options: DiscoverOptions): Promise<Discovery> {
   const { clock, emit } = options;
   const url = serverUrl.href.replace(/#.*$/, "");
-  emit({ type: "discovery.started", serverUrl: url });
+  emit({ type: "discovery.started" });
 
   const protectedResource = await findProtectedResource(serverUrl, options);
   const found = await findServer(serverUrl, protectedResource, options);
@@ -78,7 +78,7 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
     fetchedAt,
     validUntil: cacheable ? fetchedAt + keep : fetchedAt,
   };
-  emit({ type: "discovery.finished", serverUrl: url, resource: discovery.resource, issuer: discovery.issuer, legacy: discovery.legacy });
+  emit({ type: "discovery.finished", resource: discovery.resource, issuer: discovery.issuer, legacy: discovery.legacy });
   return discovery;
 }
 

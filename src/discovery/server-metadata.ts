@@ -1,7 +1,7 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
-import type { AuthEventListener } from "../events.ts";
+import type { Emit } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { firstByPriority, isPassing } from "./candidates.ts";
 import { fetchDocument, type MetadataDocument, quoted, strings } from "./document.ts";
@@ -14,7 +14,7 @@ export interface DiscoverAuthorizationServerOptions {
   /** Default: `createHttp()`. */
   http?: Http | undefined;
   clock?: Clock | undefined;
-  emit?: AuthEventListener | undefined;
+  emit?: Emit | undefined;
   /** Forbids the concession that an empty path and `/` are the same issuer. */
   strictIssuer?: boolean | undefined;
   signal?: AbortSignal | undefined;

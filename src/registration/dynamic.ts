@@ -2,7 +2,7 @@ import { allowInsecureRequests, type Client, customFetch, dynamicClientRegistrat
 import { type Clock, systemClock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import type { AuthEventListener } from "../events.ts";
+import type { Emit } from "../events.ts";
 import { faultOf } from "../http/fault.ts";
 import { createHttp, type Http, isLoopback } from "../http/http.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod } from "./registration.ts";
@@ -22,7 +22,7 @@ export interface RegisterClientOptions {
   /** Default: `createHttp()`. */
   http?: Http | undefined;
   clock?: Clock | undefined;
-  emit?: AuthEventListener | undefined;
+  emit?: Emit | undefined;
   signal?: AbortSignal | undefined;
 }
 

@@ -43,7 +43,7 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
     serverSupported: discovery.server.scopes_supported,
     askedBefore: plan.askedBefore,
   });
-  emit({ type: "login.started", serverUrl, issuer, scopes });
+  emit({ type: "login.started", issuer, scopes });
 
   const isFixed = options.redirectUris !== undefined;
   const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
@@ -57,7 +57,7 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
     client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
     const record = await sendPerson(session, discovery, { client, receiver, scopes, signal, onResponse: stop });
     if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
-    emit({ type: "login.finished", serverUrl, issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
+    emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
     return record;
   } catch (error) {
     if (!timeout.aborted || error instanceof McpAuthError) throw error;
@@ -116,7 +116,7 @@ async function sendPerson(
     resource: resourceParameter,
     parameters: { ...(profile.audienceFromResource && { audience: resource }), ...profile.authorizationParameters },
   });
-  emit({ type: "login.opened", serverUrl, issuer, redirectUri: pending.redirectUri });
+  emit({ type: "login.opened", issuer, redirectUri: pending.redirectUri });
 
   let record: TokenRecord | undefined;
   const receive = async (parameters: URLSearchParams) => {

@@ -11,8 +11,12 @@ export type Origin = "store" | "refresh" | "login";
 
 /** How long a passing fault keeps a still valid token from being refreshed again, in ms. */
 const pauseAfterFaultMs = 30_000;
+/** The longest time that a server can ask for, in ms. */
+const maxPauseMs = 300_000;
 /** How long a refused, but not finally dead refresh token is left alone, in ms. */
 const pauseAfterRefusalMs = 60_000;
+/** How long after its issue the refusal of an untried token says that the servers disagree, in ms. */
+const justIssuedMs = 60_000;
 /** So many refreshes over so long a time must fail before a person is asked although the fault may pass. */
 const outage = { failures: 3, durationMs: 120_000 };
 
@@ -35,12 +39,14 @@ export class CurrentToken {
   #notBefore = 0;
   #refused: { refreshToken: string | undefined; until: number; ahead: boolean } | undefined;
   #faults = { count: 0, since: 0 };
+  /** What a server said that asked for time. */
+  #busy: { error: McpAuthError; since: number; until: number } | undefined;
   #timer: AbortController | undefined;
   #wasRead = false;
 
   /** Why the last refresh brought no token. */
   refusal: McpAuthError | undefined;
-  origin: Origin = "store";
+  #origin: Origin = "store";
   /** Whether the protected server has taken this token. */
   accepted = false;
 
@@ -59,6 +65,11 @@ export class CurrentToken {
 
   get freshness(): Freshness {
     return this.#record ? freshness(this.#record, this.#session.clock.now(), this.#jitter) : "expired";
+  }
+
+  /** Where the token comes from, while that is news: one that has lain unused for a while may have been good in between. */
+  get origin(): Origin {
+    return this.#record && this.#session.clock.now() - this.#record.issuedAt < justIssuedMs ? this.#origin : "store";
   }
 
   /** Whether refreshing has failed so often, by faults that should have passed, that a person may be asked. */
@@ -91,7 +102,7 @@ export class CurrentToken {
     if (bearer !== this.#bearer) {
       this.#bearer = bearer;
       this.#jitter = Math.random();
-      this.origin = origin;
+      this.#origin = origin;
       this.accepted = false;
       if (bearer) this.refusal = undefined;
     }
@@ -150,6 +161,9 @@ export class CurrentToken {
   refresh(demand: RefreshDemand): Promise<RefreshOutcome> {
     const record = this.#record;
     if (!record) return Promise.resolve({ record });
+    const busy = this.#busy;
+    const now = this.#session.clock.now();
+    if (busy && now >= busy.since && now < busy.until) return Promise.reject(busy.error);
     if (this.#refreshing.running && demand.reason !== "ahead") Object.assign(this.#demand, demand);
     return this.#refreshing.run(() => {
       this.#demand = { ...demand };
@@ -185,12 +199,15 @@ export class CurrentToken {
         const ahead = demand.reason === "ahead";
         this.#refused = { refreshToken: outcome.record?.refreshToken, until: clock.now() + pauseAfterRefusalMs, ahead };
       }
-      this.use(outcome.record, "refresh");
+      // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
+      const origin = this.#origin === "login" && !this.accepted ? "login" : demand.refusedToken === undefined ? "store" : "refresh";
+      this.use(outcome.record, origin);
       return outcome;
     } catch (error) {
       if (error instanceof McpAuthError && error.passing) {
         const now = clock.now();
-        this.#notBefore = now + (error.retryAfterMs ?? pauseAfterFaultMs);
+        this.#notBefore = now + Math.min(error.retryAfterMs ?? pauseAfterFaultMs, maxPauseMs);
+        if (error.retryAfterMs) this.#busy = { error, since: now, until: this.#notBefore };
         this.#faults = { count: this.#faults.count + 1, since: this.#faults.count === 0 ? now : this.#faults.since };
         this.#arm();
       }

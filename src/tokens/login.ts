@@ -58,7 +58,7 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
       { signal: plan.signal, waitMs: loginTimeout(options) },
     )
     .catch((error: unknown) => {
-      if (error instanceof McpAuthError) emit({ type: "login.failed", serverUrl: server, code: error.code });
+      if (error instanceof McpAuthError) emit({ type: "login.failed", code: error.code });
       throw error;
     });
 }

@@ -21,7 +21,7 @@ const nothing = { refreshTokenRevoked: false, accessTokenRevoked: false };
  * @see RFC 7009
  */
 export async function logout(session: Session, known: TokenRecord | undefined): Promise<LogoutResult> {
-  const { emit, keeper, server: serverUrl } = session;
+  const { emit, keeper } = session;
   const record = known ?? (await keeper.load());
   if (!record) return { wasLoggedIn: false, ...nothing };
   const result = await keeper.locked(record.resource, async ({ current, save }) => {
@@ -29,8 +29,8 @@ export async function logout(session: Session, known: TokenRecord | undefined): 
     await save(undefined);
     return { wasLoggedIn: current !== undefined, ...revoked };
   });
-  emit({ type: "tokens.deleted", serverUrl, reason: "logout" });
-  emit({ type: "logout.finished", serverUrl, revoked: result.refreshTokenRevoked });
+  emit({ type: "tokens.deleted", reason: "logout" });
+  emit({ type: "logout.finished", revoked: result.refreshTokenRevoked });
   return result;
 }
 

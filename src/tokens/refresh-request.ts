@@ -41,7 +41,7 @@ export async function requestRefresh(session: Session, record: TokenRecord & { r
           : new McpAuthError(signal.aborted ? "timeout" : "network_error", { serverUrl, issuer, cause });
       const waitMs = pause(error, attempt);
       if (!error.passing || attempt === maxAttempts || clock.now() + waitMs > deadline) throw error;
-      emit({ type: "refresh.repeated", serverUrl, issuer, attempt, waitMs, code: error.code });
+      emit({ type: "refresh.repeated", issuer, attempt, waitMs, code: error.code });
       await clock.sleep(waitMs);
     }
   }

@@ -36,33 +36,33 @@ export interface RefreshOutcome {
  * @see RFC 6749 §6, §10.4
  */
 export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
-  const { clock, emit, keeper, server: serverUrl } = session;
+  const { clock, emit, keeper } = session;
   return keeper.locked(known.resource, async (turn) => {
     const { current } = turn;
     if (!current || current.issuer !== known.issuer) return { record: current };
     const { issuer, refreshToken } = current;
     if (!sameTokens(current, known) && isUsable(current, demand, clock.now())) {
-      emit({ type: "refresh.shared", serverUrl, issuer });
+      emit({ type: "refresh.shared", issuer });
       return { record: current };
     }
     if (!refreshToken) return { record: current };
 
     await turn.markRefresh();
-    emit({ type: "refresh.started", serverUrl, issuer, reason: demand.reason });
+    emit({ type: "refresh.started", issuer, reason: demand.reason });
     try {
       const answer = await requestRefresh(session, { ...current, refreshToken });
       const next = afterRefresh(current, answer, clock.now());
       if (await isReplaced(turn)) return await discard(session, next);
       await turn.save(next);
       if (answer.problem) {
-        emit({ type: "refresh.failed", serverUrl, issuer, code: answer.problem.code, passing: false });
+        emit({ type: "refresh.failed", issuer, code: answer.problem.code, passing: false });
         return { record: next, error: answer.problem };
       }
-      emit({ type: "refresh.finished", serverUrl, issuer, rotated: next.refreshToken !== refreshToken });
+      emit({ type: "refresh.finished", issuer, rotated: next.refreshToken !== refreshToken });
       return { record: next };
     } catch (error) {
       if (!(error instanceof McpAuthError)) throw error;
-      emit({ type: "refresh.failed", serverUrl, issuer, code: error.code, passing: error.passing });
+      emit({ type: "refresh.failed", issuer, code: error.code, passing: error.passing });
       if (error.passing) throw error;
       return afterRefusal(session, turn, current, demand, error);
     }
@@ -97,7 +97,7 @@ async function afterRefusal(
   demand: RefreshDemand,
   error: McpAuthError,
 ): Promise<RefreshOutcome> {
-  const { clock, emit, store, server: serverUrl } = session;
+  const { clock, emit, store } = session;
   const fresh = freshness(current, clock.now(), 1);
   const needed = demand.reason !== "ahead" || fresh === "expired" || fresh === "leeway";
   const clientRefused = error.code === "invalid_client" && current.client.kind === "dynamic";
@@ -112,7 +112,7 @@ async function afterRefusal(
   const dead = fresh === "expired" || (demand.refusedToken !== undefined && demand.refusedToken === current.accessToken);
   const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
   await turn.save(next);
-  emit({ type: "tokens.deleted", serverUrl, reason: clientRefused ? "client-refused" : "refused" });
+  emit({ type: "tokens.deleted", reason: clientRefused ? "client-refused" : "refused" });
   return {
     record: next,
     error: current.refreshStartedAt === undefined ? error : new McpAuthError(error.code, { ...error, detail: interrupted }),

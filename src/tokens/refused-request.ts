@@ -78,7 +78,7 @@ export class RefusedRequest {
       remember(this.#session, new InsufficientScopeError(scopes, details));
       return "give-up";
     }
-    emit({ type: "step-up.started", serverUrl, scopes, attempt });
+    emit({ type: "step-up.started", scopes, attempt });
     const stepUp = this.#person.start({ challenge, known: record, scopes });
     stepUp.catch((error: unknown) => {
       if (error instanceof McpAuthError && !error.passing) this.#stepUps.refuse(scopes, error, clock.now());

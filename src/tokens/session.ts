@@ -3,7 +3,7 @@ import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
 import type { AuthorizationServerMetadata, Discovery } from "../discovery/discovery.ts";
 import { findAuthorizationServer } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import { type AuthEventListener, emitter } from "../events.ts";
+import { type Emit, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
 import { checkClientMetadataUrl } from "../registration/client-id.ts";
@@ -26,7 +26,7 @@ export interface Session {
   readonly keeper: TokenKeeper;
   readonly http: Http;
   readonly clock: Clock;
-  readonly emit: AuthEventListener;
+  readonly emit: Emit;
   /** The last failure to get a token. */
   lastError: McpAuthError | undefined;
 }
@@ -49,8 +49,8 @@ export function createSession(options: TokenManagerOptions): Session {
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
-  const emit = emitter(options.onEvent);
   const server = serverUrl.href;
+  const emit = emitter(options.onEvent, server);
   const store = namingFailures(options.store ?? new MemoryStore(), server);
   const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account });
   return { serverUrl, server, options, account, store, keeper, http, clock, emit, lastError: undefined };

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
-import type { AuthEventListener } from "../events.ts";
+import type { Emit } from "../events.ts";
 import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
 import { asStored, indexKey, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
@@ -8,7 +8,7 @@ import { asStored, indexKey, readTokens, sameTokens, type TokenRecord, tokenKey 
 export interface TokenKeeperOptions {
   store: Store;
   clock: Clock;
-  emit: AuthEventListener;
+  emit: Emit;
   serverUrl: string;
   account: string;
 }
@@ -135,7 +135,7 @@ export class TokenKeeper {
 
   #tell(error: unknown): void {
     const code = error instanceof McpAuthError ? error.code : "store_failed";
-    this.#options.emit({ type: "tokens.unsaved", serverUrl: this.#options.serverUrl, code });
+    this.#options.emit({ type: "tokens.unsaved", code });
   }
 
   async #keepSaving(): Promise<void> {
@@ -179,7 +179,7 @@ export class TokenKeeper {
 
   #saved(): void {
     this.#unsaved = undefined;
-    this.#options.emit({ type: "tokens.saved", serverUrl: this.#options.serverUrl });
+    this.#options.emit({ type: "tokens.saved" });
   }
 }
 
