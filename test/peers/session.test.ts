@@ -7,10 +7,14 @@ import { codeOf, connect, desktop, minutes, startServer } from "./support.ts";
 describe("the token expires while the program is idle, and the stream is gone after the machine has slept", () => {
   test("the stream reconnects with a fresh token, and no browser opens", async () => {
     const { authorizationServer: as, mcpServer: mcp, url } = await startServer();
-    const { auth, opened, clock } = desktop(url);
+    const fetch = recordingFetch();
+    const { auth, opened, clock } = desktop(url, { fetch });
     await auth.authorize();
     await connect(auth);
-    await mcp.streamsReached(1);
+    // Before the client has its stream, it has nothing to reconnect.
+    await vi.waitFor(() =>
+      expect(fetch.log.filter(({ method, status, url }) => method === "GET" && status === 200 && url.pathname === "/mcp")).toHaveLength(1),
+    );
     const streams = () => mcp.requests.filter(({ method, path }) => method === "GET" && path === "/mcp");
     clock.ahead = minutes(600);
     mcp.revokeAll();
