@@ -1,0 +1,268 @@
+/** Rule 4 of tokens: a store that cannot be written costs nobody the login, neither before nor after the token was spent. */
+import { describe, expect, test } from "vitest";
+import { type McpAuthError, MemoryStore } from "../../src/index.ts";
+import { gate, tokenRequest } from "../fixture/index.ts";
+import { failure, manager, manualClock, minutes, personAtHand, post, seed, startServer, tally, WatchedStore } from "../storm/support.ts";
+
+const diskFull = () => Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+
+async function loggedIn(options: Parameters<typeof manager>[1] = {}) {
+  const server = await startServer({ authorizationServer: { accessTokenTtlSeconds: 3600 } });
+  const clock = manualClock();
+  const disk = new MemoryStore();
+  const tokens = await seed(server, disk, { clock });
+  const store = new WatchedStore(disk);
+  const made = manager(server, { store, clock, ...options });
+  expect(await made.auth.getAccessToken()).toBe(tokens.accessToken);
+  const record = async () => (await disk.get(`tokens/default/${server.url}`)) as Record<string, unknown> | undefined;
+  return { server, as: server.authorizationServer, mcp: server.mcpServer, disk, store, clock, tokens, record, ...made };
+}
+
+/** Writes fail from the `first` on, until the function returned is called. */
+function failWrites(store: WatchedStore, first = 1): () => void {
+  let writes = 0;
+  store.beforeWrite = () => {
+    if (++writes >= first) throw diskFull();
+  };
+  return () => {
+    store.beforeWrite = () => {};
+  };
+}
+
+describe("the disk is full before the refresh", () => {
+  test("the refresh token is not spent, nothing is lost, and the error says what to do", async () => {
+    const { as, auth, clock, store, record, tokens } = await loggedIn();
+    failWrites(store);
+    clock.advance(minutes(61));
+    const error = await failure(auth.getAccessToken());
+    expect([error.code, error.passing]).toEqual(["store_failed", true]);
+    expect(error.cause).toMatchObject({ code: "ENOSPC" });
+    expect(as.tokenRequests()).toHaveLength(0);
+    expect(await record()).toMatchObject({ accessToken: tokens.accessToken, refreshToken: tokens.refreshToken });
+    expect(as.liveLogins).toBe(1);
+  });
+
+  test("while the token is still good, nobody notices; and the refresh works when there is space again", async () => {
+    const { as, auth, clock, store, tokens, types } = await loggedIn();
+    const repair = failWrites(store);
+    clock.advance(minutes(40));
+    expect(await post(auth)).toBe(200);
+    await expect.poll(() => store.writes).toBe(1);
+    clock.advance(minutes(19.5));
+    expect(await auth.getAccessToken()).toBe(tokens.accessToken);
+    expect(as.tokenRequests()).toHaveLength(0);
+    repair();
+    clock.advance(minutes(1));
+    expect(await post(auth)).toBe(200);
+    expect(as.tokenRequests()).toHaveLength(1);
+    expect(types()).not.toContain("tokens.unsaved");
+  });
+
+  test("a store that fails is no reason to ask a person, however often it fails", async () => {
+    const handler = personAtHand();
+    const { auth, clock, store } = await loggedIn({ loginHandler: handler });
+    const repair = failWrites(store);
+    clock.advance(minutes(61));
+    for (let time = 0; time < 5; time++) {
+      expect((await failure(post(auth))).code).toBe("store_failed");
+      clock.advance(minutes(1));
+    }
+    expect(handler.opened).toBe(0);
+    repair();
+    expect(await post(auth)).toBe(200);
+    expect(handler.opened).toBe(0);
+  });
+});
+
+describe("the disk is full after the refresh", () => {
+  test("the new tokens are used from memory, the app is told, and they are stored as soon as that is possible", async () => {
+    const { as, auth, clock, store, record, tokens, types } = await loggedIn();
+    const repair = failWrites(store, 2);
+    clock.advance(minutes(61));
+    expect(await tally(Array.from({ length: 20 }, () => post(auth)))).toEqual({ 200: 20 });
+    expect(as.tokenRequests()).toHaveLength(1);
+    expect(types()).toEqual(["refresh.started", "tokens.unsaved", "refresh.finished"]);
+    expect(await record()).toMatchObject({ refreshToken: tokens.refreshToken, refreshStartedAt: expect.any(Number) });
+
+    for (let time = 0; time < 3; time++) {
+      await expect.poll(() => clock.timers.length).toBe(1);
+      clock.advance(minutes(1));
+    }
+    await expect.poll(() => clock.timers.length).toBe(1);
+    repair();
+    clock.advance(minutes(1));
+    await expect.poll(types).toContain("tokens.saved");
+    expect(types().filter((type) => type === "tokens.unsaved")).toHaveLength(1);
+    const saved = await record();
+    expect(saved?.accessToken).toBe(await auth.getAccessToken());
+    expect(saved?.refreshStartedAt).toBeUndefined();
+    await expect.poll(() => clock.timers.length).toBe(0);
+    expect(as.liveLogins).toBe(1);
+  });
+
+  test("another manager on the same store waits for the lock and never sends the old token", async () => {
+    const { server, as, auth, clock, store, disk, types } = await loggedIn();
+    const other = manager(server, { store: disk, clock });
+    await other.auth.getAccessToken();
+    const repair = failWrites(store, 2);
+    clock.advance(minutes(61));
+    const token = await auth.getAccessToken();
+    const waiting = other.auth.getAccessToken();
+    await expect.poll(() => clock.timers.length).toBe(1);
+    expect(as.tokenRequests()).toHaveLength(1);
+    repair();
+    clock.advance(minutes(1));
+    expect(await waiting).toBe(token);
+    expect(types()).toContain("tokens.saved");
+    expect(other.types()).toEqual(["refresh.shared"]);
+    expect(as.tokenRequests()).toHaveLength(1);
+  });
+
+  test("… or gets `lock_timeout`, which passes", async () => {
+    const { server, as, auth, clock, store, disk } = await loggedIn();
+    const impatient = new WatchedStore(disk);
+    const { withLock } = impatient;
+    impatient.withLock = (key, action, options) => withLock(key, action, { ...options, waitMs: 20 });
+    const other = manager(server, { store: impatient, clock });
+    await other.auth.getAccessToken();
+    failWrites(store, 2);
+    clock.advance(minutes(61));
+    await auth.getAccessToken();
+    const error = await failure(other.auth.getAccessToken());
+    expect([error.code, error.passing]).toEqual(["lock_timeout", true]);
+    expect(as.tokenRequests()).toHaveLength(1);
+    expect(as.liveLogins).toBe(1);
+  });
+
+  test("the next refresh uses the token in memory, under the same lock, and what is stored in the end is the newest", async () => {
+    const { as, auth, clock, store, record } = await loggedIn();
+    const repair = failWrites(store, 2);
+    clock.advance(minutes(61));
+    const first = await auth.getAccessToken();
+    clock.advance(minutes(61));
+    const second = await auth.getAccessToken();
+    expect(second).not.toBe(first);
+    expect(as.tokenRequests().map(({ status }) => status)).toEqual([200, 200]);
+    repair();
+    clock.advance(minutes(1));
+    await expect.poll(async () => (await record())?.accessToken).toBe(second);
+    expect(as.liveLogins).toBe(1);
+  });
+
+  test("`dispose` tries once more, and gives the lock up", async () => {
+    const { server, auth, clock, store, disk, record, types } = await loggedIn();
+    const repair = failWrites(store, 2);
+    clock.advance(minutes(61));
+    const token = await auth.getAccessToken();
+    repair();
+    await auth.dispose();
+    expect(types()).toContain("tokens.saved");
+    expect((await record())?.accessToken).toBe(token);
+    expect(await manager(server, { store: disk, clock }).auth.getAccessToken()).toBe(token);
+  });
+
+  test("`dispose` with a disk that stays full ends all the same", async () => {
+    const { server, auth, clock, store, disk, tokens } = await loggedIn();
+    failWrites(store, 2);
+    clock.advance(minutes(61));
+    await auth.getAccessToken();
+    await auth.dispose();
+    // The lock is free. What is left is the old token, and the note that it may have been spent.
+    const other = manager(server, { store: disk, clock });
+    const error = await failure(other.auth.getAccessToken());
+    expect(error.code).toBe("login_required");
+    expect((error.cause as McpAuthError).message).toContain("an earlier refresh was interrupted");
+    expect((error.cause as McpAuthError).message).not.toContain(tokens.refreshToken as string);
+  });
+
+  test("a logout meanwhile ends the login that is in memory, not the stored one", async () => {
+    const { as, auth, clock, store, record } = await loggedIn();
+    const repair = failWrites(store, 2);
+    clock.advance(minutes(61));
+    await auth.getAccessToken();
+    repair();
+    expect(await auth.logout()).toMatchObject({ wasLoggedIn: true, refreshTokenRevoked: true });
+    expect([await record(), as.liveLogins]).toEqual([undefined, 0]);
+    clock.advance(minutes(1));
+    expect(await record()).toBeUndefined();
+    expect((await failure(auth.getAccessToken())).code).toBe("login_required");
+  });
+});
+
+describe("the disk is full at a login", () => {
+  test("the login serves from memory and is stored later; no second browser", async () => {
+    const handler = personAtHand();
+    const server = await startServer();
+    const clock = manualClock();
+    const disk = new MemoryStore();
+    const store = new WatchedStore(disk);
+    store.beforeWrite = (key) => {
+      if (key.startsWith("tokens/")) throw diskFull();
+    };
+    const { auth, types } = manager(server, { store, clock, loginHandler: handler });
+    expect(await tally(Array.from({ length: 5 }, () => post(auth)))).toEqual({ 200: 5 });
+    expect(types()).toContain("tokens.unsaved");
+    expect(await auth.authorize()).toBe("authorized");
+    store.beforeWrite = () => {};
+    await expect.poll(() => clock.timers.length).toBeGreaterThan(0);
+    clock.advance(minutes(1));
+    await expect.poll(types).toContain("tokens.saved");
+    expect(handler.opened).toBe(1);
+    expect(await manager(server, { store: disk, clock }).auth.getAccessToken()).toBe(await auth.getAccessToken());
+  });
+});
+
+test("a store that cannot be read is an error, not a new login", async () => {
+  const handler = personAtHand();
+  const server = await startServer();
+  const disk = new MemoryStore();
+  await seed(server, disk);
+  const store = new WatchedStore(disk);
+  const { get } = store;
+  let broken = true;
+  store.get = (key) => (broken ? Promise.reject(new Error("I/O error")) : get(key));
+  const { auth } = manager(server, { store, loginHandler: handler });
+  for (const call of [() => post(auth), () => auth.authorize(), () => auth.getAccessToken()]) {
+    expect((await failure(call())).code).toBe("store_failed");
+  }
+  expect(handler.started).toBe(0);
+  broken = false;
+  expect(await post(auth)).toBe(200);
+});
+
+test("a new access token is handed to nobody before its refresh token is stored", async () => {
+  const { as, auth, clock, store, record } = await loggedIn();
+  clock.advance(minutes(61));
+  const answered = gate(tokenRequest("refresh_token"));
+  as.intercept(answered.hook);
+  const writing = Promise.withResolvers<void>();
+  const written = Promise.withResolvers<void>();
+  let writes = 0;
+  store.beforeWrite = async () => {
+    if (++writes < 2) return;
+    writing.resolve();
+    await written.promise;
+  };
+  let token: string | undefined;
+  const call = auth.getAccessToken().then((value) => {
+    token = value;
+  });
+  answered.open();
+  await writing.promise;
+  expect(token).toBeUndefined();
+  written.resolve();
+  await call;
+  expect((await record())?.accessToken).toBe(token);
+});
+
+test("a record of a newer version is an error that says so, and is not overwritten", async () => {
+  const { server, auth, disk, record } = await loggedIn();
+  const newer = { ...(await record()), v: 2 };
+  await disk.set(`tokens/default/${server.url}`, newer);
+  const other = manager(server, { store: disk, loginHandler: personAtHand() });
+  const error = await failure(other.auth.getAccessToken());
+  expect([error.code, error.passing]).toEqual(["invalid_record", false]);
+  expect((await failure(post(other.auth))).code).toBe("invalid_record");
+  expect(await record()).toEqual(newer);
+  expect(await auth.getAccessToken()).toBeTruthy();
+});
