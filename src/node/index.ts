@@ -50,6 +50,8 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
   });
   // An app that opens the browser by itself knows that there is one.
   const way = how === "paste" && options.openBrowser ? "browser" : how;
+  // Only who has asked before can be told when the process ends.
+  isEnding();
   return new TokenManager({
     ...options,
     serverUrl,
