@@ -29,6 +29,16 @@ export interface Turn {
   save(next: TokenRecord | undefined): Promise<void>;
 }
 
+/** A lock, and what it guards. */
+interface Hold {
+  readonly key: string;
+  readonly held: HeldLock;
+  /** What is in the store. */
+  stored: TokenRecord | undefined;
+  /** What ought to be there: the newest. */
+  next: TokenRecord | undefined;
+}
+
 /** Longer than a refresh may take, shorter than a request of the SDKs. */
 const defaultWaitMs = 40_000;
 
@@ -40,9 +50,11 @@ const defaultWaitMs = 40_000;
  */
 export class TokenKeeper {
   readonly #options: TokenKeeperOptions;
-  /** What could not be written yet, what is stored instead, and the lock that guards it. */
-  #unsaved: { key: string; held: HeldLock; stored: TokenRecord | undefined; next: TokenRecord | undefined } | undefined;
-  readonly #disposed = new AbortController();
+  /** The turn whose tokens could not be written. Its lock is kept until they are, and serves those who come next. */
+  #kept: Hold | undefined;
+  #isDisposed = false;
+  /** Ends the pause between two attempts to write. */
+  #wake = new AbortController();
   /** The last in this object's own line. */
   #line: Promise<unknown> = Promise.resolve();
   #saving: Promise<void> = Promise.resolve();
@@ -53,7 +65,7 @@ export class TokenKeeper {
 
   /** The stored login of the server, found without discovery. */
   async load(): Promise<TokenRecord | undefined> {
-    if (this.#unsaved) return this.#unsaved.next;
+    if (this.#kept && isUnsaved(this.#kept)) return this.#kept.next;
     const { store, serverUrl, account } = this.#options;
     const index = await store.get(indexKey(serverUrl));
     return typeof index?.resource === "string" ? readTokens(store, tokenKey(account, index.resource)) : undefined;
@@ -72,15 +84,13 @@ export class TokenKeeper {
    */
   locked<T>(resource: string, action: (turn: Turn) => Promise<T>, options?: LockOptions): Promise<T> {
     const key = tokenKey(this.#options.account, resource);
-    return this.#inLine(() => {
-      const kept = this.#unsaved;
-      return kept?.key === key ? action(this.#turn(key, kept.held, kept.stored, kept.next)) : this.#acquire(key, action, options);
-    });
+    return this.#inLine(() => (this.#kept?.key === key ? action(this.#turn(this.#kept)) : this.#acquire(key, action, options)));
   }
 
   /** Tries once more to write what is unsaved, then lets go. */
   async dispose(): Promise<void> {
-    this.#disposed.abort();
+    this.#isDisposed = true;
+    this.#wake.abort();
     await this.#saving;
   }
 
@@ -97,14 +107,14 @@ export class TokenKeeper {
       `refresh/${key}`,
       async (held) => {
         try {
-          const current = await readTokens(store, key);
-          outcome.resolve(await action(this.#turn(key, held, current, current)));
+          const stored = await readTokens(store, key);
+          outcome.resolve(await action(this.#turn({ key, held, stored, next: stored })));
         } catch (error) {
           outcome.reject(error);
         }
         // The callers have their tokens; the lock stays until they are stored.
-        if (this.#unsaved?.held !== held) return;
-        this.#saving = this.#keepSaving();
+        if (this.#kept?.held !== held) return;
+        this.#saving = this.#keepSaving(this.#kept);
         await this.#saving;
       },
       { waitMs: defaultWaitMs, ...options },
@@ -113,21 +123,25 @@ export class TokenKeeper {
     return outcome.promise;
   }
 
-  #turn(key: string, held: HeldLock, stored: TokenRecord | undefined, current: TokenRecord | undefined): Turn {
+  #turn(hold: Hold): Turn {
+    const { key, held, next: current } = hold;
+    const { store, clock } = this.#options;
     return {
       current,
       markRefresh: async () => {
         // What is stored has been spent already: there is nothing to protect by writing first.
-        if (current && stored === current) await held.set(key, asStored({ ...current, refreshStartedAt: this.#options.clock.now() }));
+        if (current && !isUnsaved(hold)) await held.set(key, asStored({ ...current, refreshStartedAt: clock.now() }));
       },
-      isReplaced: async () => !sameTokens(stored, await readTokens(this.#options.store, key)),
+      isReplaced: async () => !sameTokens(hold.stored, await readTokens(store, key)),
       save: async (next) => {
+        const wasUnsaved = isUnsaved(hold);
+        hold.next = next;
         try {
-          await write(key, held, next);
-          this.#unsaved = undefined;
+          await write(hold);
+          if (wasUnsaved) this.#saved();
         } catch (error) {
-          if (!this.#unsaved) this.#tell(error);
-          this.#unsaved = { key, held, stored, next };
+          if (!wasUnsaved) this.#tell(error);
+          this.#kept = hold;
         }
       },
     };
@@ -138,52 +152,56 @@ export class TokenKeeper {
     this.#options.emit({ type: "tokens.unsaved", code });
   }
 
-  async #keepSaving(): Promise<void> {
+  async #keepSaving(kept: Hold): Promise<void> {
     const { clock } = this.#options;
-    for (let waitMs = 100; this.#unsaved; waitMs = Math.min(waitMs * 2, 30_000)) {
-      const sleeping = clock.sleep(waitMs, { signal: this.#disposed.signal, background: true });
-      const last = await sleeping.then(
-        () => false,
-        () => true,
-      );
-      // In line: a refresh may be using this lock right now.
-      const lost = await this.#inLine(async () => {
-        const unsaved = this.#unsaved;
-        if (!unsaved) return false;
+    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 30_000)) {
+      this.#wake = new AbortController();
+      if (isUnsaved(kept) && !this.#isDisposed) await clock.sleep(waitMs, { signal: this.#wake.signal, background: true }).catch(() => {});
+      // In line: a refresh may be using this lock right now, and whoever comes after this turn takes the lock anew.
+      const isOver = await this.#inLine(async () => {
         try {
-          await write(unsaved.key, unsaved.held, unsaved.next);
-          this.#saved();
-          return false;
+          if (isUnsaved(kept)) {
+            await write(kept);
+            this.#saved();
+          }
+          this.#kept = undefined;
+          return true;
         } catch (error) {
-          return error instanceof McpAuthError && error.code === "lock_lost";
+          return this.#isDisposed || (error instanceof McpAuthError && error.code === "lock_lost");
         }
       });
-      if (lost || last) return;
+      if (isOver) return;
     }
   }
 
   /** After a lock was lost with something unsaved: written only if nobody else has changed the login meanwhile. */
   #saveUnderNewLock(): void {
-    const unsaved = this.#unsaved;
-    if (!unsaved || this.#disposed.signal.aborted) return;
+    const lost = this.#kept;
+    if (!lost || this.#isDisposed) return;
     const saving = this.#inLine(() =>
-      this.#acquire(unsaved.key, async (turn) => {
-        const { next } = this.#unsaved ?? unsaved;
-        this.#unsaved = undefined;
-        if (sameTokens(turn.current, unsaved.stored)) await turn.save(next);
-        if (!this.#unsaved) this.#saved();
+      this.#acquire(lost.key, async (turn) => {
+        this.#kept = undefined;
+        if (sameTokens(turn.current, lost.stored)) await turn.save(lost.next);
+        if (!this.#kept) this.#saved();
       }),
     );
     saving.catch((error: unknown) => this.#tell(error));
   }
 
   #saved(): void {
-    this.#unsaved = undefined;
+    this.#wake.abort();
     this.#options.emit({ type: "tokens.saved" });
   }
 }
 
-async function write(key: string, held: HeldLock, next: TokenRecord | undefined): Promise<void> {
+/** Writes the newest state. @throws McpAuthError what the store throws; nothing has changed then */
+async function write(hold: Hold): Promise<void> {
+  const { key, held, next } = hold;
   if (next) await held.set(key, asStored(next));
   else await held.delete(key);
+  hold.stored = next;
+}
+
+function isUnsaved({ stored, next }: Hold): boolean {
+  return stored !== next;
 }

@@ -149,6 +149,50 @@ describe("the disk is full after the refresh", () => {
     expect(as.liveLogins).toBe(1);
   });
 
+  test("a refresh that can store again does so for both, tells the app, and lets go of the lock at once", async () => {
+    const { server, as, auth, clock, store, disk, types } = await loggedIn();
+    const repair = failWrites(store, 2);
+    clock.advance(minutes(61));
+    await auth.getAccessToken();
+    await expect.poll(() => clock.timers.length).toBe(1);
+    repair();
+    clock.jump(minutes(61));
+    const token = await auth.getAccessToken();
+    expect(types()).toContain("tokens.saved");
+    clock.jump(minutes(61));
+    // The next one, before any timer: in this manager as in another.
+    const next = await auth.getAccessToken();
+    expect(next).not.toBe(token);
+    expect(await manager(server, { store: disk, clock }).auth.getAccessToken()).toBe(next);
+    await manager(server, { store: disk, clock }).auth.logout();
+    expect(as.liveLogins).toBe(0);
+    expect(clock.timers).toEqual([]);
+  });
+
+  test("calls that queue up behind such a refresh are served", async () => {
+    const { auth, clock, store } = await loggedIn();
+    const repair = failWrites(store, 2);
+    clock.advance(minutes(61));
+    await auth.getAccessToken();
+    await expect.poll(() => clock.timers.length).toBe(1);
+    const writing = Promise.withResolvers<void>();
+    const written = Promise.withResolvers<void>();
+    store.beforeWrite = async () => {
+      writing.resolve();
+      await written.promise;
+      repair();
+    };
+    clock.jump(minutes(61));
+    const refreshing = auth.getAccessToken();
+    await writing.promise;
+    const leaving = auth.logout();
+    // The timer's own attempt comes last.
+    clock.advance(minutes(1));
+    written.resolve();
+    expect(await refreshing).toBeTruthy();
+    expect(await leaving).toMatchObject({ wasLoggedIn: true });
+  });
+
   test("`dispose` tries once more, and gives the lock up", async () => {
     const { server, auth, clock, store, disk, record, types } = await loggedIn();
     const repair = failWrites(store, 2);
