@@ -117,7 +117,13 @@ export class McpAuthError extends Error {
   declare readonly retryAfterMs: number | undefined;
 
   constructor(code: McpAuthErrorCode, { detail, cause, ...facts }: McpAuthErrorDetails = {}) {
-    const clean = { ...facts, serverError: printable(facts.serverError), serverDescription: printable(facts.serverDescription) };
+    const { serverUrl, serverError, serverDescription } = facts;
+    const clean = {
+      ...facts,
+      serverUrl: serverUrl && withoutQuery(serverUrl),
+      serverError: printable(serverError),
+      serverDescription: printable(serverDescription),
+    };
     super(message(code, clean, printable(detail, 1000)), cause === undefined ? undefined : { cause });
     this.code = code;
     this.hint = texts[code][1];
@@ -129,6 +135,9 @@ export class McpAuthError extends Error {
     return passing.has(this.code);
   }
 }
+
+// Lets our errors pass through the SDK's version probe as they are, instead of being taken for an old server.
+Object.defineProperty(McpAuthError.prototype, Symbol.for("mcp.authSeamEscape"), { value: true });
 
 /** Thrown when a request needs a login and no person can be asked: `code` is `login_required`, `cause` says why. */
 export class LoginRequiredError extends McpAuthError {
@@ -153,7 +162,7 @@ function message(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: str
   const [what, hint] = texts[code];
   const { serverUrl, issuer, status, serverError, serverDescription } = facts;
   const where = [
-    serverUrl && `server ${withoutQuery(serverUrl)}`,
+    serverUrl && `server ${serverUrl}`,
     issuer && `authorization server ${issuer}`,
     status && `status ${status}`,
     serverError && `error ${serverError}`,
@@ -162,7 +171,7 @@ function message(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: str
   return `${what}${detail ? `: ${detail}` : ""}${where.length > 0 ? ` (${where.join(", ")})` : ""}. ${hint}`;
 }
 
-/** A URL fit for messages: queries may carry secrets. */
+/** A URL fit for messages and events: queries may carry secrets. */
 export function withoutQuery(url: string): string {
   return url.replace(/[?#].*$/s, "");
 }

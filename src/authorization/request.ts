@@ -14,7 +14,7 @@ export interface AuthorizationRequest {
   scope?: string | undefined;
   /** Resource indicator (RFC 8707); `undefined` where the server refuses the parameter. */
   resource?: string | undefined;
-  /** Further parameters that some servers need, such as `access_type`. They replace none of the above. */
+  /** Further parameters that some servers need, such as `access_type`. They may replace `scope` and `resource`, nothing else. */
   parameters?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -39,10 +39,11 @@ const reserved = new Set([
  */
 export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
   const { server, scope, resource } = request;
-  if (!server.authorization_endpoint) {
-    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no `authorization_endpoint`" });
+  const endpoint = server.authorization_endpoint ?? "";
+  if (!URL.canParse(endpoint)) {
+    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no valid `authorization_endpoint`" });
   }
-  const url = new URL(server.authorization_endpoint);
+  const url = new URL(endpoint);
   const extra = Object.entries(request.parameters ?? {});
   for (const [name] of extra) {
     if (reserved.has(name)) throw new McpAuthError("invalid_option", { detail: `authorization parameter \`${name}\` cannot be set` });

@@ -4,6 +4,9 @@ const limitMs = 10_000;
 /** Ctrl-C reaches a program from the terminal and again from `npm run`: so close together they are one. In milliseconds. */
 const sameKeyMs = 200;
 
+/** How long the listeners outlive the work, in milliseconds. */
+const lingerMs = 1000;
+
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 type Signal = (typeof signals)[number];
 
@@ -19,7 +22,8 @@ let limit: NodeJS.Timeout | undefined;
  * answered after the process has gone leaves a rotated token that nobody has.
  *
  * Afterwards the signal does what it would have done. A second Ctrl-C ends at once. An app that listens to a signal itself
- * decides alone when to end; nothing is put off then. Without pending work no listener is installed.
+ * decides alone when to end; nothing is put off then. Listeners are installed
+ * with the first work and leave a second after the last.
  */
 export function waitUntil(work: Promise<unknown>): void {
   if (!listening) for (const signal of signals) process.on(signal, onSignal);
@@ -27,8 +31,8 @@ export function waitUntil(work: Promise<unknown>): void {
   pending.add(work);
   const done = () => {
     pending.delete(work);
-    // A signal that has arrived meanwhile is told in the event loop's next turn, and would be lost without its listener.
-    if (pending.size === 0) setImmediate(() => setImmediate(stopWhenIdle).unref()).unref();
+    // A signal that arrives together with the answer is told a little later, and would be lost without its listener.
+    if (pending.size === 0) setTimeout(stopWhenIdle, lingerMs).unref();
   };
   work.then(done, done);
 }

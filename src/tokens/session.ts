@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
 import type { AuthorizationServerMetadata, Discovery } from "../discovery/discovery.ts";
 import { findAuthorizationServer } from "../discovery/server-metadata.ts";
-import { McpAuthError } from "../errors.ts";
+import { McpAuthError, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
@@ -34,7 +34,7 @@ export interface Session {
 /** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */
 export function remember(session: Session, error: unknown): unknown {
   if (!(error instanceof McpAuthError)) return error;
-  if (error.serverUrl === undefined) Object.assign(error, { serverUrl: session.server });
+  if (error.serverUrl === undefined) Object.assign(error, { serverUrl: withoutQuery(session.server) });
   session.lastError = error;
   return error;
 }
@@ -50,7 +50,7 @@ export function createSession(options: TokenManagerOptions): Session {
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
   const server = serverUrl.href;
-  const emit = emitter(options.onEvent, server);
+  const emit = emitter(options.onEvent, withoutQuery(server));
   const store = namingFailures(options.store ?? new MemoryStore(), server);
   const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account });
   return { serverUrl, server, options, account, store, keeper, http, clock, emit, lastError: undefined };

@@ -72,14 +72,20 @@ export class TokenManager implements Credential {
   ): Promise<"authorized" | "not-required"> {
     const { scopes, signal } = options;
     return this.#remembering(async () => {
-      if (await this.#hasLogin(scopes, signal)) return "authorized";
-      if (!this.#person.running) {
-        const speculation = this.#person.speculate();
-        const challenge = await probe(this.#session, signal);
-        if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) return "not-required";
-        await abortable(this.#person.start({ challenge, known: this.#token.record, scopes }), signal);
-      } else {
-        await abortable(this.#person.running, signal);
+      while (!(await this.#hasLogin(scopes, signal))) {
+        let { running } = this.#person;
+        if (!running) {
+          const speculation = this.#person.speculate();
+          const challenge = await probe(this.#session, signal);
+          if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) return "not-required";
+          running = this.#person.running;
+          if (!running) {
+            await abortable(this.#person.start({ challenge, known: this.#token.record, scopes }), signal);
+            return "authorized";
+          }
+        }
+        // It was begun for others, who may want fewer scopes.
+        await abortable(running, signal);
       }
       return "authorized";
     });

@@ -62,11 +62,11 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
         } catch (error) {
           if (request.isStream && !request.signal?.aborted) return response;
           await discard(response);
-          throw stamped(error);
+          throw error;
         }
         await discard(response);
         request.signal?.throwIfAborted();
-        if (!request.replayable) throw stamped(new McpAuthError("body_not_replayable", { serverUrl: request.url.href }));
+        if (!request.replayable) throw new McpAuthError("body_not_replayable", { serverUrl: request.url.href });
       }
     } finally {
       parked.end(call);
@@ -90,7 +90,7 @@ async function headersFor(
   } catch (error) {
     // A stream without credentials gets its 401 from the server. Faults that pass are worth a reconnect.
     if (request.isStream && error instanceof McpAuthError && !error.passing) return {};
-    throw stamped(error);
+    throw error;
   }
 }
 
@@ -98,10 +98,4 @@ async function headersFor(
 function isChallenge(response: Response): boolean {
   if (response.status === 401) return true;
   return response.status === 403 && challengeOf(response).error === "insufficient_scope";
-}
-
-/** Lets an error pass through the SDK's version probe as the same object, instead of being taken for an old server. */
-export function stamped(error: unknown): unknown {
-  if (error instanceof McpAuthError) Object.defineProperty(error, Symbol.for("mcp.authSeamEscape"), { value: true, configurable: true });
-  return error;
 }

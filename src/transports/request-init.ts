@@ -1,5 +1,4 @@
 import { McpAuthError } from "../errors.ts";
-import { stamped } from "./fetch.ts";
 
 /** A `requestInit` whose headers are always current. Pass the object itself: a copy keeps the token of the moment. */
 export interface LiveRequestInit {
@@ -17,11 +16,7 @@ export function liveRequestInit(token: () => string): LiveRequestInit {
   let read = token;
   return {
     get headers() {
-      try {
-        return { authorization: `Bearer ${read()}` };
-      } catch (error) {
-        throw stamped(error);
-      }
+      return { authorization: `Bearer ${read()}` };
     },
     dispose() {
       read = () => {

@@ -3,7 +3,7 @@ import { setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll, vi } from "vitest";
 import type { Clock } from "../../src/clock.ts";
 import { McpAuthError } from "../../src/errors.ts";
-import type { AuthEvent } from "../../src/events.ts";
+import type { AuthEventFacts } from "../../src/events.ts";
 
 /** An answer of a made-up server: a JSON document, a status, a network failure, or anything else by a function. */
 export type Answer = Record<string, unknown> | number | "unreachable" | ((request: Request) => Response | Promise<Response>);
@@ -81,8 +81,8 @@ export function eagerClock(): Clock & { slept: number[] } {
 }
 
 export function recorded() {
-  const events: AuthEvent[] = [];
-  return { events, emit: (event: AuthEvent) => void events.push(event) };
+  const events: AuthEventFacts[] = [];
+  return { events, emit: (event: AuthEventFacts) => void events.push(event) };
 }
 
 /** The error of a promise that must reject with one of ours. */
