@@ -2,6 +2,7 @@ import { systemClock } from "../clock.ts";
 import { type AuthorizationServerMetadata, isSameIssuer } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
+import { checkClientMetadataUrl } from "./client-metadata-url.ts";
 import { type RegisterClientOptions, registerClient } from "./dynamic.ts";
 import { type ClientRegistration, chooseAuthMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 import { findRegistration, readRecord, registrationKey, saveRegistration, staleReason } from "./stored.ts";
@@ -81,18 +82,4 @@ async function bind(clientId: string, server: AuthorizationServerMetadata, { sto
     throw new McpAuthError("client_issuer_mismatch", { issuer: server.issuer, detail: `client ${clientId} belongs to ${bound}` });
   }
   if (remembered?.issuer !== server.issuer) await store.set(key, { v: 1, issuer: server.issuer });
-}
-
-/**
- * @throws McpAuthError `invalid_option`
- * @see draft-ietf-oauth-client-id-metadata-document §3; REQ-REG-02
- */
-export function checkClientMetadataUrl(text: string): void {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const plain = url?.protocol === "https:" && url.pathname !== "/" && !url.username && !url.password && !text.includes("#");
-  // Parsing resolves dot segments, so they are looked for in the text.
-  if (!plain || /\/(?:\.|%2e){1,2}(?=[/?]|$)/i.test(text)) {
-    const detail = "`clientMetadataUrl` must be https with a path, without fragment, user information and dot segments";
-    throw new McpAuthError("invalid_option", { detail });
-  }
 }

@@ -1,4 +1,4 @@
-import { type Speculation, speculate } from "../discovery/discovery.ts";
+import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { abortable } from "../http/http.ts";
 import type { CurrentToken } from "./current-token.ts";

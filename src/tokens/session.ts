@@ -6,7 +6,7 @@ import { McpAuthError, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
-import { checkClientMetadataUrl } from "../registration/client-id.ts";
+import { checkClientMetadataUrl } from "../registration/client-metadata-url.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import type { Store } from "../stores/store.ts";
 import type { TokenManagerOptions } from "./options.ts";

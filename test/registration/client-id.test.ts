@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { AuthorizationServerMetadata } from "../../src/discovery/server-metadata.ts";
 import { createHttp } from "../../src/http/http.ts";
-import { checkClientMetadataUrl, obtainClient } from "../../src/registration/client-id.ts";
+import { obtainClient } from "../../src/registration/client-id.ts";
+import { checkClientMetadataUrl } from "../../src/registration/client-metadata-url.ts";
 import type { ClientRegistration } from "../../src/registration/registration.ts";
 import { findRegistration, forgetRegistration, markUnanswered, redirectUriOf, saveRegistration } from "../../src/registration/stored.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
