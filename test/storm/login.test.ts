@@ -52,6 +52,16 @@ describe("the first login", () => {
     expect([handler.opened, as.registrations.length, as.tokenRequests().length]).toEqual([1, 1, 1]);
   });
 
+  test("`authorize({ scopes })` during a login for others: what it returns has the scopes", async () => {
+    const { as, auth, handler } = await coldServer();
+    expect(await tally([auth.authorize(), post(auth), auth.authorize({ scopes: ["mcp:write"] })])).toEqual({ 200: 1, authorized: 2 });
+    const opened = handler.opened;
+    expect(opened).toBeLessThanOrEqual(2);
+    expect(await auth.authorize({ scopes: ["mcp:write"] })).toBe("authorized");
+    expect(await post(auth, "write_note", { text: "x" })).toBe(200);
+    expect([handler.opened, as.registrations.length]).toEqual([opened, 1]);
+  });
+
   test("two managers on one store: one browser window", async () => {
     const { server, as, auth, handler, store, clock } = await coldServer();
     const other = manager(server, { store, clock, loginHandler: handler });
@@ -207,7 +217,7 @@ describe("REQ-DISC-05, REQ-REG-06: a server that moves to another authorization 
     expect([other.tokenRequests(), other.registrations]).toEqual([[], []]);
   });
 
-  test("back again, the old registration is used", async () => {
+  test("the first 401 tells; back again, the old registration is used", async () => {
     const { as, mcp, auth } = await coldServer();
     expect(await post(auth)).toBe(200);
     const other = await startAuthorizationServer();
@@ -217,6 +227,8 @@ describe("REQ-DISC-05, REQ-REG-06: a server that moves to another authorization 
     mcp.moveTo(as);
     expect(await post(auth)).toBe(200);
     expect([as.registrations.length, other.registrations.length]).toEqual([1, 1]);
+    // A token that the old server has refreshed meanwhile is not even tried.
+    expect(mcp.calls("add").map(({ status }) => status)).toEqual([401, 200, 401, 200, 401, 200]);
   });
 });
 

@@ -116,12 +116,13 @@ describe.each(Object.keys(clients))("%s", (name) => {
 });
 
 test("two transports share one manager and count their requests alike: the one's timeout does not cancel the other's call", async () => {
-  const { server, as, mcp, auth, decide } = await waitingPerson();
+  const { server, as, mcp, auth, handler, decide } = await waitingPerson();
   const [impatient, patient] = await Promise.all([connect(server.url, auth.fetch), connect(server.url, auth.fetch)]);
   as.endLogins();
   mcp.revokeAll();
-  const first = impatient.callTool({ name: "count", arguments: { id: "impatient" } }, undefined, { timeout });
   const second = patient.callTool({ name: "count", arguments: { id: "patient" } });
+  await expect.poll(() => handler.opened).toBe(1);
+  const first = impatient.callTool({ name: "count", arguments: { id: "impatient" } }, undefined, { timeout });
   await expect(first).rejects.toThrow(/timed out/i);
   const [one, other] = mcp.calls("count").map(({ json }) => (json as { id: number }).id);
   expect(one).toBe(other);
