@@ -128,6 +128,8 @@ export class McpAuthError extends Error {
     this.code = code;
     this.hint = texts[code][1];
     Object.assign(this, clean);
+    // Lets our errors pass through the SDK's version probe as they are, instead of being taken for an old server.
+    Object.defineProperty(this, Symbol.for("mcp.authSeamEscape"), { value: true });
   }
 
   /** Whether the same call may succeed later without anybody doing anything. */
@@ -135,9 +137,6 @@ export class McpAuthError extends Error {
     return passing.has(this.code);
   }
 }
-
-// Lets our errors pass through the SDK's version probe as they are, instead of being taken for an old server.
-Object.defineProperty(McpAuthError.prototype, Symbol.for("mcp.authSeamEscape"), { value: true });
 
 /** Thrown when a request needs a login and no person can be asked: `code` is `login_required`, `cause` says why. */
 export class LoginRequiredError extends McpAuthError {

@@ -7,7 +7,7 @@ const protocolVersion = "2026-07-28";
 const limitMs = 10_000;
 
 /** One request of the current revision that any server may answer, and that opens neither session nor stream. */
-const discoverRequest = JSON.stringify({
+const discoverRequest = /* @__PURE__ */ JSON.stringify({
   jsonrpc: "2.0",
   id: "mcp-client-auth",
   method: "server/discover",
