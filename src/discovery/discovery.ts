@@ -65,8 +65,8 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
   const found = await findServer(serverUrl, protectedResource, options);
 
   const fetchedAt = clock.now();
-  const ages = [protectedResource?.maxAgeMs, found.maxAgeMs].filter((age) => age !== undefined);
-  const keep = Math.min(Math.max(ages.length > 0 ? Math.min(...ages) : day, 5 * minute), 7 * day);
+  // The resource's metadata is asked for anew at each login: what is kept is the authorization server's.
+  const keep = Math.min(Math.max(found.maxAgeMs ?? day, 5 * minute), 7 * day);
   const cacheable = found.cacheable && protectedResource?.cacheable !== false;
   const discovery: Discovery = {
     serverUrl: url,

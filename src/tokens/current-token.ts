@@ -112,15 +112,12 @@ export class CurrentToken {
   /** Reads the store, once. */
   async load(signal?: AbortSignal): Promise<void> {
     if (this.#loaded) return;
-    await abortable(
-      this.#loading.run(() => this.reload()),
-      signal,
-    );
+    await abortable(this.reload(), signal);
   }
 
   /** Reads the store again: another process may have logged in. */
-  async reload(): Promise<void> {
-    this.use(await this.#session.keeper.load(), "store");
+  reload(): Promise<void> {
+    return this.#loading.run(async () => this.use(await this.#session.keeper.load(), "store"));
   }
 
   /**

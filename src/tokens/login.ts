@@ -2,7 +2,7 @@ import { splitScope } from "../authorization/scopes.ts";
 import { writeDiscovery } from "../discovery/cache.ts";
 import { type Discovery, discover, type Speculation } from "../discovery/discovery.ts";
 import { requirePkce } from "../discovery/server-metadata.ts";
-import { McpAuthError } from "../errors.ts";
+import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
 import { findRegistration, forgetRegistration } from "../registration/stored.ts";
 import { type AuthorizationPlan, authorizeAt } from "./authorization-code-login.ts";
 import { freshness } from "./freshness.ts";
@@ -31,11 +31,14 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
  * @throws McpAuthError any code of discovery, registration, authorization and token requests; `login_timeout`
  */
 export async function login(session: Session, plan: LoginPlan): Promise<TokenRecord> {
-  const { store, account, server, emit, options } = session;
+  const { store, account, server, emit, options, clock } = session;
+  const askedAt = clock.now();
+  const refusalKey = `refusals/${account}/${server}`;
   return store
     .withLock(
       `login/${account}/${server}`,
       async () => {
+        await throwIfRefused(session, refusalKey, askedAt);
         const stored = await session.keeper.load();
         if (stored && serves(stored, plan, session)) return stored;
 
@@ -57,10 +60,19 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
       },
       { signal: plan.signal, waitMs: loginTimeout(options) },
     )
-    .catch((error: unknown) => {
-      if (error instanceof McpAuthError) emit({ type: "login.failed", code: error.code });
+    .catch(async (error: unknown) => {
+      if (!(error instanceof McpAuthError)) throw error;
+      emit({ type: "login.failed", code: error.code });
+      const { code, issuer, passing } = error;
+      if (!passing && code !== "login_required") await store.set(refusalKey, { v: 1, code, issuer, at: clock.now() }).catch(() => {});
       throw error;
     });
+}
+
+/** Whoever waited while somebody else's login failed shares that outcome, too: no second window opens. */
+async function throwIfRefused({ store, server }: Session, key: string, askedAt: number): Promise<void> {
+  const { code, issuer, at } = ((await store.get(key)) ?? {}) as { code?: McpAuthErrorCode; issuer?: string; at?: number };
+  if (code && at !== undefined && at > askedAt) throw new McpAuthError(code, { serverUrl: server, issuer, detail: "in another window" });
 }
 
 /** Whether a login that somebody else made meanwhile is what this one is for. */

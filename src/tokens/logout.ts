@@ -34,12 +34,10 @@ export async function logout(session: Session, known: TokenRecord | undefined): 
   return result;
 }
 
-async function revoke(
-  session: Session,
-  { issuer, client, refreshToken, accessToken }: TokenRecord,
-): Promise<Omit<LogoutResult, "wasLoggedIn">> {
+async function revoke(session: Session, record: TokenRecord): Promise<Omit<LogoutResult, "wasLoggedIn">> {
   const { http } = session;
-  const server = await serverMetadata(session, issuer).catch(() => undefined);
+  const { client, refreshToken, accessToken } = record;
+  const server = await serverMetadata(session, record).catch(() => undefined);
   if (!server) return nothing;
   return {
     refreshTokenRevoked: refreshToken !== undefined && (await revokeToken(refreshToken, "refresh_token", { server, client, http })),

@@ -16,7 +16,8 @@ export class PersonLogin {
   readonly #session: Session;
   readonly #token: CurrentToken;
   readonly #flight = new SingleFlight<TokenRecord>();
-  readonly #disposed = new AbortController();
+  /** Of the running login. */
+  #end = new AbortController();
   #speculation: Speculation | undefined;
   #refused: { error: McpAuthError; until: number } | undefined;
 
@@ -44,11 +45,12 @@ export class PersonLogin {
 
   /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `login` */
   start(plan: Omit<LoginPlan, "signal" | "speculation">): Promise<TokenRecord> {
+    if (this.#session.disposed) throw this.#session.disposed;
     if (!this.isPossible) throw this.#token.loginRequired();
     return this.#flight.run(async () => {
       const session = this.#session;
       try {
-        const record = await login(session, { ...plan, speculation: this.#speculation, signal: this.#disposed.signal });
+        const record = await login(session, { ...plan, speculation: this.#speculation, signal: this.#end.signal });
         this.#token.use(record, "login");
         this.#refused = undefined;
         return record;
@@ -92,9 +94,10 @@ export class PersonLogin {
     }
   }
 
-  /** Ends a login in progress. */
-  async dispose(reason: McpAuthError): Promise<void> {
-    this.#disposed.abort(reason);
+  /** Ends a login in progress, for all that wait for it. */
+  async end(reason: McpAuthError): Promise<void> {
+    this.#end.abort(reason);
     await this.running?.catch(() => {});
+    this.#end = new AbortController();
   }
 }

@@ -19,7 +19,7 @@ const maxAttempts = 3;
 export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenAnswer> {
   const { clock, emit, http, server: serverUrl } = session;
   const { issuer, client, refreshToken, resource } = record;
-  const server = await serverMetadata(session, issuer);
+  const server = await serverMetadata(session, record);
   const profile = requestProfile(session, issuer);
   const grant = {
     server,

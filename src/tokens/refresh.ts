@@ -83,7 +83,7 @@ function isReplaced(turn: Turn): Promise<boolean> {
 /** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
 async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome> {
   const { http } = session;
-  const server = await serverMetadata(session, unwanted.issuer);
+  const server = await serverMetadata(session, unwanted);
   const token = unwanted.refreshToken ?? unwanted.accessToken;
   if (token) await revokeToken(token, unwanted.refreshToken ? "refresh_token" : "access_token", { server, client: unwanted.client, http });
   return { record: await session.keeper.load() };

@@ -81,7 +81,7 @@ export class RefusedRequest {
     emit({ type: "step-up.started", scopes, attempt });
     const stepUp = this.#person.start({ challenge, known: record, scopes });
     stepUp.catch((error: unknown) => {
-      if (error instanceof McpAuthError && !error.passing) this.#stepUps.refuse(scopes, error, clock.now());
+      if (error instanceof McpAuthError && error.code.startsWith("authorization_")) this.#stepUps.refuse(scopes, error, clock.now());
     });
     return this.#person.waitFor(stepUp, request.signal);
   }

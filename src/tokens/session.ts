@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
-import type { AuthorizationServerMetadata, Discovery } from "../discovery/discovery.ts";
+import type { AuthorizationServerMetadata } from "../discovery/discovery.ts";
 import { findAuthorizationServer } from "../discovery/server-metadata.ts";
 import { McpAuthError, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
@@ -11,9 +11,12 @@ import { MemoryStore } from "../stores/memory.ts";
 import type { Store } from "../stores/store.ts";
 import type { TokenManagerOptions } from "./options.ts";
 import { TokenKeeper } from "./token-keeper.ts";
+import type { TokenRecord } from "./token-record.ts";
 
 /** How long metadata of an authorization server that was asked for by itself is kept, in ms. */
 const metadataLifeMs = 24 * 60 * 60_000;
+/** How long it is used although it has expired, in ms. */
+const usableLifeMs = 7 * metadataLifeMs;
 
 /** What the parts of a token manager share: the options, checked and completed. */
 export interface Session {
@@ -29,6 +32,8 @@ export interface Session {
   readonly emit: Emit;
   /** The last failure to get a token. */
   lastError: McpAuthError | undefined;
+  /** Set once the manager is disposed of. */
+  disposed: McpAuthError | undefined;
 }
 
 /** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */
@@ -53,7 +58,7 @@ export function createSession(options: TokenManagerOptions): Session {
   const emit = emitter(options.onEvent, withoutQuery(server));
   const store = namingFailures(options.store ?? new MemoryStore(), server);
   const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account });
-  return { serverUrl, server, options, account, store, keeper, http, clock, emit, lastError: undefined };
+  return { serverUrl, server, options, account, store, keeper, http, clock, emit, lastError: undefined, disposed: undefined };
 }
 
 /** How requests to an authorization server differ from the rule: its profile, overridden by the app's options. */
@@ -75,22 +80,33 @@ export function loginTimeout(options: TokenManagerOptions): number {
   return options.loginTimeout ?? 300_000;
 }
 
-/** Metadata of the server that issued a login. Expired metadata is better than none. */
-export async function serverMetadata(session: Session, issuer: string): Promise<AuthorizationServerMetadata> {
-  const { store, server, clock, http, emit } = session;
+/**
+ * Metadata of the server that issued a login. What has expired is used once more, so that a refresh need not wait, and
+ * renewed meanwhile; beyond a week it is renewed first, but is still better than none.
+ */
+export async function serverMetadata(
+  session: Session,
+  { issuer, resource }: Pick<TokenRecord, "issuer" | "resource">,
+): Promise<AuthorizationServerMetadata> {
+  const { store, server, clock, http, emit, options } = session;
   const known = await readDiscovery(store, server);
-  const cached: Discovery | undefined = known?.issuer === issuer ? known : undefined;
-  if (cached && clock.now() < cached.validUntil) return cached.server;
-  try {
-    const found = await findAuthorizationServer(issuer, { http, clock, emit, strictIssuer: session.options.strictIssuer });
-    const now = clock.now();
-    if (cached && found.cacheable)
-      await writeDiscovery(store, { ...cached, server: found.value, fetchedAt: now, validUntil: now + metadataLifeMs });
+  const cached = known?.issuer === issuer ? known : undefined;
+  const now = clock.now();
+  if (cached && now < cached.validUntil) return cached.server;
+
+  const renew = async () => {
+    const found = await findAuthorizationServer(issuer, { http, clock, emit, strictIssuer: options.strictIssuer });
+    const times = { fetchedAt: now, validUntil: found.cacheable ? now + metadataLifeMs : now };
+    // Where another server is known, the login is about to move there. A cache that cannot be written costs nothing but time.
+    if (cached || !known) {
+      const base = cached ?? { serverUrl: server, resource, issuer, legacy: false };
+      await writeDiscovery(store, { ...base, server: found.value, ...times }).catch(() => {});
+    }
     return found.value;
-  } catch (error) {
-    if (cached) return cached.server;
-    throw error;
-  }
+  };
+  if (!cached) return renew();
+  const renewed = renew().catch(() => cached.server);
+  return now - cached.fetchedAt < usableLifeMs ? cached.server : renewed;
 }
 
 /** The same store, whose own failures are typed errors. */

@@ -3,7 +3,7 @@ import type { Credential, CredentialRequest } from "../credentials/credential.ts
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
-import { McpAuthError } from "../errors.ts";
+import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import { abortable } from "../http/http.ts";
 import { authFetch } from "../transports/fetch.ts";
 import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
@@ -40,7 +40,6 @@ export class TokenManager implements Credential {
   readonly #token: CurrentToken;
   readonly #person: PersonLogin;
   readonly #refused: RefusedRequest;
-  #disposed: McpAuthError | undefined;
 
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
   constructor(options: TokenManagerOptions) {
@@ -116,8 +115,10 @@ export class TokenManager implements Credential {
     this.#token.use(await giveTokens(this.#session, tokens), "store");
   }
 
-  /** Revokes the login at the authorization server, as far as it can, and deletes it here. @throws McpAuthError `lock_timeout`, `store_failed` */
+  /** Revokes the login at the authorization server, as far as it can, and deletes it here. Ends a login in progress. @throws McpAuthError `lock_timeout`, `store_failed` */
   async logout(): Promise<LogoutResult> {
+    this.#assertUsable();
+    await this.#person.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
     await this.#token.load();
     const result = await logout(this.#session, this.#token.record);
     this.#token.use(undefined, "store");
@@ -157,7 +158,8 @@ export class TokenManager implements Credential {
     this.#session.lastError = undefined;
   }
 
-  onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
+  async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    this.#assertUsable();
     return this.#remembering(() =>
       challenge.error === "insufficient_scope"
         ? this.#refused.onInsufficientScope(challenge, bearerOf(used), request)
@@ -167,8 +169,9 @@ export class TokenManager implements Credential {
 
   /** Waits for a refresh in flight until it is stored, ends a login in progress, and uses no timer any more. */
   async dispose(): Promise<void> {
-    this.#disposed = new McpAuthError("disposed", { serverUrl: this.#session.server });
-    await this.#person.dispose(this.#disposed);
+    const { server: serverUrl } = this.#session;
+    this.#session.disposed ??= new McpAuthError("disposed", { serverUrl });
+    await this.#person.end(this.#session.disposed);
     await this.#token.dispose();
     await this.#session.keeper.dispose();
   }
@@ -202,7 +205,7 @@ export class TokenManager implements Credential {
   }
 
   #assertUsable(): void {
-    if (this.#disposed) throw this.#disposed;
+    if (this.#session.disposed) throw this.#session.disposed;
   }
 
   async #remembering<T>(work: () => Promise<T>): Promise<T> {

@@ -106,7 +106,7 @@ describe("a second login that fails leaves the first one as it was", () => {
 
 /** All that is stored, except what was discovered: that is only a cache. */
 async function everything(store: { keys(prefix: string): Promise<string[]>; get(key: string): Promise<unknown> }) {
-  const names = (await store.keys("")).filter((key) => !key.startsWith("servers/"));
+  const names = (await store.keys("")).filter((key) => !/^(servers|refusals)\//.test(key));
   return Object.fromEntries(await Promise.all(names.map(async (key) => [key, await store.get(key)] as const)));
 }
 const tokensOf = (all: Record<string, unknown>) => Object.fromEntries(Object.entries(all).filter(([key]) => key.startsWith("tokens/")));

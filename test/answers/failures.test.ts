@@ -137,7 +137,7 @@ describe("a second login that fails leaves the first one, and its registration, 
 
 /** Everything stored that is no cache. That a login was not answered is remembered with the registration. */
 async function kept(store: MemoryStore): Promise<Record<string, unknown>> {
-  const keys = (await store.keys("")).filter((key) => !key.startsWith("servers/"));
+  const keys = (await store.keys("")).filter((key) => !/^(servers|refusals)\//.test(key));
   const records = keys.map(async (key) => {
     const { unanswered: _, ...record } = (await store.get(key)) ?? { v: 0 };
     return [key, record] as const;

@@ -327,12 +327,12 @@ describe("how long it is valid", () => {
   const minute = 60_000;
   test.each<[ofResource: string | undefined, ofServer: string | undefined, minutes: number]>([
     [undefined, undefined, 24 * 60],
-    ["max-age=3600", undefined, 60],
+    ["max-age=3600", undefined, 24 * 60],
     [undefined, "public, max-age=3600", 60],
     ["max-age=7200", "max-age=3600", 60],
-    ["max-age=1", undefined, 5],
-    ["no-store", "max-age=3600", 5],
-    ["no-cache", undefined, 5],
+    [undefined, "max-age=1", 5],
+    ["no-store", "max-age=3600", 60],
+    [undefined, "no-cache", 5],
     [undefined, "max-age=31536000", 7 * 24 * 60],
     ["max-age=soon", undefined, 24 * 60],
   ])("resource %s, server %s: %i minutes", async (ofResource, ofServer, minutes) => {

@@ -71,6 +71,36 @@ describe("the first login", () => {
     expect(as.liveLogins).toBe(1);
   });
 
+  test("two managers on one store: who waited while the person said no opens no second window", async () => {
+    const { server, as, auth, handler, store } = await coldServer();
+    const other = manager(server, { store, loginHandler: handler });
+    as.nextDecision = "deny";
+    let decide = () => {};
+    handler.until = new Promise<void>((resolve) => (decide = resolve));
+    const first = failure(post(auth));
+    await expect.poll(() => handler.opened).toBe(1);
+    const second = failure(post(other.auth));
+    await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(2);
+    decide();
+    expect([(await first).code, (await second).code]).toEqual(["authorization_denied", "authorization_denied"]);
+    expect(handler.opened).toBe(1);
+    // Whoever asks afterwards asks anew.
+    expect(await other.auth.authorize()).toBe("authorized");
+    expect(handler.opened).toBe(2);
+  });
+
+  test("a logout ends a login in progress: nobody is logged in afterwards", async () => {
+    const { as, auth, handler } = await coldServer();
+    handler.until = new Promise(() => {});
+    const call = failure(post(auth));
+    await expect.poll(() => handler.opened).toBe(1);
+    expect(await auth.logout()).toMatchObject({ wasLoggedIn: false });
+    expect((await call).code).toBe("login_required");
+    expect([as.liveLogins, await failure(auth.getAccessToken()).then(({ code }) => code)]).toEqual([0, "login_required"]);
+    handler.until = Promise.resolve();
+    expect(await auth.authorize()).toBe("authorized");
+  });
+
   test("a 401 that arrives after the login has finished is repeated with the new token", async () => {
     const { as, mcp, auth, handler } = await coldServer();
     const late = gate(({ body }) => body.includes("late"), "after");
