@@ -2,6 +2,7 @@ import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import { abortable } from "../http/http.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
 import { type RefreshDemand, type RefreshOutcome, refreshLogin } from "./refresh.ts";
+import { RefreshPace } from "./refresh-pace.ts";
 import { requestProfile, type Session } from "./session.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { sameTokens, type TokenRecord } from "./token-record.ts";
@@ -9,16 +10,8 @@ import { sameTokens, type TokenRecord } from "./token-record.ts";
 /** Where the token in memory comes from: decides what its refusal means. */
 export type Origin = "store" | "refresh" | "login";
 
-/** How long a passing fault keeps a still valid token from being refreshed again, in ms. */
-const pauseAfterFaultMs = 30_000;
-/** The longest time that a server can ask for, in ms. */
-const maxPauseMs = 300_000;
-/** How long a refused, but not finally dead refresh token is left alone, in ms. */
-const pauseAfterRefusalMs = 60_000;
 /** How long after its issue the refusal of an untried token says that the servers disagree, in ms. */
 const justIssuedMs = 60_000;
-/** So many refreshes over so long a time must fail before a person is asked although the fault may pass. */
-const outage = { failures: 3, durationMs: 120_000 };
 
 /**
  * The access token in memory, kept fresh: read from the store once, refreshed ahead of expiry while callers use it,
@@ -28,19 +21,13 @@ export class CurrentToken {
   readonly #session: Session;
   readonly #refreshing = new SingleFlight<RefreshOutcome>();
   readonly #loading = new SingleFlight<void>();
-  readonly #disposed = new AbortController();
+  readonly #pace: RefreshPace;
   /** Of the running refresh; whoever joins may raise it. */
   #demand: RefreshDemand = { reason: "ahead" };
   #loaded = false;
   #record: TokenRecord | undefined;
   #bearer: string | undefined;
   #jitter = Math.random();
-  /** No refresh of a still valid token before this time, in ms since 1970. */
-  #notBefore = 0;
-  #refused: { refreshToken: string | undefined; until: number; ahead: boolean } | undefined;
-  #faults = { count: 0, since: 0 };
-  /** What a server said that asked for time. */
-  #busy: { error: McpAuthError; since: number; until: number } | undefined;
   #timer: AbortController | undefined;
   #wasRead = false;
 
@@ -52,6 +39,7 @@ export class CurrentToken {
 
   constructor(session: Session) {
     this.#session = session;
+    this.#pace = new RefreshPace(session.clock);
   }
 
   get record(): TokenRecord | undefined {
@@ -72,10 +60,8 @@ export class CurrentToken {
     return this.#record && this.#session.clock.now() - this.#record.issuedAt < justIssuedMs ? this.#origin : "store";
   }
 
-  /** Whether refreshing has failed so often, by faults that should have passed, that a person may be asked. */
   get isInOutage(): boolean {
-    const { count, since } = this.#faults;
-    return count >= outage.failures && this.#session.clock.now() - since >= outage.durationMs;
+    return this.#pace.isInOutage;
   }
 
   /** Whether there is a usable token that is not the refused one. */
@@ -136,7 +122,7 @@ export class CurrentToken {
       return this.#bearer;
     }
     const usable = fresh === "leeway" ? this.#bearer : undefined;
-    if (!record.refreshToken || !this.#mayRefresh(record, fresh)) return usable;
+    if (!record.refreshToken || !this.#pace.mayRefresh(record.refreshToken, fresh)) return usable;
     try {
       await abortable(this.refresh({ reason: "expired" }), signal);
     } catch (error) {
@@ -149,18 +135,16 @@ export class CurrentToken {
 
   /** Starts a refresh in the background, unless there is a reason not to. */
   refreshAhead(): void {
-    const record = this.#record;
-    if (!record?.refreshToken || this.#session.options.isEnding?.() || !this.#mayRefresh(record, "ahead")) return;
+    const refreshToken = this.#record?.refreshToken;
+    if (!refreshToken || this.#session.options.isEnding?.() || !this.#pace.mayRefresh(refreshToken, "ahead")) return;
     this.refresh({ reason: "ahead" }).catch(() => {});
   }
 
   /** Refreshes, or joins the refresh that runs. @throws McpAuthError as `refreshLogin` */
-  refresh(demand: RefreshDemand): Promise<RefreshOutcome> {
+  async refresh(demand: RefreshDemand): Promise<RefreshOutcome> {
     const record = this.#record;
-    if (!record) return Promise.resolve({ record });
-    const busy = this.#busy;
-    const now = this.#session.clock.now();
-    if (busy && now >= busy.since && now < busy.until) return Promise.reject(busy.error);
+    if (!record) return { record };
+    this.#pace.throwIfBusy();
     if (this.#refreshing.running && demand.reason !== "ahead") Object.assign(this.#demand, demand);
     return this.#refreshing.run(() => {
       this.#demand = { ...demand };
@@ -181,20 +165,17 @@ export class CurrentToken {
 
   /** Waits for a refresh in flight until it is stored; starts none any more. */
   async dispose(): Promise<void> {
-    this.#disposed.abort();
     this.#timer?.abort();
     await this.#refreshing.running?.catch(() => {});
   }
 
   async #refreshOnce(record: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
-    const { clock } = this.#session;
     try {
       const outcome = await refreshLogin(this.#session, record, demand);
-      this.#faults.count = 0;
+      this.#pace.onAnswer();
       if (outcome.error) {
         this.refusal = outcome.error;
-        const ahead = demand.reason === "ahead";
-        this.#refused = { refreshToken: outcome.record?.refreshToken, until: clock.now() + pauseAfterRefusalMs, ahead };
+        this.#pace.onRefusal(outcome.record?.refreshToken, demand.reason === "ahead");
       }
       // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
       const origin = this.#origin === "login" && !this.accepted ? "login" : demand.refusedToken === undefined ? "store" : "refresh";
@@ -202,21 +183,11 @@ export class CurrentToken {
       return outcome;
     } catch (error) {
       if (error instanceof McpAuthError && error.passing) {
-        const now = clock.now();
-        this.#notBefore = now + Math.min(error.retryAfterMs ?? pauseAfterFaultMs, maxPauseMs);
-        if (error.retryAfterMs) this.#busy = { error, since: now, until: this.#notBefore };
-        this.#faults = { count: this.#faults.count + 1, since: this.#faults.count === 0 ? now : this.#faults.since };
+        this.#pace.onFault(error);
         this.#arm();
       }
       throw error;
     }
-  }
-
-  #mayRefresh(record: TokenRecord, fresh: Freshness): boolean {
-    const now = this.#session.clock.now();
-    const refused = this.#refused?.refreshToken === record.refreshToken ? this.#refused : undefined;
-    if (refused) return fresh === "ahead" ? false : refused.ahead || now >= refused.until;
-    return fresh === "expired" || now >= this.#notBefore;
   }
 
   /** Wakes up when a refresh ahead is due, if the app wants that. Keeps no process alive. */
@@ -225,12 +196,12 @@ export class CurrentToken {
     this.#timer = undefined;
     const { clock, options } = this.#session;
     const record = this.#record;
-    if (!record?.refreshToken || record.expiresAt === undefined || this.#disposed.signal.aborted) return;
+    if (!record?.refreshToken || record.expiresAt === undefined || this.#session.disposed) return;
     if (!options.keepFresh && !this.#wasRead) return;
     this.#wasRead = false;
     const timer = new AbortController();
     this.#timer = timer;
-    const waitMs = Math.max(aheadAt(record, this.#jitter), this.#notBefore, clock.now() + 1000) - clock.now();
+    const waitMs = Math.max(aheadAt(record, this.#jitter), this.#pace.notBefore, clock.now() + 1000) - clock.now();
     clock.sleep(waitMs, { signal: timer.signal, background: true }).then(
       () => {
         this.#timer = undefined;
