@@ -47,7 +47,13 @@ echo window >> ${windows}
       async connect() {
         const client = new Client({ name: "bench", version: "1" });
         const bridge = { command: process.execPath, args: [program, server.url, "--silent"], env, stderr: "ignore" as const };
-        await client.connect(new StdioClientTransport(bridge));
+        const transport = new StdioClientTransport(bridge);
+        try {
+          await client.connect(transport);
+        } catch (error) {
+          await transport.close();
+          throw error;
+        }
         return connection(client);
       },
       [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
