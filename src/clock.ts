@@ -29,3 +29,22 @@ export const systemClock: Clock = {
       signal?.addEventListener("abort", abort, { once: true });
     }),
 };
+
+/** A time limit. */
+export interface Deadline {
+  /** Aborts with the reason when the time is over. */
+  signal: AbortSignal;
+  /** The limit does not count any more. */
+  stop(): void;
+}
+
+/** Limits work to `ms` milliseconds. Keeps no process alive. */
+export function deadline(clock: Clock, ms: number, reason: () => unknown): Deadline {
+  const over = new AbortController();
+  const stopped = new AbortController();
+  clock.sleep(ms, { signal: stopped.signal, background: true }).then(
+    () => over.abort(reason()),
+    () => {},
+  );
+  return { signal: over.signal, stop: () => stopped.abort() };
+}

@@ -4,6 +4,7 @@ import { generateCodeChallenge, generateCodeVerifier, generateState } from "../a
 import { buildAuthorizationUrl } from "../authorization/request.ts";
 import { checkAuthorizationResponse } from "../authorization/response.ts";
 import { selectScopes, splitScope } from "../authorization/scopes.ts";
+import { deadline } from "../clock.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { LoginRequiredError, McpAuthError } from "../errors.ts";
@@ -47,37 +48,25 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
 
   const isFixed = options.redirectUris !== undefined;
   const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
-  const { timeout, stop } = personsTime(session);
-  const signal = AbortSignal.any([plan.signal, timeout]);
+  const personsTime = deadline(clock, loginTimeout(options), () => new McpAuthError("login_timeout", { serverUrl, issuer }));
+  const signal = AbortSignal.any([plan.signal, personsTime.signal]);
   const { redirectHost } = requestProfile(session, issuer);
   const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
   let client: ClientRegistration | undefined;
   try {
     const { redirectUris } = receiver;
     client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
-    const record = await sendPerson(session, discovery, { client, receiver, scopes, signal, onResponse: stop });
+    const record = await sendPerson(session, discovery, { client, receiver, scopes, signal, onResponse: personsTime.stop });
     if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
     emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
     return record;
   } catch (error) {
-    if (!timeout.aborted || error instanceof McpAuthError) throw error;
-    if (client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
-    throw new McpAuthError("login_timeout", { serverUrl, issuer });
+    if (error === personsTime.signal.reason && client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
+    throw error;
   } finally {
-    stop();
+    personsTime.stop();
     await receiver.close();
   }
-}
-
-/** The person's time. Once the response is there it does not count any more: a code is exchanged to the end. */
-function personsTime({ clock, options }: Session): { timeout: AbortSignal; stop: () => void } {
-  const over = new AbortController();
-  const answered = new AbortController();
-  clock.sleep(loginTimeout(options), { signal: answered.signal, background: true }).then(
-    () => over.abort(new DOMException("The login took too long", "TimeoutError")),
-    () => {},
-  );
-  return { timeout: over.signal, stop: () => answered.abort() };
 }
 
 /** Everything that is settled before the person is sent away. */
@@ -86,6 +75,7 @@ interface Authorization {
   receiver: LoginSession;
   scopes: readonly string[];
   signal: AbortSignal;
+  /** Once the response is there the person's time does not count any more: a code is exchanged to the end. */
   onResponse: () => void;
 }
 

@@ -1,3 +1,4 @@
+import { splitScope } from "../authorization/scopes.ts";
 import { McpAuthError } from "../errors.ts";
 import { presentable } from "../grants/token-request.ts";
 import type { Session } from "./session.ts";
@@ -41,17 +42,17 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
       issuer,
       kind: "pre-registered",
       clientId,
-      ...(clientSecret && { clientSecret }),
+      clientSecret,
       tokenEndpointAuthMethod: options.tokenEndpointAuthMethod ?? (clientSecret ? "client_secret_basic" : "none"),
       createdAt: now,
     },
     accessToken,
-    ...(refreshToken && { refreshToken }),
-    ...(idToken && { idToken }),
-    ...(scope && { scope }),
-    requestedScopes: scope?.split(" ").filter(Boolean) ?? [],
+    refreshToken,
+    idToken,
+    scope,
+    requestedScopes: splitScope(scope),
     issuedAt: now,
-    ...(expiresIn !== undefined && { expiresAt: now + expiresIn * 1000 }),
+    expiresAt: expiresIn && now + expiresIn * 1000,
   };
   await keeper.locked(record.resource, (turn) => turn.save(record));
   await keeper.index(record.resource);

@@ -1,3 +1,4 @@
+import { deadline } from "../clock.ts";
 import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { abortable } from "../http/http.ts";
@@ -79,18 +80,12 @@ export class PersonLogin {
    */
   async waitFor(flight: Promise<TokenRecord>, signal: AbortSignal | undefined): Promise<"retry"> {
     const { clock, options, server } = this.#session;
-    const waiting = new AbortController();
-    const late = clock.sleep(options.waitForLogin ?? defaultWaitMs, { signal: waiting.signal, background: true }).then(
-      () => {
-        throw new McpAuthError("login_pending", { serverUrl: server });
-      },
-      () => {},
-    );
+    const patience = deadline(clock, options.waitForLogin ?? defaultWaitMs, () => new McpAuthError("login_pending", { serverUrl: server }));
     try {
-      await abortable(Promise.race([flight, late]), signal);
+      await abortable(abortable(flight, patience.signal), signal);
       return "retry";
     } finally {
-      waiting.abort();
+      patience.stop();
     }
   }
 

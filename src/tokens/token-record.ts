@@ -12,15 +12,15 @@ export interface TokenRecord {
   issuer: string;
   /** The registration to which the tokens were issued, so that a newer one orphans nothing. */
   client: ClientRegistration;
-  accessToken?: string;
-  refreshToken?: string;
-  idToken?: string;
+  accessToken?: string | undefined;
+  refreshToken?: string | undefined;
+  idToken?: string | undefined;
   /** Granted scopes, space-separated, where known. */
-  scope?: string;
+  scope?: string | undefined;
   /** All scopes that were asked for so far. */
   requestedScopes: readonly string[];
   issuedAt: number;
-  expiresAt?: number;
+  expiresAt?: number | undefined;
   /** Set before a refresh token is sent: a refresh that began and may have been lost with its process. */
   refreshStartedAt?: number;
 }
