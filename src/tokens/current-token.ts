@@ -145,7 +145,8 @@ export class CurrentToken {
     const record = this.#record;
     if (!record) return { record };
     this.#pace.throwIfBusy();
-    if (this.#refreshing.running && demand.reason !== "ahead") Object.assign(this.#demand, demand);
+    const isUrgent = demand.reason === "refused" || this.#demand.reason === "ahead";
+    if (this.#refreshing.running && isUrgent) this.#demand.reason = demand.reason;
     return this.#refreshing.run(() => {
       this.#demand = { ...demand };
       const work = this.#refreshOnce(record, this.#demand);
@@ -178,7 +179,7 @@ export class CurrentToken {
         this.#pace.onRefusal(outcome.record?.refreshToken, demand.reason === "ahead");
       }
       // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
-      const origin = this.#origin === "login" && !this.accepted ? "login" : demand.refusedToken === undefined ? "store" : "refresh";
+      const origin = this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" ? "refresh" : "store";
       this.use(outcome.record, origin);
       return outcome;
     } catch (error) {

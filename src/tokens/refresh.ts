@@ -14,8 +14,6 @@ const interrupted = "an earlier refresh was interrupted before its answer was st
 export interface RefreshDemand {
   /** `ahead`: the token is still good; `expired`: it is not, or soon; `refused`: the server said so. */
   reason: "ahead" | "expired" | "refused";
-  /** The access token that the server refused. */
-  refusedToken?: string | undefined;
 }
 
 export interface RefreshOutcome {
@@ -41,7 +39,7 @@ export function refreshLogin(session: Session, known: TokenRecord, demand: Refre
     const { current } = turn;
     if (!current || current.issuer !== known.issuer) return { record: current };
     const { issuer, refreshToken } = current;
-    if (!sameTokens(current, known) && isUsable(current, demand, clock.now())) {
+    if (!sameTokens(current, known) && serves(current, known, demand, clock.now())) {
       emit({ type: "refresh.shared", issuer });
       return { record: current };
     }
@@ -69,10 +67,11 @@ export function refreshLogin(session: Session, known: TokenRecord, demand: Refre
   });
 }
 
-/** Whether a token that another holder left serves this demand. */
-function isUsable(record: TokenRecord, demand: RefreshDemand, now: number): boolean {
+/** Whether what another holder left serves this demand. */
+function serves(record: TokenRecord, known: TokenRecord, { reason }: RefreshDemand, now: number): boolean {
+  if (reason === "refused" && record.accessToken === known.accessToken) return false;
   const fresh = freshness(record, now, 1);
-  return record.accessToken !== demand.refusedToken && fresh !== "expired" && fresh !== "leeway";
+  return fresh !== "expired" && fresh !== "leeway";
 }
 
 /** A store that cannot be read now does not say that the login was replaced. */
@@ -109,7 +108,7 @@ async function afterRefusal(
     await forgetRegistration(store, current.issuer, current.client.clientId);
     emit({ type: "registration.stale", issuer: current.issuer, reason: "refused" });
   }
-  const dead = fresh === "expired" || (demand.refusedToken !== undefined && demand.refusedToken === current.accessToken);
+  const dead = fresh === "expired" || demand.reason === "refused";
   const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
   await turn.save(next);
   emit({ type: "tokens.deleted", reason: clientRefused ? "client-refused" : "refused" });

@@ -40,7 +40,7 @@ export class RefusedRequest {
         remember(this.#session, new McpAuthError("token_refused", { serverUrl: this.#session.server, issuer: record.issuer, status: 401 }));
         return "give-up";
       }
-      const refreshing = token.origin === "refresh" && !token.accepted ? undefined : this.#refresh(refused, request.signal);
+      const refreshing = token.origin === "refresh" && !token.accepted ? undefined : this.#refresh(request.signal);
       // The server may have moved to another authorization server, which a refresh at the old one would not show.
       const checking = abortable(
         this.#checkingMove.run(() => this.#hasMoved(challenge, record)),
@@ -87,9 +87,9 @@ export class RefusedRequest {
   }
 
   /** A final refusal is no failure here: what follows it is a login. So is a long outage of the token endpoint. */
-  async #refresh(refusedToken: string, signal: AbortSignal | undefined): Promise<void> {
+  async #refresh(signal: AbortSignal | undefined): Promise<void> {
     try {
-      await abortable(this.#token.refresh({ reason: "refused", refusedToken }), signal);
+      await abortable(this.#token.refresh({ reason: "refused" }), signal);
     } catch (error) {
       if (!this.#token.isInOutage || !this.#person.isPossible) throw error;
     }
