@@ -1,0 +1,95 @@
+/** What each entry point exports, and that none of it is `any`; `no-any.test.ts` looks into the types. */
+import type * as core from "mcp-client-auth";
+import type * as node from "mcp-client-auth/node";
+import type * as sdkV1 from "mcp-client-auth/sdk-v1";
+import type * as sdkV2 from "mcp-client-auth/sdk-v2";
+import { describe, expectTypeOf, test } from "vitest";
+
+type IsAny<T> = 0 extends 1 & T ? true : false;
+
+/** Names of a module whose type is `any`, or that take or give `any`. */
+type Leaks<Module> = {
+  [Name in keyof Module]: IsAny<Module[Name]> extends true
+    ? Name
+    : Module[Name] extends (...parameters: infer Parameters) => infer Result
+      ? true extends IsAny<Awaited<Result>> | { [Index in keyof Parameters]: IsAny<Parameters[Index]> }[number]
+        ? Name
+        : never
+      : never;
+}[keyof Module];
+
+describe("no `any` reaches a user", () => {
+  test("the check sees one", () => {
+    type Module = {
+      value: unknown;
+      leak: typeof JSON.parse;
+      later: () => Promise<typeof leak>;
+      takes: (text: string, it: typeof leak) => void;
+    };
+    // biome-ignore lint/suspicious/noExplicitAny: what is looked for
+    const leak = undefined as any;
+    expectTypeOf<Leaks<Module>>().toEqualTypeOf<"leak" | "later" | "takes">();
+  });
+
+  test("from an entry point", () => {
+    expectTypeOf<Leaks<typeof core>>().toBeNever();
+    expectTypeOf<Leaks<typeof node>>().toBeNever();
+    expectTypeOf<Leaks<typeof sdkV1>>().toBeNever();
+    expectTypeOf<Leaks<typeof sdkV2>>().toBeNever();
+  });
+});
+
+describe("names that stay", () => {
+  test("the neutral entry", () => {
+    expectTypeOf<
+      | "TokenManager"
+      | "authFetch"
+      | "buildAuthorizationUrl"
+      | "exchangeCode"
+      | "generateCodeChallenge"
+      | "generateCodeVerifier"
+      | "generateState"
+      | "registerClient"
+      | "discoverAuthorizationServer"
+      | "discoverProtectedResource"
+      | "parseChallenges"
+    >().toExtend<keyof typeof core>();
+    expectTypeOf<"getAccessToken" | "setTokens">().toExtend<keyof core.TokenManager>();
+    // Composition is for Node: browsers and workers would load what they cannot use.
+    expectTypeOf<"createMcpAuth">().not.toExtend<keyof typeof core>();
+  });
+
+  test("the others", () => {
+    expectTypeOf<"createMcpAuth" | "loopbackLogin" | "pasteLogin">().toExtend<keyof typeof node>();
+    expectTypeOf<keyof typeof sdkV1>().toEqualTypeOf<"authProvider">();
+    expectTypeOf<keyof typeof sdkV2>().toEqualTypeOf<"authProvider">();
+  });
+});
+
+describe("the steps, for those who build their own flow", () => {
+  test("what one gives, the next takes", async () => {
+    const { generateCodeChallenge, generateCodeVerifier, generateState, buildAuthorizationUrl, exchangeCode, registerClient, createHttp } =
+      {} as typeof core;
+    const { discoverProtectedResource, discoverAuthorizationServer } = {} as typeof core;
+    const resource = await discoverProtectedResource("https://mcp.example/mcp");
+    const server = await discoverAuthorizationServer(resource?.authorizationServers[0] ?? "https://as.example");
+    const redirectUri = "http://127.0.0.1:3000/callback";
+    const client = await registerClient({ server, redirectUris: [redirectUri] });
+    const codeVerifier = generateCodeVerifier();
+    const url = buildAuthorizationUrl({
+      server,
+      clientId: client.clientId,
+      redirectUri,
+      state: generateState(),
+      codeChallenge: await generateCodeChallenge(codeVerifier),
+      resource: resource?.resource,
+    });
+    const answer = await exchangeCode({ server, client, http: createHttp(), code: "…", codeVerifier, redirectUri });
+
+    expectTypeOf(url).toEqualTypeOf<URL>();
+    expectTypeOf(codeVerifier).toEqualTypeOf<string>();
+    expectTypeOf(answer).toEqualTypeOf<core.TokenAnswer>();
+    // An answer may lack the access token: whoever uses it must look.
+    expectTypeOf(answer.accessToken).toEqualTypeOf<string | undefined>();
+  });
+});
