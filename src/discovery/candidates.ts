@@ -1,11 +1,13 @@
 import type { Clock } from "../clock.ts";
-import { McpAuthError } from "../errors.ts";
+import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
 
-/** The best of several candidates. */
-export interface Choice<T> {
+/** Something that was found, and how long it may be kept. */
+export interface Found<T> {
   value: T;
-  /** No candidate of higher priority was left out because it was slow or failing for the moment. */
-  certain: boolean;
+  /** Nothing of higher priority was left out because it was slow or failing for the moment. */
+  cacheable: boolean;
+  /** What the server says, in milliseconds. */
+  maxAgeMs: number | undefined;
 }
 
 /** How long a candidate of higher priority is waited for once a lower one is valid, in milliseconds. */
@@ -19,40 +21,29 @@ const patienceMs = 2000;
  * @throws AggregateError with each candidate's reason, by priority, when none is left; `signal.reason`.
  */
 export async function firstByPriority<T>(
-  candidates: readonly ((signal: AbortSignal) => Promise<T>)[],
+  candidates: readonly ((signal: AbortSignal) => Promise<Found<T>>)[],
   { clock, signal }: { clock: Clock; signal?: AbortSignal | undefined },
-): Promise<Choice<T>> {
-  signal?.throwIfAborted();
+): Promise<Found<T>> {
   const end = new AbortController();
   const whileNeeded = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
-  const outcomes: (PromiseSettledResult<T> | undefined)[] = candidates.map(() => undefined);
-  let impatient = false;
-
+  const running = candidates.map((candidate) => candidate(whileNeeded));
+  const outcomes = running.map((found) => Promise.allSettled([found]));
+  const first = Promise.any(running);
+  const impatient = first
+    .then(() => clock.sleep(patienceMs, { signal: whileNeeded }))
+    .then(
+      () => [],
+      () => [],
+    );
   try {
-    return await new Promise<Choice<T>>((resolve, reject) => {
-      const decide = () => {
-        if (signal?.aborted) return reject(signal.reason);
-        const best = outcomes.findIndex((outcome) => (outcome ? outcome.status === "fulfilled" : !impatient));
-        const outcome = outcomes[best];
-        if (outcome?.status === "fulfilled") {
-          resolve({ value: outcome.value, certain: outcomes.slice(0, best).every((higher) => higher && !isPassing(reasonOf(higher))) });
-        } else if (best === -1) {
-          reject(new AggregateError(outcomes.map(reasonOf), `none of ${candidates.length} places has valid metadata`));
-        } else if (outcomes.some((lower) => lower?.status === "fulfilled")) {
-          clock.sleep(patienceMs, { signal: whileNeeded }).then(
-            () => {
-              impatient = true;
-              decide();
-            },
-            () => {},
-          );
-        }
-      };
-      candidates.forEach(async (candidate, index) => {
-        [outcomes[index]] = await Promise.allSettled([candidate(whileNeeded)]);
-        decide();
-      });
-    });
+    let certain = true;
+    for (const settled of outcomes) {
+      const [outcome] = await Promise.race([settled, impatient]);
+      signal?.throwIfAborted();
+      if (outcome?.status === "fulfilled") return { ...outcome.value, cacheable: outcome.value.cacheable && certain };
+      certain &&= outcome !== undefined && !isPassing(outcome.reason);
+    }
+    return { ...(await first), cacheable: false };
   } finally {
     end.abort();
   }
@@ -63,6 +54,6 @@ export function isPassing(reason: unknown): boolean {
   return reason instanceof McpAuthError && reason.passing;
 }
 
-function reasonOf(outcome: PromiseSettledResult<unknown> | undefined): unknown {
-  return outcome?.status === "rejected" ? outcome.reason : undefined;
+export function codeOf(error: unknown): McpAuthErrorCode | undefined {
+  return error instanceof McpAuthError ? error.code : undefined;
 }

@@ -2,10 +2,10 @@ import type { Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import type { Http } from "../http/http.ts";
-import { firstByPriority } from "./candidates.ts";
+import { type Found, firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
 import { findLegacyServer } from "./legacy.ts";
-import { type FoundResource, findProtectedResource, type ProtectedResource, type Speculation } from "./resource-metadata.ts";
+import { findProtectedResource, type ProtectedResource, type Speculation } from "./resource-metadata.ts";
 import { type AuthorizationServerMetadata, type FoundServer, findAuthorizationServer, isSameIssuer, noServer } from "./server-metadata.ts";
 
 export { speculate } from "./resource-metadata.ts";
@@ -82,15 +82,14 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
   return discovery;
 }
 
-async function findServer(serverUrl: URL, found: FoundResource | undefined, options: DiscoverOptions): Promise<FoundServer> {
+async function findServer(serverUrl: URL, found: Found<ProtectedResource> | undefined, options: DiscoverOptions): Promise<FoundServer> {
   const { issuer: configured } = options;
   if (!found) return configured === undefined ? findLegacyServer(serverUrl, options) : findAuthorizationServer(configured, options);
 
   const issuers = await chooseIssuers(found.value, options);
   const candidates = issuers.map((issuer) => (signal: AbortSignal) => findAuthorizationServer(issuer, { ...options, signal }));
   try {
-    const { value, certain } = await firstByPriority(candidates, options);
-    return { ...value, cacheable: value.cacheable && certain };
+    return await firstByPriority(candidates, options);
   } catch (error) {
     if (!(error instanceof AggregateError)) throw error;
     throw error.errors.length === 1 ? error.errors[0] : noServer(issuers.join(" "), error.errors);

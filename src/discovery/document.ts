@@ -2,8 +2,9 @@ import type { Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import { abortable, type Http } from "../http/http.ts";
+import { members } from "../http/json.ts";
 
-/** A JSON object from a well-known URL, not yet validated. */
+/** A JSON object from a well-known URL, not yet validated; empty where the answer is none. */
 export interface MetadataDocument {
   url: string;
   json: Readonly<Record<string, unknown>>;
@@ -61,11 +62,7 @@ export async function requestDocument(
   if (fault) throw fault;
   if (!response.ok) throw new McpAuthError("discovery_failed", { detail: url, status: response.status });
   // The content type is not looked at: what parses is judged by what it says.
-  const json: unknown = await response.json().catch(() => undefined);
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new McpAuthError("discovery_failed", { detail: `${url} is no JSON object` });
-  }
-  return { url, json: json as Record<string, unknown>, maxAgeMs: maxAge(response) };
+  return { url, json: members(await response.text()), maxAgeMs: maxAge(response) };
 }
 
 function maxAge(response: Response): number | undefined {
@@ -73,16 +70,4 @@ function maxAge(response: Response): number | undefined {
   if (/\bno-(?:store|cache)\b/i.test(control)) return 0;
   const seconds = /\bmax-age="?(\d+)/i.exec(control)?.[1];
   return seconds === undefined ? undefined : Number(seconds) * 1000;
-}
-
-/** A stranger's value, fit for a message. */
-export function quoted(value: unknown): string {
-  return String(JSON.stringify(value))
-    .replace(/[^ -~]/g, "?")
-    .slice(0, 200);
-}
-
-/** The strings of a JSON array; `undefined` for anything else. */
-export function strings(value: unknown): string[] | undefined {
-  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
 }

@@ -1,7 +1,8 @@
-import { McpAuthError } from "../errors.ts";
+import { codeOf } from "./candidates.ts";
 import { type DocumentOptions, fetchDocument, type MetadataDocument } from "./document.ts";
 import {
   type AuthorizationServerMetadata,
+  conceding,
   type DiscoverAuthorizationServerOptions,
   type FoundServer,
   findAuthorizationServer,
@@ -30,10 +31,7 @@ export async function findLegacyServer(
     return findAuthorizationServer(issuer, options);
   }
   const value = validateServer(document, origin, options);
-  if (value.issuer !== origin) {
-    options.emit?.({ type: "discovery.concession", concession: "issuer-final-slash", issuer: value.issuer, detail: origin });
-  }
-  return { value, cacheable: true, maxAgeMs: document.maxAgeMs };
+  return conceding({ value, cacheable: true, maxAgeMs: document.maxAgeMs }, origin, options.emit);
 }
 
 async function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise<MetadataDocument | undefined> {
@@ -41,7 +39,7 @@ async function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise
     const document = await fetchDocument(url, options);
     return document.json.issuer === undefined ? undefined : document;
   } catch (error) {
-    if (error instanceof McpAuthError && error.code === "discovery_failed") return undefined;
+    if (codeOf(error) === "discovery_failed") return undefined;
     throw error;
   }
 }

@@ -1,9 +1,10 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { McpAuthError, withoutQuery } from "../errors.ts";
+import { McpAuthError } from "../errors.ts";
 import { createHttp, type Http } from "../http/http.ts";
-import { firstByPriority, isPassing } from "./candidates.ts";
+import { quoted, strings } from "../http/json.ts";
+import { codeOf, type Found, firstByPriority, isPassing } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
-import { fetchDocument, type MetadataDocument, quoted, requestDocument, strings } from "./document.ts";
+import { fetchDocument, type MetadataDocument, requestDocument } from "./document.ts";
 
 /** What a protected resource says about itself (RFC 9728 §2). */
 export interface ProtectedResource {
@@ -29,13 +30,6 @@ export interface DiscoverProtectedResourceOptions {
 
 /** Well-known requests under way, by URL. */
 export type Speculation = ReadonlyMap<string, Promise<MetadataDocument>>;
-
-/** What was found, and how long it may be kept. */
-export interface FoundResource {
-  value: ProtectedResource;
-  cacheable: boolean;
-  maxAgeMs: number | undefined;
-}
 
 /**
  * Starts the well-known requests of a server, and nothing else, so that they run beside the first request to it.
@@ -70,31 +64,30 @@ export async function discoverProtectedResource(
 export async function findProtectedResource(
   serverUrl: string | URL,
   { http = createHttp(), clock = systemClock, challenge, speculation, signal }: DiscoverProtectedResourceOptions,
-): Promise<FoundResource | undefined> {
+): Promise<Found<ProtectedResource> | undefined> {
   const server = http.checkUrl(serverUrl);
   const look = async (url: string, whileNeeded?: AbortSignal) => {
     const document = await fetchDocument(url, { http, clock, signal: whileNeeded, first: speculation?.get(url) });
-    return { value: validate(document, server), maxAgeMs: document.maxAgeMs };
+    return { value: validate(document, server), cacheable: true, maxAgeMs: document.maxAgeMs };
   };
 
   const named = challenge?.resourceMetadata;
   if (named !== undefined) {
     try {
-      return { ...(await look(http.checkUrl(named).href, signal)), cacheable: true };
-    } catch (error) {
-      if (!isNoMetadata(error)) throw error;
-      throw new McpAuthError("invalid_resource_metadata", { serverUrl: withoutQuery(server.href), status: error.status, cause: error });
+      return await look(http.checkUrl(named).href, signal);
+    } catch (cause) {
+      if (codeOf(cause) !== "discovery_failed") throw cause;
+      throw new McpAuthError("invalid_resource_metadata", { serverUrl: server.href, status: (cause as McpAuthError).status, cause });
     }
   }
 
   try {
     const candidates = wellKnownUrls(server).map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
-    const { value, certain } = await firstByPriority(candidates, { clock, signal });
-    return { ...value, cacheable: certain };
+    return await firstByPriority(candidates, { clock, signal });
   } catch (error) {
     if (!(error instanceof AggregateError)) throw error;
     // A document of another server, or a server that fails for the moment, does not mean that there is no document.
-    const stop = error.errors.find(isMismatch) ?? error.errors.find(isPassing);
+    const stop = error.errors.find((reason) => codeOf(reason) === "resource_mismatch") ?? error.errors.find(isPassing);
     if (stop) throw stop;
     return undefined;
   }
@@ -111,7 +104,7 @@ function validate({ url, json }: MetadataDocument, server: URL): ProtectedResour
   const { resource } = json;
   if (typeof resource !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} names no resource` });
   if (!covers(resource, server)) {
-    throw new McpAuthError("resource_mismatch", { serverUrl: withoutQuery(server.href), detail: `${url} names ${quoted(resource)}` });
+    throw new McpAuthError("resource_mismatch", { serverUrl: server.href, detail: `${url} names ${quoted(resource)}` });
   }
   const authorizationServers = strings(json.authorization_servers) ?? [];
   if (authorizationServers.length === 0) throw new McpAuthError("discovery_failed", { detail: `${url} names no authorization server` });
@@ -120,21 +113,11 @@ function validate({ url, json }: MetadataDocument, server: URL): ProtectedResour
 
 /** Whether the server is the resource, or lies below its path. Queries of the server's URL say nothing about identity (REQ-DISC-04). */
 function covers(resource: string, server: URL): boolean {
-  if (!URL.canParse(resource)) return false;
-  const { origin, pathname, search, hash, username, password } = new URL(resource);
-  const path = pathname.replace(/\/$/, "");
+  const url = URL.parse(resource);
   return (
-    origin === server.origin &&
-    !(hash || username || password) &&
-    (search === "" || search === server.search) &&
-    `${server.pathname}/`.startsWith(`${path}/`)
+    url?.origin === server.origin &&
+    !(url.hash || url.username || url.password) &&
+    (url.search === "" || url.search === server.search) &&
+    `${server.pathname}/`.startsWith(url.pathname.replace(/\/?$/, "/"))
   );
-}
-
-function isNoMetadata(error: unknown): error is McpAuthError {
-  return error instanceof McpAuthError && error.code === "discovery_failed";
-}
-
-function isMismatch(error: unknown): boolean {
-  return error instanceof McpAuthError && error.code === "resource_mismatch";
 }

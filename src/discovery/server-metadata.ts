@@ -1,10 +1,11 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
-import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
+import { McpAuthError } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
-import { firstByPriority, isPassing } from "./candidates.ts";
-import { fetchDocument, type MetadataDocument, quoted, strings } from "./document.ts";
+import { quoted, strings } from "../http/json.ts";
+import { codeOf, type Found, firstByPriority, isPassing } from "./candidates.ts";
+import { fetchDocument, type MetadataDocument } from "./document.ts";
 
 /** Metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3), validated. */
 export type AuthorizationServerMetadata = AuthorizationServer;
@@ -20,12 +21,8 @@ export interface DiscoverAuthorizationServerOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** What was found, and how long it may be kept. */
-export interface FoundServer {
-  value: AuthorizationServerMetadata;
-  cacheable: boolean;
-  maxAgeMs: number | undefined;
-}
+/** An authorization server that was found. */
+export type FoundServer = Found<AuthorizationServerMetadata>;
 
 /**
  * Finds the metadata of an authorization server: at all well-known places at once, the first valid one by the
@@ -58,18 +55,21 @@ export async function findAuthorizationServer(issuer: string, options: DiscoverA
   ];
   const candidates = urls.map((url) => async (whileNeeded: AbortSignal) => {
     const document = await fetchDocument(url, { http, clock, signal: whileNeeded });
-    return { value: validateServer(document, issuer, { ...options, http }), maxAgeMs: document.maxAgeMs };
+    return { value: validateServer(document, issuer, { ...options, http }), cacheable: true, maxAgeMs: document.maxAgeMs };
   });
 
   try {
-    const { value, certain } = await firstByPriority(candidates, { clock, signal });
-    if (value.value.issuer !== issuer) {
-      options.emit?.({ type: "discovery.concession", concession: "issuer-final-slash", issuer: value.value.issuer, detail: issuer });
-    }
-    return { ...value, cacheable: certain };
+    return conceding(await firstByPriority(candidates, { clock, signal }), issuer, options.emit);
   } catch (error) {
     throw error instanceof AggregateError ? noServer(issuer, error.errors) : error;
   }
+}
+
+/** Tells when what was found calls itself otherwise than we do: with or without a final slash. */
+export function conceding(found: FoundServer, detail: string, emit: Emit | undefined): FoundServer {
+  const { issuer } = found.value;
+  if (issuer !== detail) emit?.({ type: "discovery.concession", concession: "issuer-final-slash", issuer, detail });
+  return found;
 }
 
 /**
@@ -89,17 +89,11 @@ export function validateServer(
   }
 
   // Members of a wrong type count as absent, so that nobody after this has to look again.
-  const metadata: Record<string, unknown> = {};
+  const metadata: Record<string, unknown> = { ...json };
   for (const [name, value] of Object.entries(json)) {
-    if (name.endsWith("_endpoint")) {
-      if (typeof value !== "string") continue;
-      http.checkUrl(value);
-    } else if (name.endsWith("_supported") && typeof value !== "boolean") {
-      if (!Array.isArray(value)) continue;
-      metadata[name] = strings(value);
-      continue;
-    }
-    metadata[name] = value;
+    if (name.endsWith("_supported") && typeof value !== "boolean") metadata[name] = strings(value);
+    if (name.endsWith("_endpoint")) metadata[name] = typeof value === "string" && http.checkUrl(value) ? value : undefined;
+    if (metadata[name] === undefined) delete metadata[name];
   }
   for (const alias of Object.values(Object(json.mtls_endpoint_aliases))) http.checkUrl(String(alias));
   if (!metadata.token_endpoint) throw new McpAuthError("discovery_failed", { detail: `${url} names no token endpoint` });
@@ -130,13 +124,8 @@ export function requirePkce(server: AuthorizationServerMetadata): void {
 
 /** One error for all places that were tried, a mismatch first: it is the one that may be an attack. */
 export function noServer(issuer: string, reasons: readonly unknown[]): McpAuthError {
-  const mismatch = reasons.filter((reason) => codeOf(reason) === "issuer_mismatch");
-  const errors = [...mismatch, ...reasons.filter((reason) => !mismatch.includes(reason))];
-  const code = mismatch.length > 0 || reasons.every(isPassing) ? codeOf(errors[0]) : undefined;
-  const cause = new AggregateError(errors, "no place has valid metadata");
-  return new McpAuthError(code ?? "discovery_failed", { issuer, cause });
-}
-
-function codeOf(error: unknown): McpAuthErrorCode | undefined {
-  return error instanceof McpAuthError ? error.code : undefined;
+  const isMismatch = (reason: unknown) => codeOf(reason) === "issuer_mismatch";
+  const errors = [...reasons].sort((a, b) => Number(isMismatch(b)) - Number(isMismatch(a)));
+  const code = isMismatch(errors[0]) || errors.every(isPassing) ? codeOf(errors[0]) : undefined;
+  return new McpAuthError(code ?? "discovery_failed", { issuer, cause: new AggregateError(errors, "no place has valid metadata") });
 }

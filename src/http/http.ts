@@ -1,4 +1,5 @@
 import { McpAuthError, withoutQuery } from "../errors.ts";
+import { redirectTarget } from "./redirect.ts";
 
 /** How requests to metadata, registration and token endpoints are made. */
 export interface HttpOptions {
@@ -35,8 +36,6 @@ export function isLoopback({ hostname }: URL): boolean {
   return hostname === "[::1]" || /^(.+\.)?localhost$/.test(hostname) || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-/** Statuses whose answers cannot have a body (Fetch Standard, "null body status"). */
-const bodiless = new Set([204, 205, 304]);
 const maxRedirects = 3;
 
 /**
@@ -49,15 +48,10 @@ export function createHttp(options: HttpOptions = {}): Http {
   const insecure = new Set(options.allowInsecure?.map((host) => host.toLowerCase()));
 
   function checkUrl(input: string | URL): URL {
-    let url: URL;
-    try {
-      url = new URL(input);
-    } catch {
-      throw new McpAuthError("invalid_url", { detail: "it cannot be parsed" });
-    }
+    const url = URL.parse(input);
+    if (!url) throw new McpAuthError("invalid_url", { detail: "it cannot be parsed" });
     const detail = `${url.protocol}//${url.host}${url.pathname}`;
-    if (url.protocol !== "https:" && url.protocol !== "http:")
-      throw new McpAuthError("invalid_url", { detail: `the scheme is ${url.protocol}` });
+    if (!/^https?:$/.test(url.protocol)) throw new McpAuthError("invalid_url", { detail: `the scheme is ${url.protocol}` });
     if (url.username || url.password) throw new McpAuthError("invalid_url", { detail: `user information in ${detail}` });
     if (url.protocol === "http:" && !isLoopback(url) && !insecure.has(url.hostname)) throw new McpAuthError("insecure_url", { detail });
     return url;
@@ -68,12 +62,8 @@ export function createHttp(options: HttpOptions = {}): Http {
     const followed = (init.method ?? "GET").toUpperCase() === "GET" ? maxRedirects : 0;
     for (let url = start, redirects = 0; ; redirects++) {
       const response = await (options.fetch ?? globalThis.fetch)(url.href, { ...init, redirect: "manual" });
-      const location = [301, 302, 303, 307, 308].includes(response.status) ? response.headers.get("location") : undefined;
-      if (response.type !== "opaqueredirect" && !location) {
-        const body = await readBody(response, maxBytes, url);
-        return new Response(body, { status: response.status, headers: response.headers });
-      }
-      const target = location && URL.canParse(location, url) ? new URL(location, url) : undefined;
+      const target = redirectTarget(response, url);
+      if (target === undefined) return new Response(await readBody(response, maxBytes, url), response);
       if (redirects === followed || target?.origin !== url.origin) {
         const to = target ? ` to ${target.origin}${target.pathname}` : "";
         throw new McpAuthError("redirect_refused", { detail: `${withoutQuery(url.href)}${to}`, status: response.status || undefined });
@@ -123,7 +113,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
 
 /** Reads within the limit; what is over it is never received. */
 async function readBody(response: Response, maxBytes: number, url: URL): Promise<Blob | null> {
-  if (!response.body || bodiless.has(response.status)) return null;
+  if (!response.body) return null;
   const reader = response.body.getReader();
   const parts: Uint8Array<ArrayBuffer>[] = [];
   for (let size = 0; ; ) {

@@ -1,10 +1,10 @@
-import { allowInsecureRequests, type Client, customFetch, dynamicClientRegistrationRequest } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import { faultOf } from "../http/fault.ts";
 import { createHttp, type Http, isLoopback } from "../http/http.ts";
+import { members, text } from "../http/json.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod } from "./registration.ts";
 
 /** Options of {@link registerClient}. */
@@ -26,9 +26,6 @@ export interface RegisterClientOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** What a refusal of redirect URIs may look like: its error code cannot be relied on, and firewalls answer 403. */
-const refusals = [400, 403];
-
 /**
  * Registers a client, with all redirect URIs at once. A server that refuses is asked again with those of one host,
  * then of the other, in the order given.
@@ -41,22 +38,23 @@ const refusals = [400, 403];
 export async function registerClient(options: RegisterClientOptions): Promise<ClientRegistration> {
   const { server, redirectUris } = options;
   if (!server.registration_endpoint) throw new McpAuthError("registration_unsupported", { issuer: server.issuer });
-  const parsed = redirectUris.map(checkRedirectUri);
-  const hosts = [...new Set(parsed.map((url) => url.hostname))];
-  const narrower = hosts.length > 1 ? hosts.map((host) => redirectUris.filter((_, index) => parsed[index]?.hostname === host)) : [];
-  const native = parsed.every(isLoopback);
+  const byHost = Map.groupBy(redirectUris, (uri) => checkRedirectUri(uri).hostname);
 
-  let refusal: McpAuthError | undefined;
-  for (const uris of [redirectUris, ...narrower]) {
+  let refusal: unknown;
+  for (const uris of [redirectUris, ...(byHost.size > 1 ? byHost.values() : [])]) {
     try {
-      return await request(uris, native, options);
+      return await request(server.registration_endpoint, uris, options);
     } catch (error) {
-      if (!(error instanceof McpAuthError && error.code === "registration_refused")) throw error;
       refusal = error;
-      if (!refusals.includes(error.status ?? 0)) break;
+      if (!mayBeOfRedirectUris(error)) break;
     }
   }
   throw refusal;
+}
+
+/** The error code of such a refusal cannot be relied on, and firewalls answer 403. */
+function mayBeOfRedirectUris(error: unknown): boolean {
+  return error instanceof McpAuthError && error.code === "registration_refused" && (error.status === 400 || error.status === 403);
 }
 
 /**
@@ -64,47 +62,33 @@ export async function registerClient(options: RegisterClientOptions): Promise<Cl
  * @see MCP 2026-07-28, Open Redirection (REQ-AUTHZ-06)
  */
 export function checkRedirectUri(uri: string): URL {
-  const url = URL.canParse(uri) ? new URL(uri) : undefined;
+  const url = URL.parse(uri);
   if (!url || url.hash || !(url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url)))) {
     throw new McpAuthError("invalid_option", { detail: "a redirect URI must be https, or http on loopback, without fragment" });
   }
   return url;
 }
 
-async function request(redirectUris: readonly string[], native: boolean, options: RegisterClientOptions): Promise<ClientRegistration> {
-  const { server, http = createHttp(), clock = systemClock, signal } = options;
+async function request(endpoint: string, redirectUris: readonly string[], options: RegisterClientOptions): Promise<ClientRegistration> {
+  const { server, http = createHttp(), clock = systemClock, emit, signal = null } = options;
+  const { issuer } = server;
   const metadata = {
-    application_type: native ? "native" : "web",
+    application_type: options.redirectUris.every((uri) => isLoopback(new URL(uri))) ? "native" : "web",
     grant_types: ["authorization_code", "refresh_token"],
     response_types: ["code"],
     token_endpoint_auth_method: chooseAuthMethod(server, "none"),
-    ...(options.clientName !== undefined && { client_name: options.clientName }),
-    ...(options.scope !== undefined && { scope: options.scope }),
+    client_name: options.clientName,
+    scope: options.scope,
     ...options.clientMetadata,
-    redirect_uris: [...redirectUris],
+    redirect_uris: redirectUris,
   };
-  const response = await dynamicClientRegistrationRequest(server, metadata as unknown as Partial<Client>, {
-    [customFetch]: (url, init) => http.fetch(url, init as RequestInit),
-    // `http` decides about schemes.
-    [allowInsecureRequests]: true,
-    ...(signal && { signal }),
-  });
-  return read(response, redirectUris, options, clock.now());
-}
-
-/** Reads what oauth4webapi would throw away: status 200, a secret without expiry, extra members of odd types. */
-async function read(
-  response: Response,
-  redirectUris: readonly string[],
-  options: RegisterClientOptions,
-  now: number,
-): Promise<ClientRegistration> {
-  const { server, emit } = options;
-  const { issuer } = server;
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  const response = await http.fetch(endpoint, { method: "POST", headers, body: JSON.stringify(metadata), signal });
+  const now = clock.now();
   const fault = faultOf(response, { issuer }, now);
   if (fault) throw fault;
-  const json: unknown = await response.json().catch(() => undefined);
-  const answer: Readonly<Record<string, unknown>> = Object(json);
+  // Read leniently: servers answer 200, leave out when a secret expires, and add members of odd types.
+  const answer = members(await response.text());
   const clientId = text(answer.client_id);
   if (!response.ok || clientId === undefined) {
     throw new McpAuthError("registration_refused", {
@@ -131,11 +115,7 @@ async function read(
     // 0 means never (RFC 7591 §3.2.1).
     clientSecretExpiresAt: clientSecret && expiresAt > 0 ? expiresAt * 1000 : undefined,
     tokenEndpointAuthMethod: clientSecret ? (named ?? chooseAuthMethod(server)) : "none",
-    redirectUris: registered.length > 0 ? registered : [...redirectUris],
+    redirectUris: registered.length > 0 ? registered : redirectUris,
     createdAt: now,
   };
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
 }

@@ -2,7 +2,7 @@ import type { Credential, CredentialRequest } from "../credentials/credential.ts
 import { challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { type Call, ParkedCalls } from "./parked-calls.ts";
-import { type Outgoing, outgoing } from "./request.ts";
+import { type Outgoing, operationOf, outgoing } from "./request.ts";
 
 /** How often one request is sent at most: the first try, a refused token, a refused new one, two step-ups. */
 const maxTries = 5;
@@ -55,7 +55,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
         }
         if (tries === maxTries) return response;
 
-        asked.operation ??= request.operation();
+        asked.operation ??= operationOf(request.text);
         try {
           const decision = await call.during(() => credential.onChallenge(challengeOf(response), used, asked));
           if (decision === "give-up") return response;

@@ -1,4 +1,6 @@
 import { McpAuthError } from "../errors.ts";
+import { abortable } from "../http/http.ts";
+import { members } from "../http/json.ts";
 import type { Outgoing } from "./request.ts";
 
 /**
@@ -25,11 +27,11 @@ export class ParkedCalls {
   /** Whether `request` cancels a call that waits, and that nobody else need hear of. One that was sent is not repeated. */
   cancel(request: Outgoing): boolean {
     if (this.#calls.size === 0 || !request.signal || !request.text?.includes("notifications/cancelled")) return false;
-    const notification = json(request.text);
-    if (notification?.method !== "notifications/cancelled") return false;
+    const { method, params } = members(request.text);
+    if (method !== "notifications/cancelled") return false;
     for (const call of this.#calls) {
-      if (call.request.signal !== request.signal || json(call.request.text)?.id !== notification.params?.requestId) continue;
-      call.give(new McpAuthError("login_pending", { serverUrl: request.url.href, detail: "the request was cancelled meanwhile" }));
+      if (call.request.signal !== request.signal || members(call.request.text ?? "").id !== Object(params).requestId) continue;
+      call.cancel(new McpAuthError("login_pending", { serverUrl: request.url.href, detail: "the request was cancelled meanwhile" }));
       return call.isParked;
     }
     return false;
@@ -41,35 +43,25 @@ export class Call {
   readonly request: Outgoing;
   /** Whether it waits for credentials, and the server works on no try of it. */
   isParked = false;
-  readonly #cancelled = Promise.withResolvers<never>();
-  #error: McpAuthError | undefined;
+  readonly #cancelled = new AbortController();
 
   constructor(request: Outgoing) {
     this.request = request;
-    this.#cancelled.promise.catch(() => {});
   }
 
-  give(error: McpAuthError): void {
-    this.#error = error;
-    this.#cancelled.reject(error);
+  cancel(reason: McpAuthError): void {
+    this.#cancelled.abort(reason);
   }
 
   /** Waits for `action`, unless the call is cancelled; the action itself goes on for others. */
   async during<T>(action: () => Promise<T>): Promise<T> {
-    if (this.#error) throw this.#error;
+    const { signal } = this.#cancelled;
+    signal.throwIfAborted();
     this.isParked = true;
     try {
-      return await Promise.race([action(), this.#cancelled.promise]);
+      return await abortable(action(), signal);
     } finally {
       this.isParked = false;
     }
-  }
-}
-
-function json(text: string | undefined): { id?: unknown; method?: unknown; params?: { requestId?: unknown } } | undefined {
-  try {
-    return JSON.parse(text ?? "");
-  } catch {
-    return undefined;
   }
 }

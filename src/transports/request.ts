@@ -1,3 +1,6 @@
+import { members, text } from "../http/json.ts";
+import { redirectTarget } from "../http/redirect.ts";
+
 const maxRedirects = 5;
 
 /** A request that can be sent several times, each time with other credentials. */
@@ -12,8 +15,6 @@ export interface Outgoing {
   readonly headers: Headers;
   /** The body where it is text. */
   readonly text: string | undefined;
-  /** Which JSON-RPC call this is: method and, for tools and the like, name. */
-  operation(): string | undefined;
   /** Sends with `credentials` added; follows redirects within the origin unless the caller wanted otherwise. */
   send(fetch: typeof globalThis.fetch, credentials: Record<string, string>): Promise<Response>;
 }
@@ -27,38 +28,32 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
   const signal = request?.signal ?? init?.signal ?? undefined;
   const headers = request?.headers ?? new Headers(init?.headers);
   const body = request ? undefined : init?.body;
-  const text = typeof body === "string" ? body : undefined;
   const redirect = init?.redirect ?? request?.redirect ?? "follow";
-
-  const sendOnce = (fetch: typeof globalThis.fetch, target: URL, changes: RequestInit) =>
-    request
-      ? // The clone keeps the body for another time.
-        fetch(new Request(new Request(target, request.clone()), { ...changes, redirect: redirect === "error" ? "error" : "manual" }))
-      : fetch(target, { ...init, ...changes, redirect: redirect === "error" ? "error" : "manual" });
 
   return {
     url,
     method,
     signal,
     headers,
-    text,
+    text: typeof body === "string" ? body : undefined,
     replayable: isReplayable(body),
     isStream: method === "GET" && (headers.get("accept") ?? "").includes("text/event-stream"),
-    operation: () => operationOf(text),
     async send(fetch, credentials) {
       const withCredentials = new Headers(headers);
       for (const [name, value] of Object.entries(credentials)) withCredentials.set(name, value);
-      let changes: RequestInit = { method, headers: withCredentials };
+      let changes: RequestInit = { method, headers: withCredentials, redirect: redirect === "error" ? "error" : "manual" };
       let target = url;
       for (let redirects = 0; ; redirects++) {
-        const response = await sendOnce(fetch, target, changes);
-        const next = redirect === "follow" && redirects < maxRedirects ? redirectTarget(response, target) : undefined;
-        if (!next) return response;
+        // The clone keeps the body for another time.
+        const again = request && new Request(new Request(target, request.clone()), changes);
+        const response = await (again ? fetch(again) : fetch(target, { ...init, ...changes }));
+        const next = redirectTarget(response, target);
+        if (redirect !== "follow" || redirects === maxRedirects || next?.origin !== target.origin) return response;
         // RFC 9110 §15.4: 303 always, 301 and 302 by custom, turn other methods into GET.
         if (response.status === 303 || (response.status < 303 && method === "POST")) {
           if (request) return response;
           withCredentials.delete("content-type");
-          changes = { method: "GET", headers: withCredentials, body: null };
+          changes = { ...changes, method: "GET", body: null };
         } else if (!isReplayable(body)) {
           return response;
         }
@@ -67,13 +62,6 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
       }
     },
   };
-}
-
-/** Where a redirect within the origin leads. */
-function redirectTarget(response: Response, from: URL): URL | undefined {
-  const location = [301, 302, 303, 307, 308].includes(response.status) ? response.headers.get("location") : null;
-  const target = location && URL.canParse(location, from) ? new URL(location, from) : undefined;
-  return target?.origin === from.origin ? target : undefined;
 }
 
 function isReplayable(body: unknown): boolean {
@@ -89,12 +77,8 @@ function isReplayable(body: unknown): boolean {
   );
 }
 
-function operationOf(text: string | undefined): string | undefined {
-  try {
-    const message = JSON.parse(text ?? "") as { method?: unknown; params?: { name?: unknown } } | null;
-    if (typeof message?.method !== "string") return undefined;
-    return typeof message.params?.name === "string" ? `${message.method} ${message.params.name}` : message.method;
-  } catch {
-    return undefined;
-  }
+/** Which JSON-RPC call a body is: method and, for tools and the like, name. */
+export function operationOf(body: string | undefined): string | undefined {
+  const { method, params } = members(body ?? "");
+  return text(method) && [method, text(Object(params).name)].filter(Boolean).join(" ");
 }

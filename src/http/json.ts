@@ -1,0 +1,25 @@
+/** The members of a stranger's JSON object; none for anything else, text that is no JSON included. */
+export function members(text: string): Readonly<Record<string, unknown>> {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    return {};
+  }
+}
+
+/** A string that says something; `undefined` for anything else. */
+export function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** The strings of a JSON array; `undefined` for anything else. */
+export function strings(value: unknown): string[] | undefined {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
+}
+
+/** A stranger's value, fit for a message. */
+export function quoted(value: unknown): string {
+  return String(JSON.stringify(value))
+    .replace(/[^ -~]/g, "?")
+    .slice(0, 200);
+}
