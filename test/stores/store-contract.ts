@@ -52,7 +52,12 @@ export function storeContract(name: string, create: () => Promise<StoreUnderTest
     });
 
     test("keys are found by prefix, whatever characters they hold", async () => {
-      for (const key of ["tokens/a/https://x.example/mcp?q=%25_", "tokens/b/https://x.example", "registrations/https://as.example", "tokens_"]) {
+      for (const key of [
+        "tokens/a/https://x.example/mcp?q=%25_",
+        "tokens/b/https://x.example",
+        "registrations/https://as.example",
+        "tokens_",
+      ]) {
         await store.set(key, { v: 1 });
       }
       expect((await store.keys("tokens/")).sort()).toEqual(["tokens/a/https://x.example/mcp?q=%25_", "tokens/b/https://x.example"]);
