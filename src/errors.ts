@@ -3,7 +3,9 @@ const logIn = "Log in again.";
 const wait = "Try again later.";
 const register = "Register a client there by hand and pass its `clientId`.";
 
-/** What happened, and what the user can do, for every code. */
+type Text = readonly [what: string, hint: string, passing?: true];
+
+/** What happened, what the user can do, and whether it passes by itself, for every code. */
 const texts = {
   // options and requests
   invalid_option: ["An option is missing, wrong or contradicts another", "Correct it."],
@@ -12,10 +14,10 @@ const texts = {
   body_not_replayable: ["The request must be sent again, but its body was a stream", "Repeat it, or pass the body as text or bytes."],
   disposed: ["The credential has been disposed of", "Create a new one."],
   // network
-  network_error: ["The server could not be reached", "Check network, address and proxy."],
-  timeout: ["The server did not answer in time", wait],
-  server_error: ["The server failed to answer", wait],
-  rate_limited: ["The server asks to slow down", wait],
+  network_error: ["The server could not be reached", "Check network, address and proxy.", true],
+  timeout: ["The server did not answer in time", wait, true],
+  server_error: ["The server failed to answer", wait, true],
+  rate_limited: ["The server asks to slow down", wait, true],
   response_too_large: ["The answer is larger than any valid one", askOperator],
   redirect_refused: ["The server redirects to a place that is not followed", "Use the final address."],
   // discovery
@@ -46,25 +48,14 @@ const texts = {
   invalid_token_response: ["The token answer cannot be used", askOperator],
   token_refused: ["The server refuses tokens that were just issued for it", askOperator],
   // stores
-  lock_timeout: ["Another process holds the lock and does not let go", "Continue or end that process."],
-  lock_lost: ["The lock was lost while it was in use", wait],
-  store_failed: ["The token store cannot be read or written", "Check disk space and permissions; what is in memory is kept."],
+  lock_timeout: ["Another process holds the lock and does not let go", "Continue or end that process.", true],
+  lock_lost: ["The lock was lost while it was in use", wait, true],
+  store_failed: ["The token store cannot be read or written", "Check disk space and permissions; what is in memory is kept.", true],
   invalid_record: ["A stored record cannot be understood", "Update this program, or log out and in again."],
-} as const satisfies Record<string, readonly [what: string, hint: string]>;
+} as const satisfies Record<string, Text>;
 
 /** Every way in which this package can fail. Codes are stable; messages may change. */
 export type McpAuthErrorCode = keyof typeof texts;
-
-/** Failures that pass by themselves: the same call may succeed later. */
-const passing: ReadonlySet<McpAuthErrorCode> = new Set([
-  "network_error",
-  "timeout",
-  "server_error",
-  "rate_limited",
-  "lock_timeout",
-  "lock_lost",
-  "store_failed",
-]);
 
 /** What is known about a failure. None of it may hold a token, code, verifier or secret. */
 export interface McpAuthErrorDetails {
@@ -134,7 +125,8 @@ export class McpAuthError extends Error {
 
   /** Whether the same call may succeed later without anybody doing anything. */
   get passing(): boolean {
-    return passing.has(this.code);
+    const text: Text = texts[this.code];
+    return text[2] === true;
   }
 }
 
