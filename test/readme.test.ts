@@ -51,7 +51,7 @@ function problems(modules: string[]): string[] {
 }
 
 describe("README: code", () => {
-  test("every TypeScript block compiles, and every option in the table is one", { timeout: 60_000 }, () => {
+  test("every TypeScript block compiles, and the table has every option and no other", { timeout: 60_000 }, () => {
     expect(blocks.length).toBeGreaterThan(5);
     const modules = blocks.map((code) => {
       const isWhole = code.includes("createMcpAuth(");
@@ -59,7 +59,9 @@ describe("README: code", () => {
     });
     const options = column("Options", 0).map((name) => `"${name}"`);
     expect(options).not.toEqual([]);
-    modules.push(`export const names: (keyof import("mcp-client-auth/node").McpAuthOptions)[] = [${options.join(", ")}];`);
+    const all = `keyof import("mcp-client-auth/node").McpAuthOptions`;
+    modules.push(`export const names: (${all})[] = [${options.join(", ")}];`);
+    modules.push(`export const missing: never = {} as Exclude<${all}, ${options.join(" | ")}>;`);
     expect(problems(modules)).toEqual([]);
     // That mistakes are seen at all.
     expect(problems([`export const name: keyof import("mcp-client-auth/node").McpAuthOptions = "nonsense";`])).toHaveLength(1);
@@ -92,6 +94,14 @@ describe("README: code", () => {
 });
 
 describe("README: tables", () => {
+  test("what was counted is what the bench says", async () => {
+    const bench = (await text("bench/README.md")).split("\n");
+    const [, table = ""] = /counts here.*?\n\n(.*?)\n\n/s.exec(readme) ?? [];
+    const rows = table.split("\n");
+    expect(rows.length).toBeGreaterThan(6);
+    expect(rows.filter((row) => !bench.includes(row))).toEqual([]);
+  });
+
   test("every error code is there, and no other", async () => {
     const codes = [...(await text("src/errors.ts")).matchAll(/^ {2}([a-z_]+): (?:\[|$)/gm)].map(([, code = ""]) => code);
     expect(codes).toContain("login_required");
