@@ -1,3 +1,9 @@
+/**
+ * For every runtime: the {@link TokenManager}, what it is made of, and the steps of a login as single functions.
+ *
+ * @module mcp-client-auth
+ */
+
 export type { LoginHandler, LoginHandlerRequest, LoginSession } from "./authorization/login-handler.ts";
 export type { PendingAuthorization } from "./authorization/pending.ts";
 export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";

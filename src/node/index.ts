@@ -1,3 +1,9 @@
+/**
+ * For programs on Node: {@link createMcpAuth}, and the login by browser, listener and terminal that it composes.
+ *
+ * @module mcp-client-auth/node
+ */
+
 import type { AuthEvent } from "../events.ts";
 import type { TokenManagerOptions } from "../tokens/options.ts";
 import { TokenManager } from "../tokens/token-manager.ts";

@@ -1,3 +1,9 @@
+/**
+ * For frameworks that take only an `OAuthClientProvider` of `@modelcontextprotocol/sdk`.
+ *
+ * @module mcp-client-auth/sdk-v1
+ */
+
 import type { OAuthClientProvider } from "@modelcontextprotocol/sdk/client/auth.js";
 import { McpAuthError } from "../errors.ts";
 import { ProvidedToken, type TokenSource } from "./provided-token.ts";

@@ -1,3 +1,9 @@
+/**
+ * For frameworks that take only an `AuthProvider` of `@modelcontextprotocol/client`.
+ *
+ * @module mcp-client-auth/sdk-v2
+ */
+
 import type { AuthProvider } from "@modelcontextprotocol/client";
 import { challengeOf } from "../discovery/challenge.ts";
 import { ProvidedToken, type TokenSource } from "./provided-token.ts";
