@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
+import { abortable } from "../http/http.ts";
 
 /** Something that was found, and how long it may be kept. */
 export interface Found<T> {
@@ -12,6 +13,7 @@ export interface Found<T> {
 
 /** How long a candidate of higher priority is waited for once a lower one is valid, in milliseconds. */
 const patienceMs = 2000;
+const nothing = (): readonly [] => [];
 
 /**
  * Runs all candidates at once; the first by *priority* wins, whichever answers first. Those that are not needed any
@@ -26,24 +28,20 @@ export async function firstByPriority<T>(
 ): Promise<Found<T>> {
   const end = new AbortController();
   const whileNeeded = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
-  const running = candidates.map((candidate) => candidate(whileNeeded));
-  const outcomes = running.map((found) => Promise.allSettled([found]));
-  const first = Promise.any(running);
-  const impatient = first
-    .then(() => clock.sleep(patienceMs, { signal: whileNeeded }))
-    .then(
-      () => [],
-      () => [],
-    );
+  const running = candidates.map(async (candidate, index) => ({ index, found: await candidate(whileNeeded) }));
+  const outcomes = running.map((candidate) => Promise.allSettled([candidate]));
   try {
+    const { index, found } = await abortable(Promise.any(running), signal);
     let certain = true;
-    for (const settled of outcomes) {
-      const [outcome] = await Promise.race([settled, impatient]);
+    let patience: Promise<readonly []> | undefined;
+    for (const higher of outcomes.slice(0, index)) {
+      patience ??= clock.sleep(patienceMs, { signal: whileNeeded }).then(nothing, nothing);
+      const [outcome] = await Promise.race([higher, patience]);
       signal?.throwIfAborted();
-      if (outcome?.status === "fulfilled") return { ...outcome.value, cacheable: outcome.value.cacheable && certain };
+      if (outcome?.status === "fulfilled") return { ...outcome.value.found, cacheable: outcome.value.found.cacheable && certain };
       certain &&= outcome !== undefined && !isPassing(outcome.reason);
     }
-    return { ...(await first), cacheable: false };
+    return { ...found, cacheable: found.cacheable && certain };
   } finally {
     end.abort();
   }
@@ -54,6 +52,7 @@ export function isPassing(reason: unknown): boolean {
   return reason instanceof McpAuthError && reason.passing;
 }
 
+/** The code of an error of ours. */
 export function codeOf(error: unknown): McpAuthErrorCode | undefined {
   return error instanceof McpAuthError ? error.code : undefined;
 }

@@ -21,13 +21,10 @@ export interface Challenge {
   errorDescription?: string | undefined;
 }
 
-const tokenChars = /[\w!#$%&'*+.^`|~-]+/y;
-/** The closing lookahead tells `abc=` from the parameter `abc=def`. */
-const token68Chars = /[\w.~+/-]+=*(?=[ \t]*(?:,|$))/y;
-/** Wider than a token: servers leave URLs unquoted. */
-const bareValue = /[^\s,"]+/y;
-const whitespace = /[ \t]*/y;
-const separators = /[ \t,]*/y;
+/** Name and value, quoted or bare; bare ones are wider than a token, because servers leave URLs unquoted. */
+const parameter = /([\w!#$%&'*+.^`|~-]+)[ \t]*=[ \t]*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"]+))/;
+/** A name without "=" behind it, which ends with a space, a comma or the header. The inner lookahead tells `abc=` from `abc=def`. */
+const scheme = /([\w!#$%&'*+.^`|~-]+)(?![ \t]*=)(?:[ \t]+([\w.~+/-]+=*(?=[ \t]*(?:,|$)))?|(?=,|$))/;
 
 /**
  * Parses `WWW-Authenticate`: several challenges, in one header or in several joined by commas. Never throws: what
@@ -36,54 +33,15 @@ const separators = /[ \t,]*/y;
  * @see RFC 9110 §11.2, §11.6.1, §5.6
  */
 export function parseChallenges(header: string): AuthenticateChallenge[] {
-  const challenges: AuthenticateChallenge[] = [];
-  let current: { scheme: string; token68?: string; parameters: Record<string, string> } | undefined;
-  let position = 0;
-
-  /** What `pattern` matches right here, or "". */
-  const take = (pattern: RegExp): string => {
-    pattern.lastIndex = position;
-    const found = pattern.exec(header)?.[0] ?? "";
-    position += found.length;
-    return found;
-  };
-
-  /** A quoted string without its quotes and backslashes; `undefined` when it does not end. */
-  const takeQuoted = (): string | undefined => {
-    let text = "";
-    for (position++; position < header.length; position++) {
-      if (header[position] === '"') {
-        position++;
-        return text;
-      }
-      if (header[position] === "\\") position++;
-      text += header[position] ?? "";
-    }
-    return undefined;
-  };
-
-  for (;;) {
-    take(separators);
-    const name = take(tokenChars).toLowerCase();
-    if (!name) return challenges;
-    const space = take(whitespace);
-
-    if (header[position] === "=") {
-      position++;
-      take(whitespace);
-      const value = header[position] === '"' ? takeQuoted() : take(bareValue) || undefined;
-      if (!current || value === undefined) return challenges;
-      current.parameters[name] ??= value;
-      continue;
-    }
-
-    // No "=" behind it: a scheme, which ends with a space, a comma or the header.
-    if (!space && position < header.length && header[position] !== ",") return challenges;
-    current = { scheme: name, parameters: Object.create(null) };
-    challenges.push(current);
-    const token68 = space && take(token68Chars);
-    if (token68) current.token68 = token68;
+  const challenges: (AuthenticateChallenge & { parameters: Record<string, string> })[] = [];
+  const items = header.matchAll(new RegExp(`[ \\t,]*(?:${scheme.source}|${parameter.source})`, "gsy"));
+  for (const [, begun, token68, name = "", quoted = "", bare] of items) {
+    const current = challenges.at(-1);
+    if (begun) challenges.push({ scheme: begun.toLowerCase(), ...(token68 && { token68 }), parameters: Object.create(null) });
+    else if (current) current.parameters[name.toLowerCase()] ??= bare ?? quoted.replace(/\\(.)/gs, "$1");
+    else break;
   }
+  return challenges;
 }
 
 /**

@@ -3,6 +3,7 @@ import { type ClientIdentity, clientAuthentication } from "../client-auth/secret
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
+import { members, text } from "../http/json.ts";
 
 /** What every token request needs. */
 export interface TokenRequestOptions {
@@ -16,15 +17,15 @@ export interface TokenRequestOptions {
 /** A token answer, read as far as it can be read. */
 export interface TokenAnswer {
   /** Absent when the answer was unusable but carried a refresh token, which must not be lost. */
-  accessToken?: string;
-  refreshToken?: string;
-  idToken?: string;
+  accessToken?: string | undefined;
+  refreshToken?: string | undefined;
+  idToken?: string | undefined;
   /** Lifetime of the access token in seconds. */
-  expiresIn?: number;
+  expiresIn?: number | undefined;
   /** Granted scopes where they differ from what was asked. */
-  scope?: string;
+  scope?: string | undefined;
   /** Why the answer cannot be used, when there is no access token. */
-  problem?: McpAuthError;
+  problem?: McpAuthError | undefined;
 }
 
 /** Parameters that an error may repeat. */
@@ -61,8 +62,7 @@ export async function tokenRequest(
       ...(signal && { signal }),
     },
   );
-  const text = await response.text();
-  const body = parse(text);
+  const body = parse(await response.text());
   // Some servers report errors with status 200.
   if (response.ok && (body.access_token || body.refresh_token || !body.error)) return readAnswer(body, server.issuer, response.status);
   const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
@@ -70,41 +70,25 @@ export async function tokenRequest(
 }
 
 /** JSON or, as GitHub answers, form encoding; anything else is an empty answer. */
-function parse(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
-  } catch {
-    return /^\s*[\w.-]+=/.test(text) ? Object.fromEntries(new URLSearchParams(text.trim())) : {};
-  }
+function parse(body: string): Readonly<Record<string, unknown>> {
+  return /^\s*[\w.-]+=/.test(body) ? Object.fromEntries(new URLSearchParams(body.trim())) : members(body);
 }
 
-function readAnswer(body: Record<string, unknown>, issuer: string, status: number): TokenAnswer {
+function readAnswer(body: Readonly<Record<string, unknown>>, issuer: string, status: number): TokenAnswer {
   const accessToken = presentable(body.access_token);
-  const refreshToken = nonEmpty(body.refresh_token);
-  const idToken = presentable(body.id_token);
-  const expiresIn = seconds(body.expires_in);
-  const scope = Array.isArray(body.scope) ? body.scope.join(" ") : nonEmpty(body.scope);
-  const tokenType = nonEmpty(body.token_type) ?? "bearer";
-  const rest = {
-    ...(refreshToken && { refreshToken }),
-    ...(idToken && { idToken }),
-    ...(expiresIn !== undefined && { expiresIn }),
-    ...(scope && { scope }),
+  const refreshToken = text(body.refresh_token);
+  const answer = {
+    refreshToken,
+    idToken: presentable(body.id_token),
+    expiresIn: seconds(body.expires_in),
+    scope: text(Array.isArray(body.scope) ? body.scope.join(" ") : body.scope),
   };
-  const problem = !accessToken
-    ? "it holds no usable `access_token`"
-    : tokenType.toLowerCase() !== "bearer"
-      ? "its `token_type` is not Bearer"
-      : undefined;
-  if (!problem) return { accessToken: accessToken as string, ...rest };
-  const error = new McpAuthError("invalid_token_response", { issuer, status, detail: problem });
-  if (refreshToken) return { ...rest, problem: error };
-  throw error;
-}
-
-function nonEmpty(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
+  const isBearer = /^bearer$/i.test(text(body.token_type) ?? "bearer");
+  if (accessToken && isBearer) return { accessToken, ...answer };
+  const detail = accessToken ? "its `token_type` is not Bearer" : "it holds no usable `access_token`";
+  const problem = new McpAuthError("invalid_token_response", { issuer, status, detail });
+  if (refreshToken) return { ...answer, problem };
+  throw problem;
 }
 
 /** A token that a header can carry (RFC 6749 §A.12): the error of a refused header would quote it. */
@@ -114,32 +98,29 @@ export function presentable(value: unknown): string | undefined {
 
 /** A lifetime as number or text; nonsense, and 0, mean that the lifetime is unknown. */
 function seconds(value: unknown): number | undefined {
-  const number = typeof value === "number" ? value : typeof value === "string" && value.trim() !== "" ? Number(value) : Number.NaN;
-  return Number.isFinite(number) && number > 0 ? number : undefined;
+  const number = typeof value === "string" ? Number(value) : value;
+  return typeof number === "number" && number > 0 && number < Infinity ? number : undefined;
 }
 
 function answerError(
   response: Response,
-  body: Record<string, unknown>,
+  body: Readonly<Record<string, unknown>>,
   issuer: string,
   secrets: readonly (string | undefined)[],
 ): McpAuthError {
   const { status } = response;
-  const serverError = scrub(nonEmpty(body.error), secrets);
-  const details = { issuer, status, serverError, serverDescription: scrub(nonEmpty(body.error_description), secrets) };
+  const serverError = scrub(text(body.error), secrets);
+  const details = { issuer, status, serverError, serverDescription: scrub(text(body.error_description), secrets) };
   const fault = faultOf(response, details, Date.now());
   if (fault) return fault;
-  if ([408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error") {
-    return new McpAuthError("server_error", details);
-  }
-  if (serverError === "invalid_grant") return new McpAuthError("invalid_grant", details);
-  if (serverError === "invalid_client") return new McpAuthError("invalid_client", details);
-  return new McpAuthError("token_request_refused", details);
+  const passing = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";
+  const final = serverError === "invalid_grant" || serverError === "invalid_client" ? serverError : "token_request_refused";
+  return new McpAuthError(passing ? "server_error" : final, details);
 }
 
 /** Text of the server without anything secret that it may have echoed, decoded or as it was sent. */
-function scrub(text: string | undefined, secrets: readonly (string | undefined)[]): string | undefined {
-  let result = text?.replace(/\b(Basic|Bearer) +[\w+/=.~-]{16,}/gi, "$1 [removed]");
+function scrub(told: string | undefined, secrets: readonly (string | undefined)[]): string | undefined {
+  let result = told?.replace(/\b(Basic|Bearer) +[\w+/=.~-]{16,}/gi, "$1 [removed]");
   for (const secret of secrets) {
     // Short values (a code of six digits) could be any word.
     if (!secret || secret.length < 8) continue;

@@ -16,45 +16,29 @@ export interface Profile {
 }
 
 /** Hosts are matched by whole labels from the right; `*` stands for one label. */
-interface Entry extends Profile {
-  issuers: readonly string[];
-  servers?: readonly string[];
-}
-
-const entries: readonly Entry[] = [
-  {
-    name: "Google",
-    issuers: ["accounts.google.com"],
-    authorizationParameters: { access_type: "offline", prompt: "consent" },
-  },
-  {
-    name: "Microsoft Entra ID",
-    issuers: ["login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"],
-    resourceParameter: false,
-    refreshScope: true,
-  },
-  { name: "Auth0", issuers: ["auth0.com"], audienceFromResource: true },
-  { name: "Salesforce", issuers: ["salesforce.com"], redirectHost: "localhost" },
-  { name: "Datadog", issuers: ["datadoghq.com", "datadoghq.eu", "ddog-gov.com"], redirectHost: "127.0.0.1" },
-  {
-    name: "Amazon Cognito before Bedrock AgentCore",
-    issuers: ["cognito-idp.*.amazonaws.com"],
-    servers: ["bedrock-agentcore.*.amazonaws.com"],
-    bearer: "id_token",
-  },
+const entries: readonly [profile: Profile, issuers: readonly string[], servers?: readonly string[]][] = [
+  [{ name: "Google", authorizationParameters: { access_type: "offline", prompt: "consent" } }, ["accounts.google.com"]],
+  [
+    { name: "Microsoft Entra ID", resourceParameter: false, refreshScope: true },
+    ["login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"],
+  ],
+  [{ name: "Auth0", audienceFromResource: true }, ["auth0.com"]],
+  [{ name: "Salesforce", redirectHost: "localhost" }, ["salesforce.com"]],
+  [{ name: "Datadog", redirectHost: "127.0.0.1" }, ["datadoghq.com", "datadoghq.eu", "ddog-gov.com"]],
+  [
+    { name: "Amazon Cognito before Bedrock AgentCore", bearer: "id_token" },
+    ["cognito-idp.*.amazonaws.com"],
+    ["bedrock-agentcore.*.amazonaws.com"],
+  ],
 ];
 
 /** The profile of an authorization server, seen from one protected server. */
 export function profileFor(issuer: string, serverUrl: string): Profile | undefined {
-  const found = entries.find(({ issuers, servers }) => matches(issuer, issuers) && (!servers || matches(serverUrl, servers)));
-  if (!found) return undefined;
-  const { issuers: _issuers, servers: _servers, ...profile } = found;
-  return profile;
+  return entries.find(([, issuers, servers]) => matches(issuer, issuers) && (!servers || matches(serverUrl, servers)))?.[0];
 }
 
 function matches(url: string, patterns: readonly string[]): boolean {
-  if (!URL.canParse(url)) return false;
-  const labels = new URL(url).hostname.split(".").reverse();
+  const labels = URL.parse(url)?.hostname.split(".").reverse() ?? [];
   return patterns.some((pattern) =>
     pattern
       .split(".")
