@@ -1,3 +1,4 @@
+import { systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord } from "./store.ts";
 
@@ -26,9 +27,9 @@ export class MemoryStore implements Store {
   }
 
   async take(key: string): Promise<StoredRecord | undefined> {
-    const text = this.#records.get(key);
+    const record = this.get(key);
     this.#records.delete(key);
-    return text === undefined ? undefined : (JSON.parse(text) as StoredRecord);
+    return record;
   }
 
   async keys(prefix: string): Promise<string[]> {
@@ -36,21 +37,13 @@ export class MemoryStore implements Store {
   }
 
   async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options: LockOptions = {}): Promise<T> {
-    const before = this.#locks.get(key) ?? Promise.resolve();
-    let free = () => {};
-    const mine = before.then(() => new Promise<void>((resolve) => (free = resolve)));
-    this.#locks.set(key, mine);
-    const leave = () => {
-      free();
-      if (this.#locks.get(key) === mine) this.#locks.delete(key);
-    };
-    try {
-      await turn(before, key, options);
-    } catch (error) {
-      // Whoever gives up keeps its place until its turn comes and passes it on then.
-      void before.then(leave);
-      throw error;
-    }
+    const before = this.#locks.get(key);
+    const { promise: left, resolve: leave } = Promise.withResolvers<void>();
+    // Whoever gives up keeps its place in the line until its turn comes, and passes it on then.
+    const place = Promise.all([before, left]).then(() => {
+      if (this.#locks.get(key) === place) this.#locks.delete(key);
+    });
+    this.#locks.set(key, place);
     const lost = new AbortController();
     let held = true;
     const whileHeld = async (write: () => Promise<void>) => {
@@ -58,6 +51,7 @@ export class MemoryStore implements Store {
       await write();
     };
     try {
+      await turn(before, key, options);
       return await action({
         signal: lost.signal,
         set: (k, value) => whileHeld(() => this.set(k, value)),
@@ -71,17 +65,15 @@ export class MemoryStore implements Store {
 }
 
 /** Waits for the holders before, within bounds. */
-function turn(before: Promise<void>, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const done = (settle: () => void) => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-      settle();
-    };
-    const abort = () => done(() => reject(signal?.reason));
-    const timer = setTimeout(() => done(() => reject(new McpAuthError("lock_timeout", { detail: key }))), waitMs);
-    signal?.addEventListener("abort", abort, { once: true });
-    void before.then(() => done(resolve));
+async function turn(before: Promise<void> | undefined, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
+  signal?.throwIfAborted();
+  const arrived = new AbortController();
+  const late = systemClock.sleep(waitMs, { signal: AbortSignal.any([arrived.signal, ...(signal ? [signal] : [])]) }).then(() => {
+    throw new McpAuthError("lock_timeout", { detail: key });
   });
+  try {
+    await Promise.race([before, late]);
+  } finally {
+    arrived.abort();
+  }
 }
