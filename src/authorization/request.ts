@@ -18,18 +18,6 @@ export interface AuthorizationRequest {
   parameters?: Readonly<Record<string, string>> | undefined;
 }
 
-/** Parameters that belong to the protocol's own checks: the app cannot set them. */
-const reserved = new Set([
-  "response_type",
-  "client_id",
-  "redirect_uri",
-  "state",
-  "code_challenge",
-  "code_challenge_method",
-  "request",
-  "request_uri",
-]);
-
 /**
  * The URL to which the person is sent.
  *
@@ -38,27 +26,25 @@ const reserved = new Set([
  * @see RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2
  */
 export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
-  const { server, scope, resource } = request;
-  const endpoint = server.authorization_endpoint ?? "";
-  if (!URL.canParse(endpoint)) {
+  const { server, scope, resource, parameters } = request;
+  const url = URL.parse(server.authorization_endpoint ?? "");
+  if (!url) {
     throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no valid `authorization_endpoint`" });
   }
-  const url = new URL(endpoint);
-  const extra = Object.entries(request.parameters ?? {});
-  for (const [name] of extra) {
-    if (reserved.has(name)) throw new McpAuthError("invalid_option", { detail: `authorization parameter \`${name}\` cannot be set` });
-  }
-  const parameters: Record<string, string> = {
+  /** What belongs to the protocol's own checks: the app cannot set it. */
+  const own: Readonly<Record<string, string>> = {
     response_type: "code",
     client_id: request.clientId,
     redirect_uri: request.redirectUri,
     state: request.state,
     code_challenge: request.codeChallenge,
     code_challenge_method: "S256",
-    ...(scope && { scope }),
-    ...(resource && { resource }),
-    ...Object.fromEntries(extra),
   };
-  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+  for (const name in parameters) {
+    if (Object.hasOwn(own, name) || name === "request" || name === "request_uri")
+      throw new McpAuthError("invalid_option", { detail: `authorization parameter \`${name}\` cannot be set` });
+  }
+  const all = { ...own, ...(scope && { scope }), ...(resource && { resource }), ...parameters };
+  for (const [name, value] of Object.entries(all)) url.searchParams.set(name, value);
   return url;
 }
