@@ -20,12 +20,14 @@ const nothing = (): readonly [] => [];
  * more are aborted.
  *
  * @param candidates by falling priority
- * @throws AggregateError with each candidate's reason, by priority, when none is left; `signal.reason`.
+ * @param none is given each candidate's reason, by priority, when none is left: throws, or returns what counts instead
+ * @throws what `none` throws; `signal.reason`
  */
-export async function firstByPriority<T>(
+export async function firstByPriority<T, None>(
   candidates: readonly ((signal: AbortSignal) => Promise<Found<T>>)[],
   { clock, signal }: { clock: Clock; signal?: AbortSignal | undefined },
-): Promise<Found<T>> {
+  none: (reasons: readonly unknown[]) => None,
+): Promise<Found<T> | None> {
   const end = new AbortController();
   const whileNeeded = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
   const running = candidates.map(async (candidate, index) => ({ index, found: await candidate(whileNeeded) }));
@@ -42,6 +44,9 @@ export async function firstByPriority<T>(
       certain &&= outcome !== undefined && !isPassing(outcome.reason);
     }
     return { ...found, cacheable: found.cacheable && certain };
+  } catch (error) {
+    if (!(error instanceof AggregateError)) throw error;
+    return none(error.errors);
   } finally {
     end.abort();
   }

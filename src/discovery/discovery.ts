@@ -88,12 +88,10 @@ async function findServer(serverUrl: URL, found: Found<ProtectedResource> | unde
 
   const issuers = await chooseIssuers(found.value, options);
   const candidates = issuers.map((issuer) => (signal: AbortSignal) => findAuthorizationServer(issuer, { ...options, signal }));
-  try {
-    return await firstByPriority(candidates, options);
-  } catch (error) {
-    if (!(error instanceof AggregateError)) throw error;
-    throw error.errors.length === 1 ? error.errors[0] : noServer(issuers.join(" "), error.errors);
-  }
+  return firstByPriority(candidates, options, (reasons) => {
+    if (reasons.length === 1) throw reasons[0];
+    return noServer(issuers.join(" "), reasons);
+  });
 }
 
 /** By falling preference (REQ-DISC-03). */

@@ -3,6 +3,7 @@ import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import { abortable, type Http } from "../http/http.ts";
 import { members } from "../http/json.ts";
+import type { Found } from "./candidates.ts";
 
 /** A JSON object from a well-known URL, not yet validated; empty where the answer is none. */
 export interface MetadataDocument {
@@ -28,14 +29,22 @@ const longestWaitMs = 2000;
 /**
  * Gets one document. 5xx, 429 and network failures are repeated twice.
  *
+ * @param validate what the document says, checked; throws when it must not be used
  * @throws McpAuthError `discovery_failed` when there is none, the codes of {@link Http} and `server_error`,
- *   `rate_limited` when the repeats fail too; `signal.reason`.
+ *   `rate_limited` when the repeats fail too; what `validate` throws; `signal.reason`.
  */
-export async function fetchDocument(url: string, { http, clock, signal, first }: DocumentOptions): Promise<MetadataDocument> {
+export async function fetchDocument<T>(
+  url: string,
+  validate: (document: MetadataDocument) => T,
+  { http, clock, signal, first }: DocumentOptions,
+): Promise<Found<T>> {
   let withVersion = true;
   for (let attempt = 0; ; attempt++) {
     try {
-      return await (attempt === 0 && first ? abortable(first, signal) : requestDocument(url, http, clock.now(), signal, withVersion));
+      const document = await (attempt === 0 && first
+        ? abortable(first, signal)
+        : requestDocument(url, http, clock.now(), signal, withVersion));
+      return { value: validate(document), cacheable: true, maxAgeMs: document.maxAgeMs };
     } catch (error) {
       // What has already taken a whole time limit is not worth another one.
       if (attempt === repeats || !(error instanceof McpAuthError) || !error.passing || error.code === "timeout") throw error;

@@ -1,4 +1,4 @@
-import { codeOf } from "./candidates.ts";
+import { codeOf, type Found } from "./candidates.ts";
 import { type DocumentOptions, fetchDocument, type MetadataDocument } from "./document.ts";
 import {
   type AuthorizationServerMetadata,
@@ -21,27 +21,23 @@ export async function findLegacyServer(
   { origin }: URL,
   options: DiscoverAuthorizationServerOptions & Pick<DocumentOptions, "http" | "clock">,
 ): Promise<FoundServer> {
-  const document = await fetchUnlessAbsent(`${origin}/.well-known/oauth-authorization-server`, options);
-  if (!document) return { value: defaultEndpoints(origin), cacheable: true, maxAgeMs: undefined };
+  const found = await fetchUnlessAbsent(`${origin}/.well-known/oauth-authorization-server`, options);
+  const issuer = found?.value.json.issuer;
+  if (!found || issuer === undefined) return { value: defaultEndpoints(origin), cacheable: true, maxAgeMs: undefined };
 
-  const { issuer } = document.json;
   if (typeof issuer === "string" && !isSameIssuer(issuer, origin, options.strictIssuer)) {
     // It may only point (Atlassian): what counts is what that issuer says about itself.
     options.emit?.({ type: "discovery.concession", concession: "issuer-pointer", issuer, detail: origin });
     return findAuthorizationServer(issuer, options);
   }
-  const value = validateServer(document, origin, options);
-  return conceding({ value, cacheable: true, maxAgeMs: document.maxAgeMs }, origin, options.emit);
+  return conceding({ ...found, value: validateServer(found.value, origin, options.http, options.strictIssuer) }, origin, options.emit);
 }
 
-async function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise<MetadataDocument | undefined> {
-  try {
-    const document = await fetchDocument(url, options);
-    return document.json.issuer === undefined ? undefined : document;
-  } catch (error) {
+function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise<Found<MetadataDocument> | undefined> {
+  return fetchDocument(url, (document) => document, options).catch((error: unknown) => {
     if (codeOf(error) === "discovery_failed") return undefined;
     throw error;
-  }
+  });
 }
 
 /** Such a server cannot say whether it supports PKCE: S256 is sent (REQ-ASM-03). */

@@ -35,10 +35,10 @@ export type Speculation = ReadonlyMap<string, Promise<MetadataDocument>>;
  * Starts the well-known requests of a server, and nothing else, so that they run beside the first request to it.
  * Failures show when the result is used, never as an unhandled rejection.
  */
-export function speculate(serverUrl: URL, http: Http): Speculation {
+export function speculate(serverUrl: URL, http: Http, signal?: AbortSignal): Speculation {
   return new Map(
     wellKnownUrls(serverUrl).map((url) => {
-      const document = requestDocument(url, http, Date.now());
+      const document = requestDocument(url, http, Date.now(), signal);
       document.catch(() => {});
       return [url, document];
     }),
@@ -66,10 +66,8 @@ export async function findProtectedResource(
   { http = createHttp(), clock = systemClock, challenge, speculation, signal }: DiscoverProtectedResourceOptions,
 ): Promise<Found<ProtectedResource> | undefined> {
   const server = http.checkUrl(serverUrl);
-  const look = async (url: string, whileNeeded?: AbortSignal) => {
-    const document = await fetchDocument(url, { http, clock, signal: whileNeeded, first: speculation?.get(url) });
-    return { value: validate(document, server), cacheable: true, maxAgeMs: document.maxAgeMs };
-  };
+  const look = (url: string, whileNeeded?: AbortSignal) =>
+    fetchDocument(url, (document) => validate(document, server), { http, clock, signal: whileNeeded, first: speculation?.get(url) });
 
   const named = challenge?.resourceMetadata;
   if (named !== undefined) {
@@ -81,16 +79,13 @@ export async function findProtectedResource(
     }
   }
 
-  try {
-    const candidates = wellKnownUrls(server).map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
-    return await firstByPriority(candidates, { clock, signal });
-  } catch (error) {
-    if (!(error instanceof AggregateError)) throw error;
+  const candidates = wellKnownUrls(server).map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
+  return firstByPriority(candidates, { clock, signal }, (reasons) => {
     // A document of another server, or a server that fails for the moment, does not mean that there is no document.
-    const stop = error.errors.find((reason) => codeOf(reason) === "resource_mismatch") ?? error.errors.find(isPassing);
+    const stop = reasons.find((reason) => codeOf(reason) === "resource_mismatch") ?? reasons.find(isPassing);
     if (stop) throw stop;
     return undefined;
-  }
+  });
 }
 
 /** By falling priority (REQ-DISC-02). */

@@ -45,7 +45,7 @@ export async function discoverAuthorizationServer(
 }
 
 export async function findAuthorizationServer(issuer: string, options: DiscoverAuthorizationServerOptions): Promise<FoundServer> {
-  const { http = createHttp(), clock = systemClock, signal } = options;
+  const { http = createHttp(), clock = systemClock, signal, emit, strictIssuer } = options;
   const { origin, pathname } = http.checkUrl(issuer);
   const path = pathname.replace(/\/$/, "");
   const urls = [
@@ -53,16 +53,9 @@ export async function findAuthorizationServer(issuer: string, options: DiscoverA
     `${origin}/.well-known/openid-configuration${path}`,
     ...(path ? [`${origin}${path}/.well-known/openid-configuration`] : []),
   ];
-  const candidates = urls.map((url) => async (whileNeeded: AbortSignal) => {
-    const document = await fetchDocument(url, { http, clock, signal: whileNeeded });
-    return { value: validateServer(document, issuer, { ...options, http }), cacheable: true, maxAgeMs: document.maxAgeMs };
-  });
-
-  try {
-    return conceding(await firstByPriority(candidates, { clock, signal }), issuer, options.emit);
-  } catch (error) {
-    throw error instanceof AggregateError ? noServer(issuer, error.errors) : error;
-  }
+  const validate = (document: MetadataDocument) => validateServer(document, issuer, http, strictIssuer);
+  const candidates = urls.map((url) => (whileNeeded: AbortSignal) => fetchDocument(url, validate, { http, clock, signal: whileNeeded }));
+  return conceding(await firstByPriority(candidates, { clock, signal }, (reasons) => noServer(issuer, reasons)), issuer, emit);
 }
 
 /** Tells when what was found calls itself otherwise than we do: with or without a final slash. */
@@ -81,7 +74,8 @@ export function conceding(found: FoundServer, detail: string, emit: Emit | undef
 export function validateServer(
   { url, json }: MetadataDocument,
   issuer: string,
-  { http, strictIssuer }: { http: Http; strictIssuer?: boolean | undefined },
+  http: Http,
+  strictIssuer: boolean | undefined,
 ): AuthorizationServerMetadata {
   if (typeof json.issuer !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} names no issuer` });
   if (!isSameIssuer(json.issuer, issuer, strictIssuer)) {
@@ -122,10 +116,10 @@ export function requirePkce(server: AuthorizationServerMetadata): void {
   if (!server.code_challenge_methods_supported?.includes("S256")) throw new McpAuthError("pkce_unsupported", { issuer: server.issuer });
 }
 
-/** One error for all places that were tried, a mismatch first: it is the one that may be an attack. */
-export function noServer(issuer: string, reasons: readonly unknown[]): McpAuthError {
+/** Throws one error for all places that were tried, a mismatch first: it is the one that may be an attack. */
+export function noServer(issuer: string, reasons: readonly unknown[]): never {
   const isMismatch = (reason: unknown) => codeOf(reason) === "issuer_mismatch";
   const errors = [...reasons].sort((a, b) => Number(isMismatch(b)) - Number(isMismatch(a)));
   const code = isMismatch(errors[0]) || errors.every(isPassing) ? codeOf(errors[0]) : undefined;
-  return new McpAuthError(code ?? "discovery_failed", { issuer, cause: new AggregateError(errors, "no place has valid metadata") });
+  throw new McpAuthError(code ?? "discovery_failed", { issuer, cause: new AggregateError(errors, "no place has valid metadata") });
 }
