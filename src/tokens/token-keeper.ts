@@ -67,14 +67,15 @@ export class TokenKeeper {
   async load(): Promise<TokenRecord | undefined> {
     if (this.#kept && isUnsaved(this.#kept)) return this.#kept.next;
     const { store, serverUrl, account } = this.#options;
-    const index = await store.get(indexKey(serverUrl));
+    const index = await store.get(indexKey(account, serverUrl));
     return typeof index?.resource === "string" ? readTokens(store, tokenKey(account, index.resource)) : undefined;
   }
 
   /** Remembers to which resource the server URL leads. */
   async index(resource: string): Promise<void> {
-    const key = indexKey(this.#options.serverUrl);
-    if ((await this.#options.store.get(key))?.resource !== resource) await this.#options.store.set(key, { v: 1, resource });
+    const { store, account, serverUrl } = this.#options;
+    const key = indexKey(account, serverUrl);
+    if ((await store.get(key))?.resource !== resource) await store.set(key, { v: 1, resource });
   }
 
   /**

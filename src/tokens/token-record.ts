@@ -31,8 +31,8 @@ export function tokenKey(account: string, resource: string): string {
 }
 
 /** Where it is remembered to which resource a server URL leads. */
-export function indexKey(serverUrl: string): string {
-  return `index/${serverUrl}`;
+export function indexKey(account: string, serverUrl: string): string {
+  return `index/${account}/${serverUrl}`;
 }
 
 /**
