@@ -112,7 +112,7 @@ function covers(resource: string, server: URL): boolean {
   return (
     url?.origin === server.origin &&
     !(url.hash || url.username || url.password) &&
-    (url.search === "" || url.search === server.search) &&
+    ["", server.search].includes(url.search) &&
     `${server.pathname}/`.startsWith(url.pathname.replace(/\/?$/, "/"))
   );
 }

@@ -20,6 +20,8 @@ export class PersonLogin {
   /** Of the running login. */
   #end = new AbortController();
   #speculation: Speculation | undefined;
+  /** Of the requests that speculate. */
+  #guessing = new AbortController();
   #refused: { error: McpAuthError; until: number } | undefined;
 
   constructor(session: Session, token: CurrentToken) {
@@ -40,8 +42,13 @@ export class PersonLogin {
   /** Metadata requests beside the first request to the server. */
   speculate(): Speculation {
     const { options, serverUrl, http } = this.#session;
-    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, http);
+    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, http, this.#guessing.signal);
     return this.#speculation;
+  }
+
+  /** The server wants no login now. When it does one day, what was asked before is out of date; nothing more is asked ahead. */
+  stopGuessing(): void {
+    if (this.#speculation?.size && !this.running) this.#dropGuesses(new Map());
   }
 
   /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `login` */
@@ -62,7 +69,7 @@ export class PersonLogin {
         }
         throw error;
       } finally {
-        this.#speculation = undefined;
+        this.#dropGuesses(undefined);
       }
     });
   }
@@ -94,5 +101,13 @@ export class PersonLogin {
     this.#end.abort(reason);
     await this.running?.catch(() => {});
     this.#end = new AbortController();
+    this.#dropGuesses(undefined);
+  }
+
+  /** One that hangs would keep the process alive; somebody who still waits for it asks again. */
+  #dropGuesses(speculation: Speculation | undefined): void {
+    this.#speculation = speculation;
+    this.#guessing.abort(new McpAuthError("network_error"));
+    this.#guessing = new AbortController();
   }
 }

@@ -76,7 +76,10 @@ export class TokenManager implements Credential {
         if (!running) {
           const speculation = this.#person.speculate();
           const challenge = await probe(this.#session, signal);
-          if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) return "not-required";
+          if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) {
+            this.#person.stopGuessing();
+            return "not-required";
+          }
           running = this.#person.running;
           if (!running) {
             await abortable(this.#person.start({ challenge, known: this.#token.record, scopes }), signal);
@@ -99,7 +102,12 @@ export class TokenManager implements Credential {
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     return this.#remembering(async () => {
       this.#assertUsable();
-      const token = await this.#token.get(options.signal);
+      let token = await this.#token.get(options.signal);
+      if (token === undefined) {
+        // Another manager or process may have logged in meanwhile.
+        await abortable(this.#token.reload(), options.signal);
+        token = await this.#token.get(options.signal);
+      }
       if (token === undefined) throw this.#token.loginRequired();
       return token;
     });
@@ -148,11 +156,12 @@ export class TokenManager implements Credential {
       if (!(request.method === "POST" && this.#token.isInOutage && this.#person.isPossible)) throw remember(this.#session, error);
     }
     if (token !== undefined) return { authorization: `Bearer ${token}` };
-    if (request.method === "POST") this.#person.speculate();
+    if (request.method === "POST" && this.#person.isPossible) this.#person.speculate();
     return {};
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
+    if (response.ok && !used.authorization) this.#person.stopGuessing();
     if (this.#token.accepted || response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
     this.#token.accepted = true;
     this.#session.lastError = undefined;
