@@ -64,7 +64,9 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
       if (!(error instanceof McpAuthError)) throw error;
       emit({ type: "login.failed", code: error.code });
       const { code, issuer, passing } = error;
-      if (!passing && code !== "login_required") await store.set(refusalKey, { v: 1, code, issuer, at: clock.now() }).catch(() => {});
+      // What a server or person said holds for all. What only this manager met (no browser, disposed of) names no issuer.
+      if (!passing && issuer && code !== "login_required")
+        await store.set(refusalKey, { v: 1, code, issuer, at: clock.now() }).catch(() => {});
       throw error;
     });
 }

@@ -46,9 +46,13 @@ export class RefusedRequest {
         this.#checkingMove.run(() => this.#hasMoved(challenge, record)),
         request.signal,
       );
-      const [moved] = await Promise.all([checking, refreshing]);
-      if (moved) movedFrom = record.issuer;
-      else if (token.isOtherThan(refused)) return "retry";
+      refreshing?.catch(() => {});
+      // Where it has moved, the old server's word, or silence, does not count.
+      if (await checking) movedFrom = record.issuer;
+      else {
+        await refreshing;
+        if (token.isOtherThan(refused)) return "retry";
+      }
     }
     // Another manager or process may have logged in meanwhile.
     if (!movedFrom && !this.#person.running) await token.reload();

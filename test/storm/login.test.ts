@@ -89,6 +89,19 @@ describe("the first login", () => {
     expect(handler.opened).toBe(2);
   });
 
+  test("two managers on one store: when one is disposed of during its login, the other one's person is asked", async () => {
+    const { server, auth, handler, store } = await coldServer();
+    handler.until = new Promise(() => {});
+    const person = personAtHand();
+    const other = manager(server, { store, loginHandler: person });
+    const first = failure(post(auth));
+    await expect.poll(() => handler.opened).toBe(1);
+    const second = post(other.auth);
+    await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(2);
+    await auth.dispose();
+    expect([(await first).code, await second, person.opened]).toEqual(["disposed", 200, 1]);
+  });
+
   test("a logout ends a login in progress: nobody is logged in afterwards", async () => {
     const { as, auth, handler } = await coldServer();
     handler.until = new Promise(() => {});
@@ -235,6 +248,17 @@ describe("REQ-DISC-05, REQ-REG-06: a server that moves to another authorization 
     expect(as.registrations).toHaveLength(0);
     const oldSecrets = as.tokenRequests().map(({ form }) => form.get("refresh_token"));
     for (const { body } of other.requests) for (const secret of oldSecrets) if (secret) expect(body).not.toContain(secret);
+  });
+
+  test("the old one is gone: the new login does not wait for it to come back", async () => {
+    const { as, mcp, auth, handler } = await coldServer();
+    expect(await post(auth)).toBe(200);
+    const other = await startAuthorizationServer();
+    onTestFinished(() => other.close());
+    mcp.moveTo(other);
+    await as.close();
+    expect(await post(auth)).toBe(200);
+    expect(handler.opened).toBe(2);
   });
 
   test("without a person: `login_required`, and the new server is sent nothing", async () => {
