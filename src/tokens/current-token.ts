@@ -160,7 +160,8 @@ export class CurrentToken {
     this.#wasRead = true;
     if (!this.#timer) this.#arm();
     const fresh = this.freshness;
-    if (fresh !== "valid" && fresh !== "expired") this.refreshAhead();
+    // After a long pause this read fails, and the next one need not.
+    if (fresh !== "valid") this.refreshAhead();
     return fresh === "expired" ? undefined : this.#bearer;
   }
 

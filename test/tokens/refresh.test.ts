@@ -556,6 +556,16 @@ describe("`keepFresh` and `requestInit()`", () => {
     init.dispose();
     expect(() => init.headers).toThrow(expect.objectContaining({ code: "disposed" }));
   });
+
+  test("`requestInit()` after a pause longer than the token's life: one read fails, and starts the refresh for the next", async () => {
+    const { as, auth, clock, types } = await loggedIn();
+    const init = auth.requestInit();
+    clock.jump(minutes(600));
+    expect(() => init.headers).toThrow(expect.objectContaining({ code: "login_required" }));
+    await expect.poll(types).toContain("refresh.finished");
+    expect(init.headers.authorization).toBe(`Bearer ${await auth.getAccessToken()}`);
+    expect(as.tokenRequests()).toHaveLength(1);
+  });
 });
 
 describe("a token that has never been accepted is refused", () => {
