@@ -20,10 +20,9 @@ export interface ScopeSources {
  * @see MCP 2026-07-28, Scope Selection Strategy and Step-Up Authorization Flow; OpenID Connect Core §11
  */
 export function selectScopes(sources: ScopeSources): string[] {
-  const challenged = splitScope(sources.challenged);
-  const wished = sources.wished ?? [];
-  const wanted = challenged.length + wished.length > 0 ? [...challenged, ...wished] : (sources.supported ?? []);
-  const scopes = new Set([...(sources.askedBefore ?? []), ...wanted]);
+  const { challenged, wished = [], supported = [], askedBefore = [] } = sources;
+  const needed = [...splitScope(challenged), ...wished];
+  const scopes = new Set([...askedBefore, ...(needed.length > 0 ? needed : supported)]);
   // Without any scope the server's default applies, which `offline_access` alone would replace.
   if (scopes.size > 0 && sources.serverSupported?.includes("offline_access")) scopes.add("offline_access");
   return [...scopes];

@@ -17,8 +17,7 @@ export interface ClientIdentity {
 export function clientAuthentication(client: ClientIdentity): ClientAuth {
   const { tokenEndpointAuthMethod: method, clientSecret } = client;
   if (method === "none") return None();
-  if (!clientSecret)
-    throw new McpAuthError("invalid_option", { detail: `client ${client.clientId} has no secret, but ${method} needs one` });
+  if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `client ${client.clientId} has no secret for ${method}` });
   return method === "client_secret_post" ? ClientSecretPost(clientSecret) : basic(clientSecret);
 }
 

@@ -37,7 +37,7 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
   const items = header.matchAll(new RegExp(`[ \\t,]*(?:${scheme.source}|${parameter.source})`, "gsy"));
   for (const [, begun, token68, name = "", quoted = "", bare] of items) {
     const current = challenges.at(-1);
-    if (begun) challenges.push({ scheme: begun.toLowerCase(), ...(token68 && { token68 }), parameters: Object.create(null) });
+    if (begun) challenges.push({ scheme: begun.toLowerCase(), token68, parameters: Object.create(null) });
     else if (current) current.parameters[name.toLowerCase()] ??= bare ?? quoted.replace(/\\(.)/gs, "$1");
     else break;
   }

@@ -78,7 +78,8 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
     fetchedAt,
     validUntil: cacheable ? fetchedAt + keep : fetchedAt,
   };
-  emit({ type: "discovery.finished", resource: discovery.resource, issuer: discovery.issuer, legacy: discovery.legacy });
+  const { resource, issuer, legacy } = discovery;
+  emit({ type: "discovery.finished", resource, issuer, legacy });
   return discovery;
 }
 
@@ -103,7 +104,7 @@ async function chooseIssuers(resource: ProtectedResource, options: DiscoverOptio
   if (!choose || issuers.length === 1) return issuers;
   const chosen = await choose(issuers, resource);
   if (!issuers.includes(chosen)) {
-    throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` must return one of the issuers that it is given" });
+    throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` must return one of the given issuers" });
   }
   return [chosen];
 }

@@ -71,12 +71,10 @@ export async function findProtectedResource(
 
   const named = challenge?.resourceMetadata;
   if (named !== undefined) {
-    try {
-      return await look(http.checkUrl(named).href, signal);
-    } catch (cause) {
+    return look(http.checkUrl(named).href, signal).catch((cause) => {
       if (codeOf(cause) !== "discovery_failed") throw cause;
-      throw new McpAuthError("invalid_resource_metadata", { serverUrl: server.href, status: (cause as McpAuthError).status, cause });
-    }
+      throw new McpAuthError("invalid_resource_metadata", { serverUrl: server.href, status: cause.status, cause });
+    });
   }
 
   const candidates = wellKnownUrls(server).map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
@@ -112,7 +110,7 @@ function covers(resource: string, server: URL): boolean {
   return (
     url?.origin === server.origin &&
     !(url.hash || url.username || url.password) &&
-    ["", server.search].includes(url.search) &&
+    (url.search === "" || url.search === server.search) &&
     `${server.pathname}/`.startsWith(url.pathname.replace(/\/?$/, "/"))
   );
 }

@@ -89,7 +89,7 @@ export function validateServer(
     if (name.endsWith("_endpoint")) metadata[name] = typeof value === "string" && http.checkUrl(value) ? value : undefined;
     if (metadata[name] === undefined) delete metadata[name];
   }
-  for (const alias of Object.values(Object(json.mtls_endpoint_aliases))) http.checkUrl(String(alias));
+  for (const alias of Object.values(json.mtls_endpoint_aliases ?? {})) http.checkUrl(String(alias));
   if (!metadata.token_endpoint) throw new McpAuthError("discovery_failed", { detail: `${url} names no token endpoint` });
   return metadata as unknown as AuthorizationServerMetadata;
 }
@@ -121,5 +121,5 @@ export function noServer(issuer: string, reasons: readonly unknown[]): never {
   const isMismatch = (reason: unknown) => codeOf(reason) === "issuer_mismatch";
   const errors = [...reasons].sort((a, b) => Number(isMismatch(b)) - Number(isMismatch(a)));
   const code = isMismatch(errors[0]) || errors.every(isPassing) ? codeOf(errors[0]) : undefined;
-  throw new McpAuthError(code ?? "discovery_failed", { issuer, cause: new AggregateError(errors, "no place has valid metadata") });
+  throw new McpAuthError(code ?? "discovery_failed", { issuer, cause: new AggregateError(errors) });
 }

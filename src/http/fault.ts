@@ -7,18 +7,13 @@ import { McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
  */
 export function faultOf(response: Response, details: McpAuthErrorDetails, now: number): McpAuthError | undefined {
   const { status } = response;
-  if (status !== 429 && status < 500) return undefined;
-  return new McpAuthError(status === 429 ? "rate_limited" : "server_error", {
-    ...details,
-    status,
-    retryAfterMs: retryAfter(response, now),
-  });
+  const code = status === 429 ? "rate_limited" : status >= 500 && "server_error";
+  return code ? new McpAuthError(code, { ...details, status, retryAfterMs: retryAfter(response, now) }) : undefined;
 }
 
 /** Milliseconds that `Retry-After` asks to wait (RFC 9110 §10.2.3). */
 function retryAfter(response: Response, now: number): number | undefined {
-  const value = response.headers.get("retry-after")?.trim();
-  if (!value) return undefined;
+  const value = response.headers.get("retry-after") ?? "";
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }

@@ -33,7 +33,7 @@ export interface Http {
 
 /** Whether a URL's host never leaves the machine. IPv4 addresses are canonical after URL parsing (127.1 → 127.0.0.1). */
 export function isLoopback({ hostname }: URL): boolean {
-  return hostname === "[::1]" || /^(.+\.)?localhost$/.test(hostname) || /^127(\.\d{1,3}){3}$/.test(hostname);
+  return /^(\[::1\]|(.+\.)?localhost|127(\.\d{1,3}){3})$/.test(hostname);
 }
 
 const maxRedirects = 3;
@@ -45,15 +45,16 @@ const maxRedirects = 3;
  */
 export function createHttp(options: HttpOptions = {}): Http {
   const { timeoutMs = 10_000, maxBytes = 1024 * 1024 } = options;
-  const insecure = new Set(options.allowInsecure?.map((host) => host.toLowerCase()));
+  const insecure = options.allowInsecure?.map((host) => host.toLowerCase());
 
   function checkUrl(input: string | URL): URL {
     const url = URL.parse(input);
     if (!url) throw new McpAuthError("invalid_url", { detail: "it cannot be parsed" });
     const detail = `${url.protocol}//${url.host}${url.pathname}`;
     if (!/^https?:$/.test(url.protocol)) throw new McpAuthError("invalid_url", { detail: `the scheme is ${url.protocol}` });
-    if (url.username || url.password) throw new McpAuthError("invalid_url", { detail: `user information in ${detail}` });
-    if (url.protocol === "http:" && !isLoopback(url) && !insecure.has(url.hostname)) throw new McpAuthError("insecure_url", { detail });
+    if (url.username || url.password) throw new McpAuthError("invalid_url", { detail: `${detail} holds user information` });
+    if (url.protocol === "http:" && !isLoopback(url) && !insecure?.includes(url.hostname))
+      throw new McpAuthError("insecure_url", { detail });
     return url;
   }
 

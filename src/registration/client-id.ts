@@ -1,5 +1,5 @@
 import { systemClock } from "../clock.ts";
-import { type AuthorizationServerMetadata, isSameIssuer } from "../discovery/server-metadata.ts";
+import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
@@ -40,8 +40,7 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
   if (options.clientId !== undefined) {
     client = await preRegistered(options.clientId, options, clock.now());
   } else if (clientMetadataUrl !== undefined && server.client_id_metadata_document_supported === true) {
-    const identity = { clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none" } as const;
-    client = { issuer, kind: "metadata-document", ...identity, createdAt: clock.now() };
+    client = { issuer, kind: "metadata-document", clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none", createdAt: clock.now() };
   } else {
     const stored = await findRegistration(store, issuer);
     const reason = stored && staleReason(stored, redirectUris, clock.now());
@@ -54,32 +53,29 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
   return client;
 }
 
-async function preRegistered(clientId: string, options: ObtainClientOptions, now: number): Promise<ClientRegistration> {
-  const { server, clientSecret, tokenEndpointAuthMethod } = options;
-  await bind(clientId, server, options);
-  return {
-    issuer: server.issuer,
-    kind: "pre-registered",
-    clientId,
-    clientSecret,
-    tokenEndpointAuthMethod: tokenEndpointAuthMethod ?? (clientSecret ? chooseAuthMethod(server) : "none"),
-    createdAt: now,
-  };
-}
-
 /**
- * Binds a client to an authorization server, so that its secret is never shown to another one: neither when the
- * protected server is moved nor when it is taken over (REQ-REG-06).
+ * A client registered beforehand, bound to this authorization server, a client so that its secret is never shown to another one: neither when
+ * the protected server is moved nor when it is taken over (REQ-REG-06).
  *
  * Only the app knows where a client was registered. If it does not say so, the first use decides; the same ID at
  * another protected server is another client. A configured issuer is the app's word and replaces what was remembered.
  */
-async function bind(clientId: string, server: AuthorizationServerMetadata, { store, serverUrl, issuer: configured }: ObtainClientOptions) {
-  const key = registrationKey(`pre-registered/${clientId}/${new URL(serverUrl).href.replace(/[?#].*$/, "")}`);
+async function preRegistered(clientId: string, options: ObtainClientOptions, createdAt: number): Promise<ClientRegistration> {
+  const { server, store, clientSecret, tokenEndpointAuthMethod } = options;
+  const { issuer } = server;
+  const key = registrationKey(`pre-registered/${clientId}/${new URL(options.serverUrl).href.replace(/[?#].*$/, "")}`);
   const remembered = await readRecord(store, key);
-  const bound = configured ?? remembered?.issuer;
-  if (bound !== undefined && !isSameIssuer(String(bound), server.issuer)) {
-    throw new McpAuthError("client_issuer_mismatch", { issuer: server.issuer, detail: `client ${clientId} belongs to ${bound}` });
+  const bound = options.issuer ?? remembered?.issuer;
+  if (bound !== undefined && !isSameIssuer(String(bound), issuer)) {
+    throw new McpAuthError("client_issuer_mismatch", { issuer, detail: `client ${clientId} belongs to ${bound}` });
   }
-  if (remembered?.issuer !== server.issuer) await store.set(key, { v: 1, issuer: server.issuer });
+  if (remembered?.issuer !== issuer) await store.set(key, { v: 1, issuer });
+  return {
+    issuer,
+    kind: "pre-registered",
+    clientId,
+    clientSecret,
+    tokenEndpointAuthMethod: tokenEndpointAuthMethod ?? (clientSecret ? chooseAuthMethod(server) : "none"),
+    createdAt,
+  };
 }

@@ -7,7 +7,7 @@ import { McpAuthError } from "../errors.ts";
  * @see draft-ietf-oauth-client-id-metadata-document §3; REQ-REG-02
  */
 export function checkClientMetadataUrl(text: string): void {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const url = URL.parse(text);
   const plain = url?.protocol === "https:" && url.pathname !== "/" && !url.username && !url.password && !text.includes("#");
   // Parsing resolves dot segments, so they are looked for in the text.
   if (!plain || /\/(?:\.|%2e){1,2}(?=[/?]|$)/i.test(text)) {

@@ -71,7 +71,7 @@ export async function markUnanswered(store: Store, issuer: string, clientId: str
  * @param now milliseconds since 1970
  */
 export function staleReason(registration: ClientRegistration, redirectUris: readonly string[], now: number): StaleReason | undefined {
-  const { clientSecretExpiresAt = Number.POSITIVE_INFINITY, createdAt, unanswered } = registration;
+  const { clientSecretExpiresAt = Infinity, createdAt, unanswered } = registration;
   if (redirectUriOf(registration, redirectUris) === undefined) return "redirect-uri";
   if (clientSecretExpiresAt - secretMarginMs <= now) return "expired";
   if (unanswered) return "unanswered";

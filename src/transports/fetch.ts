@@ -1,7 +1,7 @@
 import type { Credential, CredentialRequest } from "../credentials/credential.ts";
 import { challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { type Call, ParkedCalls } from "./parked-calls.ts";
+import { Call, cancelParked } from "./parked-calls.ts";
 import { type Outgoing, operationOf, outgoing } from "./request.ts";
 
 /** How often one request is sent at most: the first try, a refused token, a refused new one, two step-ups. */
@@ -35,16 +35,18 @@ export interface AuthFetchOptions {
  */
 export function authFetch(credential: Credential, serverUrl: string | URL, options: AuthFetchOptions = {}): typeof globalThis.fetch {
   const { origin } = new URL(serverUrl);
-  const parked = new ParkedCalls();
+  /** Those that have no answer yet. */
+  const calls = new Set<Call>();
 
   return async (input, init) => {
     const send = credential.send ?? options.fetch ?? globalThis.fetch;
     const request = outgoing(input, init);
     if (request.url.origin !== origin) return send(input, init);
-    if (parked.cancel(request)) return new Response(null, { status: 202 });
+    if (cancelParked(calls, request)) return new Response(null, { status: 202 });
 
     const asked: CredentialRequest = { method: request.method, url: request.url, signal: request.signal };
-    const call = parked.begin(request);
+    const call = new Call(request);
+    calls.add(call);
     try {
       for (let tries = 1; ; tries++) {
         const used = await headersFor(credential, asked, request, call);
@@ -69,7 +71,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
         if (!request.replayable) throw new McpAuthError("body_not_replayable", { serverUrl: request.url.href });
       }
     } finally {
-      parked.end(call);
+      calls.delete(call);
     }
   };
 }
@@ -96,6 +98,5 @@ async function headersFor(
 
 /** A refusal that other credentials may change. */
 function isChallenge(response: Response): boolean {
-  if (response.status === 401) return true;
-  return response.status === 403 && challengeOf(response).error === "insufficient_scope";
+  return response.status === 401 || (response.status === 403 && challengeOf(response).error === "insufficient_scope");
 }

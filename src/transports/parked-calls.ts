@@ -4,38 +4,23 @@ import { members } from "../http/json.ts";
 import type { Outgoing } from "./request.ts";
 
 /**
- * Calls that have no answer yet, so that one whose sender has given up is not sent any more.
+ * Whether `request` cancels one of `calls` that waits, so that it is not sent any more, and that nobody else need hear
+ * of. One that was sent is not repeated.
  *
  * The official SDKs do not abort the `fetch` of a request that timed out: they send `notifications/cancelled` for it
  * and forget it. That notification is recognised here. Request IDs are unique only within a transport; its calls
  * share an abort signal.
  */
-export class ParkedCalls {
-  readonly #calls = new Set<Call>();
-
-  /** Follows a call until `end`. */
-  begin(request: Outgoing): Call {
-    const call = new Call(request);
-    this.#calls.add(call);
-    return call;
+export function cancelParked(calls: Iterable<Call>, request: Outgoing): boolean {
+  if (!request.signal || !request.text?.includes("notifications/cancelled")) return false;
+  const { method, params } = members(request.text);
+  if (method !== "notifications/cancelled") return false;
+  for (const call of calls) {
+    if (call.request.signal !== request.signal || members(call.request.text ?? "").id !== Object(params).requestId) continue;
+    call.cancel(new McpAuthError("login_pending", { serverUrl: request.url.href, detail: "the request was cancelled meanwhile" }));
+    return call.isParked;
   }
-
-  end(call: Call): void {
-    this.#calls.delete(call);
-  }
-
-  /** Whether `request` cancels a call that waits, and that nobody else need hear of. One that was sent is not repeated. */
-  cancel(request: Outgoing): boolean {
-    if (this.#calls.size === 0 || !request.signal || !request.text?.includes("notifications/cancelled")) return false;
-    const { method, params } = members(request.text);
-    if (method !== "notifications/cancelled") return false;
-    for (const call of this.#calls) {
-      if (call.request.signal !== request.signal || members(call.request.text ?? "").id !== Object(params).requestId) continue;
-      call.cancel(new McpAuthError("login_pending", { serverUrl: request.url.href, detail: "the request was cancelled meanwhile" }));
-      return call.isParked;
-    }
-    return false;
-  }
+  return false;
 }
 
 /** One call, from before its first try to its answer. */
