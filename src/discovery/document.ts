@@ -21,8 +21,6 @@ export interface DocumentOptions {
   first?: Promise<MetadataDocument> | undefined;
 }
 
-/** Servers of 2025-03-26 may answer by revision (REQ-LEG-03). */
-const versionHeader = { "mcp-protocol-version": "2026-07-28" };
 const repeats = 2;
 const longestWaitMs = 2000;
 
@@ -55,7 +53,7 @@ export async function fetchDocument<T>(
   }
 }
 
-/** One try. */
+/** One try. Servers of 2025-03-26 may answer by revision (REQ-LEG-03). */
 export async function requestDocument(
   url: string,
   http: Http,
@@ -64,7 +62,7 @@ export async function requestDocument(
   withVersion = true,
 ): Promise<MetadataDocument> {
   const response = await http.fetch(url, {
-    headers: { accept: "application/json", ...(withVersion && versionHeader) },
+    headers: { accept: "application/json", ...(withVersion && { "mcp-protocol-version": "2026-07-28" }) },
     signal: signal ?? null,
   });
   const fault = faultOf(response, { detail: url }, now);
@@ -77,6 +75,6 @@ export async function requestDocument(
 function maxAge(response: Response): number | undefined {
   const control = response.headers.get("cache-control") ?? "";
   if (/\bno-(?:store|cache)\b/i.test(control)) return 0;
-  const seconds = /\bmax-age="?(\d+)/i.exec(control)?.[1];
-  return seconds === undefined ? undefined : Number(seconds) * 1000;
+  const found = /\bmax-age="?(\d+)/i.exec(control);
+  return found ? Number(found[1]) * 1000 : undefined;
 }

@@ -59,9 +59,9 @@ export function createHttp(options: HttpOptions = {}): Http {
   }
 
   /** Requests, follows what may be followed, and reads the whole answer. */
-  async function load(start: URL, init: RequestInit): Promise<Response> {
+  async function load(url: URL, init: RequestInit): Promise<Response> {
     const followed = (init.method ?? "GET").toUpperCase() === "GET" ? maxRedirects : 0;
-    for (let url = start, redirects = 0; ; redirects++) {
+    for (let redirects = 0; ; redirects++) {
       const response = await (options.fetch ?? globalThis.fetch)(url.href, { ...init, redirect: "manual" });
       const target = redirectTarget(response, url);
       if (target === undefined) return new Response(await readBody(response, maxBytes, url), response);
@@ -78,13 +78,11 @@ export function createHttp(options: HttpOptions = {}): Http {
     checkUrl,
     async fetch(input, init = {}) {
       const url = checkUrl(input);
-      init.signal?.throwIfAborted();
       const end = new AbortController();
       const signal = init.signal ? AbortSignal.any([init.signal, end.signal]) : end.signal;
-      const timer = setTimeout(
-        () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${timeoutMs} ms` })),
-        timeoutMs,
-      );
+      signal.throwIfAborted();
+      const tooLate = () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${timeoutMs} ms` }));
+      const timer = setTimeout(tooLate, timeoutMs);
       try {
         // A `fetch` of the app's own may ignore the signal: waiting ends all the same.
         return await abortable(load(url, { ...init, signal }), signal);
@@ -107,7 +105,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
+    signal.addEventListener("abort", abort);
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }

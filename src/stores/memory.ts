@@ -68,7 +68,7 @@ export class MemoryStore implements Store {
 async function turn(before: Promise<void> | undefined, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
   signal?.throwIfAborted();
   const arrived = new AbortController();
-  const late = systemClock.sleep(waitMs, { signal: AbortSignal.any([arrived.signal, ...(signal ? [signal] : [])]) }).then(() => {
+  const late = systemClock.sleep(waitMs, { signal: signal ? AbortSignal.any([signal, arrived.signal]) : arrived.signal }).then(() => {
     throw new McpAuthError("lock_timeout", { detail: key });
   });
   try {
