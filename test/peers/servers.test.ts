@@ -1,6 +1,6 @@
 /** What users of other clients saw go wrong, as tests named by what they saw: servers that differ from the letter. */
 import { describe, expect, test } from "vitest";
-import type { TokenManagerOptions } from "../../src/index.ts";
+import type { LoginHandler, TokenManagerOptions } from "../../src/index.ts";
 import { json, manager, outcome, stubPerson } from "../answers/support.ts";
 import { type Answer, world } from "../discovery/support.ts";
 
@@ -33,6 +33,7 @@ function authorizationServer(issuer: string, forms: Record<string, string>[] = [
         token_type: "Bearer",
         expires_in: 1000,
         refresh_token: `refresh-${forms.length}`,
+        id_token: `identity-${forms.length}`,
       });
       return (answer as (request: Request) => Response)(request);
     },
@@ -141,11 +142,11 @@ describe("Atlassian: the origin's metadata names another issuer", () => {
 });
 
 describe("servers with a will of their own, without any option", () => {
-  async function at(issuer: string) {
+  async function at(issuer: string, options?: Partial<TokenManagerOptions>) {
     const forms: Record<string, string>[] = [];
     const { document, endpoints } = authorizationServer(issuer, forms);
     serve(issuer, { [`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`]: document, ...endpoints });
-    return { ...(await use()), forms };
+    return { ...(await use(options)), forms };
   }
 
   test("Entra ID: no `resource` anywhere, and the refresh repeats `scope`", async () => {
@@ -163,6 +164,30 @@ describe("servers with a will of their own, without any option", () => {
   test("Auth0: the resource as `audience`, too", async () => {
     const { asked } = await at("https://acme.eu.auth0.com/");
     expect(asked).toMatchObject({ audience: serverUrl, resource: serverUrl });
+  });
+
+  test.each([
+    ["Salesforce", "https://acme.my.salesforce.com", undefined, "localhost"],
+    ["Datadog", "https://mcp.datadoghq.com", undefined, "127.0.0.1"],
+    ["any other", "https://as.example", undefined, undefined],
+    ["Salesforce, an option against it", "https://acme.my.salesforce.com", "127.0.0.1", "127.0.0.1"],
+  ] as const)("%s: the loopback host that the login is asked for", async (_name, issuer, redirectHost, expected) => {
+    const hosts: (string | undefined)[] = [];
+    const person = stubPerson();
+    const loginHandler: LoginHandler = {
+      start: (request) => {
+        hosts.push(request.redirectHost);
+        return person.start(request);
+      },
+    };
+    expect(await at(issuer, { redirectHost, loginHandler })).toMatchObject({ result: "authorized" });
+    expect(hosts).toEqual([expected]);
+  });
+
+  test("Cognito before AgentCore: the option presents the ID token, after a refresh as well", async () => {
+    const { result, token } = await at("https://cognito-idp.eu-west-1.amazonaws.com/pool", { bearer: "id_token" });
+    expect([result, token]).toEqual(["authorized", "identity-2"]);
+    expect(await at("https://as.example")).toMatchObject({ token: "access-2" });
   });
 
   test("a host that only looks like one of these is treated as any other", async () => {

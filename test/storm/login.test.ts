@@ -7,6 +7,7 @@ import {
   connect,
   failure,
   manager,
+  manualClock,
   minutes,
   personAtHand,
   post,
@@ -166,6 +167,20 @@ describe("the first login", () => {
     // Once without a token, which was refused; the other call once.
     expect(server.mcpServer.calls("count").map(({ status }) => status)).toEqual([401, 200]);
     expect(handler.opened).toBe(1);
+  });
+
+  test("by default a request waits 50 s for the person: less than the SDKs' 60 s", async () => {
+    const server = await startServer();
+    const handler = personAtHand();
+    handler.until = new Promise(() => {});
+    const clock = manualClock();
+    const { auth } = manager(server, { loginHandler: handler, clock });
+    const call = failure(post(auth));
+    await expect.poll(() => handler.opened).toBe(1);
+    // The other timer is the person's own.
+    expect(clock.timers.toSorted((a, b) => a - b)).toEqual([50_000, 300_000]);
+    clock.advance(50_000);
+    expect((await call).code).toBe("login_pending");
   });
 
   test("a caller who gives up ends its own waiting, not the login that others wait for", async () => {
