@@ -48,3 +48,14 @@ export function deadline(clock: Clock, ms: number, reason: () => unknown): Deadl
   );
   return { signal: over.signal, stop: () => stopped.abort() };
 }
+
+/** `promise`, or a rejection with the signal's reason as soon as it aborts. The promise itself goes on. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

@@ -8,23 +8,23 @@ type Text = readonly [what: string, hint: string, passing?: true];
 /** What happened, what the user can do, and whether it passes by itself, for every code. */
 const texts = {
   // options and requests
-  invalid_option: ["An option is missing, wrong or contradicts another", "Correct it."],
+  invalid_option: ["An option is missing or wrong", "Correct it."],
   insecure_url: ["The URL is neither https nor on loopback", "Use https, or `allowInsecure` for development."],
   invalid_url: ["The URL cannot be used", "Correct it."],
-  body_not_replayable: ["The request must be sent again, but its body was a stream", "Repeat it, or pass the body as text or bytes."],
+  body_not_replayable: ["The request must be sent again, but its body was a stream", "Pass the body as text or bytes."],
   disposed: ["The credential has been disposed of", "Create a new one."],
   // network
   network_error: ["The server could not be reached", "Check network, address and proxy.", true],
   timeout: ["The server did not answer in time", wait, true],
   server_error: ["The server failed to answer", wait, true],
   rate_limited: ["The server asks to slow down", wait, true],
-  response_too_large: ["The answer is larger than any valid one", askOperator],
-  redirect_refused: ["The server redirects to a place that is not followed", "Use the final address."],
+  response_too_large: ["The answer is too large", askOperator],
+  redirect_refused: ["The server redirects elsewhere", "Use the final address."],
   // discovery
   discovery_failed: ["No usable authorization server metadata was found", askOperator],
   invalid_resource_metadata: ["The protected resource metadata is not valid", askOperator],
   resource_mismatch: ["The protected resource metadata belongs to another server", "Check the URL; if it is right, do not log in."],
-  pkce_unsupported: ["The authorization server does not support PKCE with S256, which MCP requires", askOperator],
+  pkce_unsupported: ["The authorization server does not support PKCE with S256", askOperator],
   // registration
   registration_refused: ["The authorization server refused to register this client", register],
   registration_unsupported: ["The authorization server offers no way for this client to register", register],
@@ -34,12 +34,12 @@ const texts = {
   login_required: ["A login is needed and no person can be asked here", "Run `authorize()` where a person has a browser."],
   login_pending: ["A login waits for the person; the request was not sent", "Finish the login, then repeat the request."],
   login_timeout: ["The person did not finish the login in time", logIn],
-  redirect_port_in_use: ["No port at which the answer may arrive is free", "Close the program that uses it, or allow more ports."],
+  redirect_port_in_use: ["No port at which the answer may arrive is free", "Allow more ports."],
   browser_failed: ["No browser could be opened", "Open the printed address by hand."],
   state_mismatch: ["The authorization response belongs to no login of this client", logIn],
   issuer_mismatch: ["The answer comes from another authorization server than the one asked", "Do not log in there."],
   invalid_authorization_response: ["The authorization response is malformed", logIn],
-  authorization_denied: ["The login was denied", "Log in again and allow access, or ask an administrator."],
+  authorization_denied: ["The login was denied", "Log in again and allow access."],
   authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client."],
   insufficient_scope: ["The token lacks scopes that this operation needs", "Log in again and allow them."],
   // tokens
@@ -49,8 +49,8 @@ const texts = {
   token_refused: ["The server refuses tokens that were just issued for it", askOperator],
   // stores
   lock_timeout: ["Another process holds the lock and does not let go", "Continue or end that process.", true],
-  lock_lost: ["The lock was lost while it was in use", wait, true],
-  store_failed: ["The token store cannot be read or written", "Check disk space and permissions; what is in memory is kept.", true],
+  lock_lost: ["The lock was lost", wait, true],
+  store_failed: ["The token store cannot be read or written", "Check disk space and permissions.", true],
   invalid_record: ["A stored record cannot be understood", "Update this program, or log out and in again."],
 } as const satisfies Record<string, Text>;
 

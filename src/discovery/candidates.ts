@@ -1,6 +1,5 @@
-import type { Clock } from "../clock.ts";
+import { abortable, type Clock } from "../clock.ts";
 import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
-import { abortable } from "../http/http.ts";
 
 /** Something that was found, and how long it may be kept. */
 export interface Found<T> {

@@ -1,7 +1,7 @@
-import type { Clock } from "../clock.ts";
+import { abortable, type Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
-import { abortable, type Http } from "../http/http.ts";
+import type { Http } from "../http/http.ts";
 import { members } from "../http/json.ts";
 import type { Found } from "./candidates.ts";
 

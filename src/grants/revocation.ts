@@ -1,6 +1,4 @@
-import { allowInsecureRequests, customFetch, revocationRequest } from "oauth4webapi";
-import { clientAuthentication } from "../client-auth/secret.ts";
-import type { TokenRequestOptions } from "./token-request.ts";
+import { postForm, type TokenRequestOptions } from "./token-request.ts";
 
 /**
  * Asks the authorization server to forget a token.
@@ -10,16 +8,10 @@ import type { TokenRequestOptions } from "./token-request.ts";
  * @see RFC 7009 §2
  */
 export async function revokeToken(token: string, hint: "refresh_token" | "access_token", options: TokenRequestOptions): Promise<boolean> {
-  const { server, client, http, signal } = options;
-  if (!server.revocation_endpoint) return false;
+  const { revocation_endpoint: endpoint } = options.server;
+  if (!endpoint) return false;
   try {
-    const response = await revocationRequest(server, { client_id: client.clientId }, clientAuthentication(client), token, {
-      [customFetch]: (url, init) => http.fetch(url, init as RequestInit),
-      [allowInsecureRequests]: true,
-      additionalParameters: { token_type_hint: hint },
-      ...(signal && { signal }),
-    });
-    return response.ok;
+    return (await postForm(endpoint, { token, token_type_hint: hint }, options)).ok;
   } catch {
     return false;
   }

@@ -1,4 +1,4 @@
-import { type AuthorizationServer, allowInsecureRequests, customFetch, genericTokenEndpointRequest } from "oauth4webapi";
+import type { AuthorizationServer } from "oauth4webapi";
 import { type ClientIdentity, clientAuthentication } from "../client-auth/secret.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
@@ -46,27 +46,27 @@ export async function tokenRequest(
   parameters: Record<string, string>,
   options: TokenRequestOptions,
 ): Promise<TokenAnswer> {
-  const { server, client, http, signal } = options;
+  const { server, client } = options;
   if (!server.token_endpoint)
     throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no `token_endpoint`" });
-  const response = await genericTokenEndpointRequest(
-    server,
-    { client_id: client.clientId },
-    clientAuthentication(client),
-    grantType,
-    parameters,
-    {
-      [customFetch]: (url, init) => http.fetch(url, init as RequestInit),
-      // `http.fetch` decides which plain-http hosts are allowed.
-      [allowInsecureRequests]: true,
-      ...(signal && { signal }),
-    },
-  );
+  const response = await postForm(server.token_endpoint, { grant_type: grantType, ...parameters }, options);
   const body = parse(await response.text());
   // Some servers report errors with status 200.
   if (response.ok && (body.access_token || body.refresh_token || !body.error)) return readAnswer(body, server.issuer, response.status);
   const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
   throw answerError(response, body, server.issuer, [...secrets, client.clientSecret]);
+}
+
+/** Sends a form to an endpoint of the authorization server, with the client's authentication. Any status is an answer. */
+export async function postForm(
+  endpoint: string,
+  parameters: Record<string, string>,
+  { server, client, http, signal }: TokenRequestOptions,
+): Promise<Response> {
+  const body = new URLSearchParams(parameters);
+  const headers = new Headers({ accept: "application/json" });
+  await clientAuthentication(client)(server, { client_id: client.clientId }, body, headers);
+  return http.fetch(endpoint, { method: "POST", headers, body, signal: signal ?? null });
 }
 
 /** JSON or, as GitHub answers, form encoding; anything else is an empty answer. */

@@ -1,3 +1,4 @@
+import { abortable } from "../clock.ts";
 import { McpAuthError, withoutQuery } from "../errors.ts";
 import { redirectTarget } from "./redirect.ts";
 
@@ -97,17 +98,6 @@ export function createHttp(options: HttpOptions = {}): Http {
       }
     },
   };
-}
-
-/** `promise`, or a rejection with the signal's reason as soon as it aborts. The promise itself goes on. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }
 
 /** Reads within the limit; what is over it is never received. */

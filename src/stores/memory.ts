@@ -1,4 +1,4 @@
-import { systemClock } from "../clock.ts";
+import { abortable, deadline, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord } from "./store.ts";
 
@@ -67,13 +67,10 @@ export class MemoryStore implements Store {
 /** Waits for the holders before, within bounds. */
 async function turn(before: Promise<void> | undefined, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
   signal?.throwIfAborted();
-  const arrived = new AbortController();
-  const late = systemClock.sleep(waitMs, { signal: signal ? AbortSignal.any([signal, arrived.signal]) : arrived.signal }).then(() => {
-    throw new McpAuthError("lock_timeout", { detail: key });
-  });
+  const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }));
   try {
-    await Promise.race([before, late]);
+    await abortable(abortable(Promise.resolve(before), limit.signal), signal);
   } finally {
-    arrived.abort();
+    limit.stop();
   }
 }

@@ -9,6 +9,7 @@ import type { Challenge } from "../discovery/challenge.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import { exchangeCode } from "../grants/authorization-code.ts";
+import type { Profile } from "../profiles/profiles.ts";
 import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
@@ -50,13 +51,14 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
   const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
   const personsTime = deadline(clock, loginTimeout(options), () => new McpAuthError("login_timeout", { serverUrl, issuer }));
   const signal = AbortSignal.any([plan.signal, personsTime.signal]);
-  const { redirectHost } = requestProfile(session, issuer);
+  const profile = requestProfile(session, issuer);
+  const { redirectHost } = profile;
   const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
   let client: ClientRegistration | undefined;
   try {
     const { redirectUris } = receiver;
     client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
-    const record = await sendPerson(session, discovery, { client, receiver, scopes, signal, onResponse: personsTime.stop });
+    const record = await sendPerson(session, discovery, { client, receiver, profile, scopes, signal, onResponse: personsTime.stop });
     if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
     emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
     return record;
@@ -73,6 +75,7 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
 interface Authorization {
   client: ClientRegistration;
   receiver: LoginSession;
+  profile: Partial<Profile>;
   scopes: readonly string[];
   signal: AbortSignal;
   /** Once the response is there the person's time does not count any more: a code is exchanged to the end. */
@@ -82,11 +85,10 @@ interface Authorization {
 async function sendPerson(
   session: Session,
   discovery: Discovery,
-  { client, receiver, scopes, signal, onResponse }: Authorization,
+  { client, receiver, profile, scopes, signal, onResponse }: Authorization,
 ): Promise<TokenRecord> {
   const { http, emit, server: serverUrl } = session;
   const { issuer, server, resource } = discovery;
-  const profile = requestProfile(session, issuer);
   const resourceParameter = profile.resourceParameter === false ? undefined : resource;
   const codeVerifier = generateCodeVerifier();
   const pending: PendingAuthorization = {

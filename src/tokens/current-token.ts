@@ -1,5 +1,5 @@
+import { abortable } from "../clock.ts";
 import { LoginRequiredError, McpAuthError } from "../errors.ts";
-import { abortable } from "../http/http.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
 import { type RefreshDemand, type RefreshOutcome, refreshLogin } from "./refresh.ts";
 import { RefreshPace } from "./refresh-pace.ts";

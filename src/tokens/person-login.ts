@@ -1,7 +1,6 @@
-import { deadline } from "../clock.ts";
+import { abortable, deadline } from "../clock.ts";
 import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import { abortable } from "../http/http.ts";
 import type { CurrentToken } from "./current-token.ts";
 import { type LoginPlan, login } from "./login.ts";
 import { remember, type Session } from "./session.ts";

@@ -1,10 +1,10 @@
 import { splitScope } from "../authorization/scopes.ts";
+import { abortable } from "../clock.ts";
 import type { CredentialRequest } from "../credentials/credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { InsufficientScopeError, McpAuthError } from "../errors.ts";
-import { abortable } from "../http/http.ts";
 import type { CurrentToken } from "./current-token.ts";
 import type { PersonLogin } from "./person-login.ts";
 import { remember, type Session } from "./session.ts";

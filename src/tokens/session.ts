@@ -64,14 +64,13 @@ export function createSession(options: TokenManagerOptions): Session {
 /** How requests to an authorization server differ from the rule: its profile, overridden by the app's options. */
 export function requestProfile({ options, server }: Session, issuer: string): Partial<Profile> {
   const profile = profileFor(issuer, server);
-  const { resourceParameter, redirectHost, refreshScope, bearer } = options;
   return {
     ...profile,
     authorizationParameters: { ...profile?.authorizationParameters, ...options.authorizationParameters },
-    ...(resourceParameter === false && { resourceParameter }),
-    ...(redirectHost && { redirectHost }),
-    ...(refreshScope && { refreshScope }),
-    ...(bearer === "id_token" && { bearer }),
+    resourceParameter: options.resourceParameter ?? profile?.resourceParameter,
+    redirectHost: options.redirectHost ?? profile?.redirectHost,
+    refreshScope: options.refreshScope ?? profile?.refreshScope,
+    bearer: options.bearer ?? profile?.bearer,
   };
 }
 

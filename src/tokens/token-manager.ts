@@ -1,10 +1,10 @@
 import { splitScope } from "../authorization/scopes.ts";
+import { abortable } from "../clock.ts";
 import type { Credential, CredentialRequest } from "../credentials/credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
 import { LoginRequiredError, McpAuthError } from "../errors.ts";
-import { abortable } from "../http/http.ts";
 import { authFetch } from "../transports/fetch.ts";
 import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
 import { CurrentToken } from "./current-token.ts";

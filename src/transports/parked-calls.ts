@@ -1,5 +1,5 @@
+import { abortable } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
-import { abortable } from "../http/http.ts";
 import { members } from "../http/json.ts";
 import type { Outgoing } from "./request.ts";
 
