@@ -169,6 +169,28 @@ describe("the first login", () => {
     expect(handler.opened).toBe(1);
   });
 
+  test("a response that a login handler hands over twice: the code is exchanged once", async () => {
+    const { as, auth, handler } = await coldServer();
+    const { start } = handler;
+    const again: Promise<unknown>[] = [];
+    handler.start = async (request) => {
+      const session = await start(request);
+      const authorize: typeof session.authorize = (url, receive, signal) =>
+        session.authorize(
+          url,
+          async (parameters) => {
+            const first = receive(parameters);
+            again.push(failure(receive(parameters)).then(({ code }) => code));
+            await first;
+          },
+          signal,
+        );
+      return { ...session, authorize };
+    };
+    expect(await auth.authorize()).toBe("authorized");
+    expect([await Promise.all(again), as.tokenRequests("authorization_code").length]).toEqual([["state_mismatch"], 1]);
+  });
+
   test("by default a request waits 50 s for the person: less than the SDKs' 60 s", async () => {
     const server = await startServer();
     const handler = personAtHand();

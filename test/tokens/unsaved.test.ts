@@ -254,6 +254,16 @@ describe("the disk is full at a login", () => {
     expect(handler.opened).toBe(1);
     expect(await manager(server, { store: disk, clock }).auth.getAccessToken()).toBe(await auth.getAccessToken());
   });
+
+  test("a login that can be stored, but not found again later, is no failure now", async () => {
+    const server = await startServer();
+    const store = new WatchedStore(new MemoryStore());
+    store.beforeWrite = (key) => {
+      if (key.startsWith("index/")) throw diskFull();
+    };
+    const { auth } = manager(server, { store, loginHandler: personAtHand() });
+    expect([await auth.authorize(), await post(auth)]).toEqual(["authorized", 200]);
+  });
 });
 
 test("a store that cannot be read is an error, not a new login", async () => {
