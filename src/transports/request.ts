@@ -12,7 +12,6 @@ export interface Outgoing {
   readonly replayable: boolean;
   /** A GET of an event stream, which reconnects by itself. */
   readonly isStream: boolean;
-  readonly headers: Headers;
   /** The body where it is text. */
   readonly text: string | undefined;
   /** Sends with `credentials` added; follows redirects within the origin unless the caller wanted otherwise. */
@@ -26,7 +25,7 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
   const url = new URL(request?.url ?? (input as string | URL));
   const method = (request?.method ?? init?.method ?? "GET").toUpperCase();
   const signal = request?.signal ?? init?.signal ?? undefined;
-  const headers = request?.headers ?? new Headers(init?.headers);
+  const headers = request?.headers ?? init?.headers;
   const body = request ? undefined : init?.body;
   const redirect = init?.redirect ?? request?.redirect ?? "follow";
 
@@ -34,10 +33,9 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
     url,
     method,
     signal,
-    headers,
     text: typeof body === "string" ? body : undefined,
     replayable: isReplayable(body),
-    isStream: method === "GET" && (headers.get("accept") ?? "").includes("text/event-stream"),
+    isStream: method === "GET" && new Headers(headers).get("accept")?.includes("text/event-stream") === true,
     async send(fetch, credentials) {
       const withCredentials = new Headers(headers);
       for (const [name, value] of Object.entries(credentials)) withCredentials.set(name, value);
