@@ -12,10 +12,7 @@ const entries = Object.keys(manifest.exports).filter((entry) => entry !== "./pac
 const ours = entries.map((entry) => manifest.name + entry.slice(1));
 
 /** What the neutral core uses of oauth4webapi. */
-const needed = [
-  ["calculatePKCECodeChallenge", "generateRandomCodeVerifier", "generateRandomState", "allowInsecureRequests", "customFetch"],
-  ["dynamicClientRegistrationRequest", "genericTokenEndpointRequest", "revocationRequest", "ClientSecretPost", "None"],
-].flat();
+const needed = ["calculatePKCECodeChallenge", "generateRandomCodeVerifier", "generateRandomState", "ClientSecretPost", "None"];
 
 /** What an app bundles for authorization: each entry of this package beside what it would import otherwise. */
 export async function bundleSizes(): Promise<BundleSize[]> {
