@@ -118,7 +118,7 @@ export class McpAuthError extends Error {
     super(message(code, clean, printable(detail, 1000)), cause === undefined ? undefined : { cause });
     this.code = code;
     this.hint = texts[code][1];
-    Object.assign(this, clean);
+    for (const [name, value] of Object.entries(clean)) if (value !== undefined) Object.assign(this, { [name]: value });
     // Lets our errors pass through the SDK's version probe as they are, instead of being taken for an old server.
     Object.defineProperty(this, Symbol.for("mcp.authSeamEscape"), { value: true });
   }

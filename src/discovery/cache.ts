@@ -24,5 +24,5 @@ export async function writeDiscovery(store: Store, discovery: Discovery): Promis
 }
 
 function keyOf(serverUrl: string | URL): string {
-  return `servers/${new URL(serverUrl).href.replace(/#.*$/, "")}`;
+  return `servers/${new URL(serverUrl).href.replace(/[?#].*$/, "")}`;
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { McpAuthError } from "../errors.ts";
+import { McpAuthError, withoutQuery } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import type { Http } from "../http/http.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
@@ -58,7 +58,7 @@ const day = 24 * 60 * minute;
  */
 export async function discover(serverUrl: URL, options: DiscoverOptions): Promise<Discovery> {
   const { clock, emit } = options;
-  const url = serverUrl.href.replace(/#.*$/, "");
+  const url = withoutQuery(serverUrl.href);
   emit({ type: "discovery.started" });
 
   const protectedResource = await findProtectedResource(serverUrl, options);

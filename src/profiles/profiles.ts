@@ -4,15 +4,15 @@ export interface Profile {
   /** Further parameters of the authorization request. */
   authorizationParameters?: Readonly<Record<string, string>> | undefined;
   /** The server refuses the `resource` parameter. */
-  resourceParameter?: false | undefined;
+  resourceParameter?: boolean | undefined;
   /** The server wants the resource as `audience` in the authorization request. */
   audienceFromResource?: true | undefined;
   /** A refresh must repeat the scopes. */
-  refreshScope?: true | undefined;
+  refreshScope?: boolean | undefined;
   /** The only loopback host that the server accepts in redirect URIs. */
   redirectHost?: "localhost" | "127.0.0.1" | undefined;
   /** The protected server wants this instead of the access token. */
-  bearer?: "id_token" | undefined;
+  bearer?: "access_token" | "id_token" | undefined;
 }
 
 /** Hosts are matched by whole labels from the right; `*` stands for one label. */

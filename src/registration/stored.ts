@@ -53,14 +53,13 @@ export async function forgetRegistration(store: Store, issuer: string, clientId:
 
 /**
  * Remembers that a login ended without any answer: the server may have forgotten the client, and shows the person an
- * error page that the client never hears of. A login that ends with an answer clears the mark.
+ * error page that the client never hears of.
  */
-export async function markUnanswered(store: Store, issuer: string, clientId: string, unanswered = true): Promise<void> {
+export async function markUnanswered(store: Store, issuer: string, clientId: string): Promise<void> {
   const key = registrationKey(issuer);
   await store.withLock(key, async (held) => {
     const found = await findRegistration(store, issuer);
-    if (found?.clientId !== clientId || Boolean(found.unanswered) === unanswered) return;
-    await held.set(key, { v: 1, ...found, unanswered });
+    if (found?.clientId === clientId) await held.set(key, { v: 1, ...found, unanswered: true });
   });
 }
 

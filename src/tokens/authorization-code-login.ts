@@ -37,7 +37,7 @@ export interface AuthorizationPlan {
 export async function authorizeAt(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
   const { options, emit, server: serverUrl, store, http, clock } = session;
   const { issuer } = discovery;
-  if (!options.loginHandler) throw new LoginRequiredError({ serverUrl, issuer, detail: "there is no `loginHandler`" });
+  if (!options.loginHandler) throw new LoginRequiredError({ serverUrl, issuer, detail: "no `loginHandler`" });
   const scopes = selectScopes({
     challenged: plan.challenge?.scope,
     wished: [...(options.scopes ?? []), ...(plan.scopes ?? [])],
@@ -59,7 +59,6 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
     const { redirectUris } = receiver;
     client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
     const record = await sendPerson(session, discovery, { client, receiver, profile, scopes, signal, onResponse: personsTime.stop });
-    if (client.unanswered) await markUnanswered(store, issuer, client.clientId, false);
     emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
     return record;
   } catch (error) {
@@ -138,7 +137,7 @@ async function sendPerson(
     if (answer.problem) throw answer.problem;
   };
   await receiver.authorize(http.checkUrl(url), receive, signal);
-  if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "the login handler received none" });
+  if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "there was none" });
   return record;
 }
 

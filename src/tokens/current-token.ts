@@ -73,7 +73,9 @@ export class CurrentToken {
   loginRequired(): McpAuthError {
     const cause = this.refusal;
     if (cause && cause.code !== "invalid_grant") return cause;
-    return new LoginRequiredError({ serverUrl: this.#session.server, issuer: this.#record?.issuer, cause });
+    const { options, server: serverUrl } = this.#session;
+    const detail = options.interactive === false ? "`interactive` is off" : undefined;
+    return new LoginRequiredError({ serverUrl, issuer: this.#record?.issuer, detail, cause });
   }
 
   use(record: TokenRecord | undefined, origin: Origin): void {

@@ -1,13 +1,13 @@
 import { splitScope } from "../authorization/scopes.ts";
 import { writeDiscovery } from "../discovery/cache.ts";
 import { type Discovery, discover, type Speculation } from "../discovery/discovery.ts";
-import { requirePkce } from "../discovery/server-metadata.ts";
+import { isSameIssuer, requirePkce } from "../discovery/server-metadata.ts";
 import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
 import { findRegistration, forgetRegistration } from "../registration/stored.ts";
 import { type AuthorizationPlan, authorizeAt } from "./authorization-code-login.ts";
 import { freshness } from "./freshness.ts";
 import { loginTimeout, requestProfile, type Session } from "./session.ts";
-import { readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
+import { sameTokens, type TokenRecord } from "./token-record.ts";
 
 /** What leads to a login. */
 export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
@@ -43,7 +43,7 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
         if (stored && serves(stored, plan, session)) return stored;
 
         const discovery = await findServers(session, plan);
-        const elsewhere = await readTokens(store, tokenKey(account, discovery.resource));
+        const elsewhere = await session.keeper.read(discovery.resource);
         if (elsewhere?.issuer === discovery.issuer && serves(elsewhere, plan, session)) {
           await session.keeper.index(discovery.resource);
           return elsewhere;
@@ -88,6 +88,10 @@ async function findServers(session: Session, { challenge, speculation, signal }:
   const { serverUrl, http, clock, emit, store, options } = session;
   const discovery = await discover(serverUrl, { ...options, http, clock, emit, challenge, speculation, signal });
   requirePkce(discovery.server);
+  // A client that was registered there has an error of its own.
+  if (options.issuer && !options.clientId && !isSameIssuer(options.issuer, discovery.issuer, options.strictIssuer)) {
+    throw new McpAuthError("issuer_mismatch", { issuer: discovery.issuer, detail: `\`issuer\` is ${options.issuer}` });
+  }
   await writeDiscovery(store, discovery);
   const profile = requestProfile(session, discovery.issuer);
   if (profile.name) emit({ type: "discovery.concession", concession: "profile", issuer: discovery.issuer, detail: profile.name });

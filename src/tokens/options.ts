@@ -42,19 +42,19 @@ export interface TokenManagerOptions {
    * `false` asks for metadata only after a refusal, first where it says. Default: the well-known places are asked beside
    * the first request, which saves one or two round trips and may ask one place too many.
    */
-  speculate?: false | undefined;
+  speculate?: boolean | undefined;
   /** Refuses an issuer that differs from its metadata only by a final slash after the host. Default `false`. */
   strictIssuer?: boolean | undefined;
   /** `false` leaves the `resource` parameter out, for servers that refuse it. They cannot bind tokens to this server then. */
-  resourceParameter?: false | undefined;
+  resourceParameter?: boolean | undefined;
   /** Further parameters of the authorization request, such as `prompt`. */
   authorizationParameters?: Readonly<Record<string, string>> | undefined;
   /** Loopback host in redirect URIs. Default `127.0.0.1`. */
   redirectHost?: "127.0.0.1" | "localhost" | undefined;
   /** Repeats the granted scopes in refreshes, for servers that insist. */
-  refreshScope?: true | undefined;
+  refreshScope?: boolean | undefined;
   /** Presents the ID token to the protected server instead of the access token, for servers that insist. */
-  bearer?: "id_token" | undefined;
+  bearer?: "access_token" | "id_token" | undefined;
 
   /** Where tokens and registrations live. Default: in memory. */
   store?: Store | undefined;

@@ -9,12 +9,12 @@ import type { TokenRecord } from "./token-record.ts";
 
 /** How long a login that was refused is not offered again by itself, in ms. */
 const pauseAfterRefusalMs = 60_000;
-const defaultWaitMs = 50_000;
 
 /** Logins by a person: one at a time, waited for within bounds, not offered again at once to somebody who said no. */
 export class PersonLogin {
   readonly #session: Session;
   readonly #token: CurrentToken;
+  readonly #waitMs: number;
   readonly #flight = new SingleFlight<TokenRecord>();
   /** Of the running login. */
   #end = new AbortController();
@@ -23,9 +23,11 @@ export class PersonLogin {
   #guessing = new AbortController();
   #refused: { error: McpAuthError; until: number } | undefined;
 
-  constructor(session: Session, token: CurrentToken) {
+  /** @param waitMs how long a request waits, in ms */
+  constructor(session: Session, token: CurrentToken, waitMs: number) {
     this.#session = session;
     this.#token = token;
+    this.#waitMs = waitMs;
   }
 
   get running(): Promise<TokenRecord> | undefined {
@@ -63,7 +65,8 @@ export class PersonLogin {
         return record;
       } catch (error) {
         remember(session, error);
-        if (error instanceof McpAuthError && !error.passing) {
+        // Whoever logs out or disposes of the manager has refused nothing.
+        if (error instanceof McpAuthError && !error.passing && !this.#end.signal.aborted) {
           this.#refused = { error, until: session.clock.now() + pauseAfterRefusalMs };
         }
         throw error;
@@ -85,8 +88,8 @@ export class PersonLogin {
    * @throws McpAuthError `login_pending`, and as the login
    */
   async waitFor(flight: Promise<TokenRecord>, signal: AbortSignal | undefined): Promise<"retry"> {
-    const { clock, options, server } = this.#session;
-    const patience = deadline(clock, options.waitForLogin ?? defaultWaitMs, () => new McpAuthError("login_pending", { serverUrl: server }));
+    const { clock, server } = this.#session;
+    const patience = deadline(clock, this.#waitMs, () => new McpAuthError("login_pending", { serverUrl: server }));
     try {
       await abortable(abortable(flight, patience.signal), signal);
       return "retry";

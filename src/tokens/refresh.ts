@@ -8,7 +8,7 @@ import type { Turn } from "./token-keeper.ts";
 import { afterRefresh, sameTokens, type TokenRecord, without } from "./token-record.ts";
 
 /** The usual reason for a refusal after a refresh that its process did not finish: the answer was lost with it. */
-const interrupted = "an earlier refresh was interrupted before its answer was stored";
+const interrupted = "an earlier refresh was interrupted";
 
 /** Why a refresh runs. Whoever joins a running one may raise its urgency. */
 export interface RefreshDemand {

@@ -21,7 +21,7 @@ const usableLifeMs = 7 * metadataLifeMs;
 /** What the parts of a token manager share: the options, checked and completed. */
 export interface Session {
   readonly serverUrl: URL;
-  /** The server's name in keys, events and errors: its URL without fragment. */
+  /** The server's name in keys, events and errors: its URL without query, which may be secret, and fragment. */
   readonly server: string;
   readonly options: TokenManagerOptions;
   readonly account: string;
@@ -39,7 +39,7 @@ export interface Session {
 /** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */
 export function remember(session: Session, error: unknown): unknown {
   if (!(error instanceof McpAuthError)) return error;
-  if (error.serverUrl === undefined) Object.assign(error, { serverUrl: withoutQuery(session.server) });
+  if (error.serverUrl === undefined) Object.assign(error, { serverUrl: session.server });
   session.lastError = error;
   return error;
 }
@@ -54,10 +54,10 @@ export function createSession(options: TokenManagerOptions): Session {
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
-  const server = serverUrl.href;
-  const emit = emitter(options.onEvent, withoutQuery(server));
+  const server = withoutQuery(serverUrl.href);
+  const emit = emitter(options.onEvent, server);
   const store = namingFailures(options.store ?? new MemoryStore(), server);
-  const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account });
+  const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account, clientId });
   return { serverUrl, server, options, account, store, keeper, http, clock, emit, lastError: undefined, disposed: undefined };
 }
 

@@ -11,6 +11,8 @@ export interface TokenKeeperOptions {
   emit: Emit;
   serverUrl: string;
   account: string;
+  /** The client that logins must belong to. Default: any. */
+  clientId: string | undefined;
 }
 
 /** One holder's turn with a login: nobody else, in any process, changes it meanwhile. */
@@ -68,7 +70,14 @@ export class TokenKeeper {
     if (this.#kept && isUnsaved(this.#kept)) return this.#kept.next;
     const { store, serverUrl, account } = this.#options;
     const index = await store.get(indexKey(account, serverUrl));
-    return typeof index?.resource === "string" ? readTokens(store, tokenKey(account, index.resource)) : undefined;
+    return typeof index?.resource === "string" ? this.read(index.resource) : undefined;
+  }
+
+  /** The stored login at a resource, if it is this client's. */
+  async read(resource: string): Promise<TokenRecord | undefined> {
+    const { store, account, clientId } = this.#options;
+    const record = await readTokens(store, tokenKey(account, resource));
+    return clientId === undefined || record?.client.clientId === clientId ? record : undefined;
   }
 
   /** Remembers to which resource the server URL leads. */

@@ -33,6 +33,8 @@ import { createSession, remember, type Session } from "./session.ts";
 export class TokenManager implements Credential {
   /** The protected server. */
   readonly serverUrl: URL;
+  /** How long a request waits for a person's login, in ms. */
+  readonly waitForLogin: number;
   /** A `fetch` that authorises requests to the protected server; see {@link authFetch}. */
   readonly fetch: typeof globalThis.fetch;
 
@@ -45,8 +47,9 @@ export class TokenManager implements Credential {
   constructor(options: TokenManagerOptions) {
     this.#session = createSession(options);
     this.serverUrl = new URL(this.#session.serverUrl);
+    this.waitForLogin = options.waitForLogin ?? 50_000;
     this.#token = new CurrentToken(this.#session);
-    this.#person = new PersonLogin(this.#session, this.#token);
+    this.#person = new PersonLogin(this.#session, this.#token, this.waitForLogin);
     this.#refused = new RefusedRequest(this.#session, this.#token, this.#person);
     this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
   }
@@ -60,7 +63,7 @@ export class TokenManager implements Credential {
    * Logs in if the server asks for it. Returns at once when a login is stored. The person has `loginTimeout`, longer
    * than an SDK request may take: call it before `connect`.
    *
-   * @param options.scopes scopes that the login must have; one without them is made anew
+   * @param options.scopes scopes to ask for, when the login does not have them yet; the server may grant fewer
    * @param options.signal ends the waiting; the login goes on for others
    * @returns `not-required` when the server answers without a login
    * @throws McpAuthError `login_required` when no person can be asked; every code of discovery, registration and
@@ -162,9 +165,9 @@ export class TokenManager implements Credential {
 
   onResponse(response: Response, used: Record<string, string>): void {
     if (response.ok && !used.authorization) this.#person.stopGuessing();
-    if (this.#token.accepted || response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
+    if (response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
     this.#token.accepted = true;
-    this.#session.lastError = undefined;
+    if (response.ok) this.#session.lastError = undefined;
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {

@@ -6,14 +6,14 @@ import { McpAuthError } from "../errors.ts";
 export interface TokenSource extends Credential {
   readonly serverUrl: URL;
   readonly lastError?: McpAuthError | undefined;
+  /** How long a request waits for a person, in ms. */
+  readonly waitForLogin: number;
   /** Logs in if the server asks for it. */
   authorize(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
   /** A valid token, without a login. */
   getAccessToken(): Promise<string>;
 }
 
-/** Below the SDKs' own request timeout of 60 s, in ms. */
-const waitForLoginMs = 50_000;
 /** The SDKs do not say which token was refused: one that is younger than this, in ms, was most likely not meant. */
 const youngMs = 30_000;
 /** How long a failed login is not offered again by itself, in ms. */
@@ -90,7 +90,7 @@ export class ProvidedToken {
   async #logIn(): Promise<void> {
     if (this.#failed && Date.now() < this.#failed.until) throw this.#failed.error;
     const serverUrl = this.#source.serverUrl.href;
-    const signal = AbortSignal.timeout(waitForLoginMs);
+    const signal = AbortSignal.timeout(this.#source.waitForLogin);
     try {
       this.#notRequired = (await this.#source.authorize({ signal })) === "not-required";
     } catch (error) {

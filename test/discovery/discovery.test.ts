@@ -33,7 +33,7 @@ describe("from a server's URL to its authorization server", () => {
     const running = run();
     const found = await running;
     expect(found).toEqual({
-      serverUrl: "https://mcp.example/mcp?key=1",
+      serverUrl: "https://mcp.example/mcp",
       resource: "https://mcp.example/mcp",
       issuer: a,
       server: metadata(a),
@@ -350,7 +350,7 @@ describe("how long it is valid", () => {
 
 describe("records", () => {
   const discovery: Discovery = {
-    serverUrl: "https://mcp.example/mcp?key=1",
+    serverUrl: "https://mcp.example/mcp",
     resource: "https://mcp.example/mcp",
     issuer: a,
     server: metadata(a),
@@ -359,14 +359,14 @@ describe("records", () => {
     fetchedAt: 1000,
     validUntil: 2000,
   };
-  const key = "servers/https://mcp.example/mcp?key=1";
+  const key = "servers/https://mcp.example/mcp";
 
-  test("what is written is read, under the server's URL without fragment", async () => {
+  test("what is written is read, under the server's URL without query, which may be secret, and fragment", async () => {
     const store = new MemoryStore();
     await writeDiscovery(store, discovery);
     expect(await store.keys("")).toEqual([key]);
     expect(await readDiscovery(store, "https://mcp.example/mcp?key=1#part")).toEqual(discovery);
-    expect(await readDiscovery(store, "https://mcp.example/mcp")).toBeUndefined();
+    expect(await readDiscovery(store, "https://mcp.example/mcp2")).toBeUndefined();
   });
 
   test("REQ-ASM-05 what must not be kept is not", async () => {

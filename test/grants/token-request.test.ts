@@ -204,7 +204,8 @@ describe("answers that bring nothing", () => {
     "$what: $code",
     async ({ answer, code, details }) => {
       const error = await failure(refresh(answer));
-      expect(error).toMatchObject({ code, ...details });
+      const expected = { code, ...details };
+      expect(Object.fromEntries(Object.keys(expected).map((name) => [name, Reflect.get(error, name)]))).toEqual(expected);
       expect(asked).toEqual([endpoint]);
       expect(error.hint).not.toBe("");
     },

@@ -157,7 +157,7 @@ describe("bare `process.exit()` during a refresh cannot wait; what is left can b
     const error = await failure(auth.getAccessToken());
     expect(error.code).toBe("login_required");
     expect((error.cause as McpAuthError).code).toBe("invalid_grant");
-    expect((error.cause as McpAuthError).message).toContain("an earlier refresh was interrupted before its answer was stored");
+    expect((error.cause as McpAuthError).message).toContain("an earlier refresh was interrupted");
   });
 });
 

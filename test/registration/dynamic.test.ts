@@ -214,9 +214,9 @@ describe("REQ-REG-05 127.0.0.1 refused here, localhost there (claude-code #86233
       code: "registration_refused",
       status,
       issuer,
-      serverError: error || undefined,
       serverDescription: "no [0m",
     });
+    expect(thrown.serverError).toBe(error || undefined);
     expect(thrown.message).toContain(ip);
     expect(thrown.message).toContain(name);
     expect(bodies).toHaveLength(tries);

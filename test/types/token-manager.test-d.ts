@@ -37,8 +37,8 @@ describe("createMcpAuth", () => {
     createMcpAuth("https://mcp.example/mcp", { scopes: "mcp:read mcp:write" });
     // @ts-expect-error times are numbers of milliseconds
     createMcpAuth("https://mcp.example/mcp", { waitForLogin: "50s" });
-    // @ts-expect-error what is on by default can only be switched off
-    createMcpAuth("https://mcp.example/mcp", { resourceParameter: true, speculate: true });
+    // @ts-expect-error the bearer is one of two tokens
+    createMcpAuth("https://mcp.example/mcp", { bearer: "refresh_token" });
     // @ts-expect-error no loopback host
     createMcpAuth("https://mcp.example/mcp", { redirectHost: "example.com" });
   });
