@@ -90,7 +90,9 @@ export interface McpAuthErrorDetails {
  * ```
  */
 export class McpAuthError extends Error {
+  /** For logs; branch on `code`. */
   override readonly name: string = "McpAuthError";
+  /** What happened: stable, listed in the README. */
   readonly code: McpAuthErrorCode;
   /** What the user can do about it. */
   readonly hint: string;
@@ -132,6 +134,7 @@ export class McpAuthError extends Error {
 
 /** Thrown when a request needs a login and no person can be asked: `code` is `login_required`, `cause` says why. */
 export class LoginRequiredError extends McpAuthError {
+  /** For logs; branch on `code`. */
   override readonly name = "LoginRequiredError";
   constructor(details: McpAuthErrorDetails = {}) {
     super("login_required", details);
@@ -140,6 +143,7 @@ export class LoginRequiredError extends McpAuthError {
 
 /** Thrown when more scopes are needed and cannot be had: `code` is `insufficient_scope`. */
 export class InsufficientScopeError extends McpAuthError {
+  /** For logs; branch on `code`. */
   override readonly name = "InsufficientScopeError";
   /** The scopes that the server asked for. */
   readonly requiredScopes: readonly string[];

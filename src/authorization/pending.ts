@@ -2,10 +2,12 @@
 export interface PendingAuthorization {
   /** Links the response to this request. */
   state: string;
+  /** PKCE code verifier (RFC 7636 §4.1), sent with the code only. */
   codeVerifier: string;
   /** `issuer` of the validated metadata, recorded before the person is sent away. */
   issuer: string;
   /** Whether the metadata promises `iss` in every response (RFC 9207 §3). */
   issParameterSupported: boolean;
+  /** As sent; repeated verbatim with the code. */
   redirectUri: string;
 }

@@ -5,8 +5,11 @@ import { McpAuthError } from "../errors.ts";
 export interface AuthorizationRequest {
   /** Metadata of the authorization server. */
   server: AuthorizationServer;
+  /** Who asks. */
   clientId: string;
+  /** Where the response goes; must be registered. */
   redirectUri: string;
+  /** Links the response to this request. */
   state: string;
   /** S256 challenge of the code verifier. */
   codeChallenge: string;

@@ -3,8 +3,11 @@ import { McpAuthError } from "../errors.ts";
 
 /** Who the client is to one authorization server. */
 export interface ClientIdentity {
+  /** As the authorization server knows it. */
   clientId: string;
+  /** Needed by every method but `none`. */
   clientSecret?: string | undefined;
+  /** How it is sent (RFC 7591 §2). */
   tokenEndpointAuthMethod: "none" | "client_secret_basic" | "client_secret_post";
 }
 

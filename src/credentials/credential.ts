@@ -2,7 +2,9 @@ import type { Challenge } from "../discovery/challenge.ts";
 
 /** What a credential is told about a request. */
 export interface CredentialRequest {
+  /** HTTP method, in upper case. */
   method: string;
+  /** As requested, before redirects. */
   url: URL;
   /** Which call of a shared URL this is (`tools/call add`), where the body could be read. */
   operation?: string | undefined;

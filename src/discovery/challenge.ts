@@ -2,6 +2,7 @@
 export interface AuthenticateChallenge {
   /** In lower case. */
   scheme: string;
+  /** Instead of parameters, in some schemes (RFC 9110 §11.2). */
   token68?: string | undefined;
   /** Names in lower case; no prototype. Of a repeated name the first value counts. */
   parameters: Readonly<Record<string, string>>;
@@ -17,7 +18,9 @@ export interface Challenge {
   resourceMetadata?: string | undefined;
   /** Scopes that the request needs, separated by spaces (RFC 6750 §3). */
   scope?: string | undefined;
+  /** Error code (RFC 6750 §3.1), such as `insufficient_scope`. */
   error?: string | undefined;
+  /** Text of a stranger. */
   errorDescription?: string | undefined;
 }
 

@@ -7,7 +7,9 @@ import type { Found } from "./candidates.ts";
 
 /** A JSON object from a well-known URL, not yet validated; empty where the answer is none. */
 export interface MetadataDocument {
+  /** Where it was found. */
   url: string;
+  /** Its members, unchecked. */
   json: Readonly<Record<string, unknown>>;
   /** From `Cache-Control`, in milliseconds. */
   maxAgeMs: number | undefined;
@@ -32,6 +34,7 @@ const longestWaitMs = 2000;
  *   `rate_limited` when the repeats fail too; what `validate` throws; `signal.reason`.
  */
 export async function fetchDocument<T>(
+  /** Where it was found. */
   url: string,
   validate: (document: MetadataDocument) => T,
   { http, clock, signal, first }: DocumentOptions,
@@ -55,6 +58,7 @@ export async function fetchDocument<T>(
 
 /** One try. Servers of 2025-03-26 may answer by revision (REQ-LEG-03). */
 export async function requestDocument(
+  /** Where it was found. */
   url: string,
   http: Http,
   now: number,

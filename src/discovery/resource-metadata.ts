@@ -12,7 +12,9 @@ export interface ProtectedResource {
   resource: string;
   /** Issuers, as they stand in the document; at least one. */
   authorizationServers: readonly string[];
+  /** `scopes_supported`, where given. */
   scopesSupported?: readonly string[] | undefined;
+  /** Where it was found. */
   metadataUrl: string;
 }
 
@@ -20,11 +22,13 @@ export interface ProtectedResource {
 export interface DiscoverProtectedResourceOptions {
   /** Default: `createHttp()`. */
   http?: Http | undefined;
+  /** Default: `systemClock`. */
   clock?: Clock | undefined;
   /** The server's refusal: the URL that it names is the only one asked. */
   challenge?: Challenge | undefined;
   /** Requests that {@link speculate} has started. */
   speculation?: Speculation | undefined;
+  /** Ends the search; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
 

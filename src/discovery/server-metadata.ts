@@ -14,10 +14,13 @@ export type AuthorizationServerMetadata = AuthorizationServer;
 export interface DiscoverAuthorizationServerOptions {
   /** Default: `createHttp()`. */
   http?: Http | undefined;
+  /** Default: `systemClock`. */
   clock?: Clock | undefined;
+  /** Told about concessions. */
   emit?: Emit | undefined;
   /** Forbids the concession that an empty path and `/` are the same issuer. */
   strictIssuer?: boolean | undefined;
+  /** Ends the search; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
 

@@ -2,7 +2,9 @@ import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./toke
 
 /** What the exchange of an authorization code needs. */
 export interface CodeExchange extends TokenRequestOptions {
+  /** From the authorization response; usable once. */
   code: string;
+  /** The one whose challenge was sent (RFC 7636 §4.5). */
   codeVerifier: string;
   /** The redirect URI of the authorization request, verbatim. */
   redirectUri: string;

@@ -2,6 +2,7 @@ import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./toke
 
 /** What a refresh needs. */
 export interface RefreshGrant extends TokenRequestOptions {
+  /** Shown to the server that issued it only. */
   refreshToken: string;
   /** Resource indicator (RFC 8707), as in the authorization request. */
   resource?: string | undefined;

@@ -9,8 +9,11 @@ import { members, text } from "../http/json.ts";
 export interface TokenRequestOptions {
   /** Metadata of the authorization server. */
   server: AuthorizationServer;
+  /** Who asks, and how it proves that. */
   client: ClientIdentity;
+  /** What sends. */
   http: Http;
+  /** Ends the request; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
 
@@ -18,7 +21,9 @@ export interface TokenRequestOptions {
 export interface TokenAnswer {
   /** Absent when the answer was unusable but carried a refresh token, which must not be lost. */
   accessToken?: string | undefined;
+  /** Replaces the one that was used; absent: that one stays. */
   refreshToken?: string | undefined;
+  /** Not verified: it came from the token endpoint itself. */
   idToken?: string | undefined;
   /** Lifetime of the access token in seconds. */
   expiresIn?: number | undefined;

@@ -2,6 +2,7 @@
 export interface InteractivityFacts {
   /** The app's word: `false` never asks anybody, `true` always, unset decides by the surroundings. */
   interactive?: boolean | undefined;
+  /** `process.env`, or a part of it. */
   env: Readonly<Record<string, string | undefined>>;
   /** `process.platform`. */
   platform: string;

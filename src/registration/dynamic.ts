@@ -21,8 +21,11 @@ export interface RegisterClientOptions {
   scope?: string | undefined;
   /** Default: `createHttp()`. */
   http?: Http | undefined;
+  /** Default: `systemClock`. */
   clock?: Clock | undefined;
+  /** Told about foreign redirect URIs. */
   emit?: Emit | undefined;
+  /** Ends the registration; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
 

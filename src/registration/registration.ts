@@ -7,11 +7,15 @@ export type TokenEndpointAuthMethod = "none" | "client_secret_basic" | "client_s
 export interface ClientRegistration {
   /** As in the server's metadata; nothing here is ever shown to another server, metadata-document IDs excepted. */
   issuer: string;
+  /** How the identity was obtained. */
   kind: "pre-registered" | "metadata-document" | "dynamic";
+  /** As the authorization server knows it. */
   clientId: string;
+  /** Needed by every method but `none`. */
   clientSecret?: string | undefined;
   /** Milliseconds since 1970. Absent: never. */
   clientSecretExpiresAt?: number | undefined;
+  /** How the client proves itself in token requests. */
   tokenEndpointAuthMethod: TokenEndpointAuthMethod;
   /** Those of a dynamic registration, the preferred one first. */
   redirectUris?: readonly string[] | undefined;

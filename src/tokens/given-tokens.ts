@@ -6,8 +6,11 @@ import type { TokenRecord } from "./token-record.ts";
 
 /** Tokens that were obtained elsewhere. */
 export interface GivenTokens {
+  /** Presented to the protected server. */
   accessToken: string;
+  /** Without one, the login ends with the access token. */
   refreshToken?: string | undefined;
+  /** Only for servers that want it instead of the access token. */
   idToken?: string | undefined;
   /** Remaining lifetime of the access token, in seconds. Unknown: it is used until refused. */
   expiresIn?: number | undefined;
@@ -17,6 +20,7 @@ export interface GivenTokens {
   issuer?: string | undefined;
   /** The client that they were issued to. Default: the manager's own `clientId`. Needed with a refresh token. */
   clientId?: string | undefined;
+  /** Default: the manager's own, for its own `clientId`. */
   clientSecret?: string | undefined;
   /** Identifier of the protected resource. Default: the server's URL without query. */
   resource?: string | undefined;

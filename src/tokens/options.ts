@@ -24,6 +24,7 @@ export interface TokenManagerOptions {
   clientMetadata?: Readonly<Record<string, unknown>> | undefined;
   /** A client that was registered beforehand. */
   clientId?: string | undefined;
+  /** Its secret, where it has one. */
   clientSecret?: string | undefined;
   /** How that client authenticates. Default: as the server's metadata says, or `none` without a secret. */
   tokenEndpointAuthMethod?: "none" | "client_secret_basic" | "client_secret_post" | undefined;
@@ -69,6 +70,7 @@ export interface TokenManagerOptions {
   allowInsecure?: readonly string[] | undefined;
   /** Told about everything that matters; never receives a secret. */
   onEvent?: AuthEventListener | undefined;
+  /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
   /** Told about work that must not be cut off, as service workers' `waitUntil`. */
   waitUntil?: ((work: Promise<unknown>) => void) | undefined;

@@ -4,7 +4,9 @@ import { McpAuthError } from "../errors.ts";
 
 /** What an SDK `authProvider` is made of: a `TokenManager`, or any credential that can say its token. */
 export interface TokenSource extends Credential {
+  /** The protected server. */
   readonly serverUrl: URL;
+  /** The last failure to get a token. */
   readonly lastError?: McpAuthError | undefined;
   /** How long a request waits for a person, in ms. */
   readonly waitForLogin: number;
