@@ -33,48 +33,54 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
 export async function login(session: Session, plan: LoginPlan): Promise<TokenRecord> {
   const { store, account, server, emit, options, clock } = session;
   const askedAt = clock.now();
-  const refusalKey = `refusals/${account}/${server}`;
-  return store
-    .withLock(
-      `login/${account}/${server}`,
-      async () => {
-        await throwIfRefused(session, refusalKey, askedAt);
-        const stored = await session.keeper.load();
-        if (stored && serves(stored, plan, session)) return stored;
-
-        const discovery = await findServers(session, plan);
-        const elsewhere = await session.keeper.read(discovery.resource);
-        if (elsewhere?.issuer === discovery.issuer && serves(elsewhere, plan, session)) {
-          await session.keeper.index(discovery.resource);
-          return elsewhere;
-        }
-        const askedBefore = (stored?.issuer === discovery.issuer ? stored : undefined)?.requestedScopes;
-        const startedAt = session.clock.now();
-        try {
-          return await authorizeAt(session, discovery, { ...plan, askedBefore });
-        } catch (error) {
-          if (!(await isForgottenClient(session, discovery.issuer, startedAt, error))) throw error;
-          // A registration that the server has forgotten is made anew, once.
-          return await authorizeAt(session, discovery, { ...plan, askedBefore });
-        }
-      },
-      { signal: plan.signal, waitMs: loginTimeout(options) },
-    )
-    .catch(async (error: unknown) => {
-      if (!(error instanceof McpAuthError)) throw error;
-      emit({ type: "login.failed", code: error.code });
-      const { code, issuer, passing } = error;
-      // What a server or person said holds for all. What only this manager met (no browser, disposed of) names no issuer.
-      if (!passing && issuer && code !== "login_required")
-        await store.set(refusalKey, { v: 1, code, issuer, at: clock.now() }).catch(() => {});
-      throw error;
-    });
+  const limits = { signal: plan.signal, waitMs: loginTimeout(options) };
+  try {
+    return await store.withLock(`login/${account}/${server}`, () => sharingRefusal(session, askedAt, () => logIn(session, plan)), limits);
+  } catch (error) {
+    if (error instanceof McpAuthError) emit({ type: "login.failed", code: error.code });
+    throw error;
+  }
 }
 
-/** Whoever waited while somebody else's login failed shares that outcome, too: no second window opens. */
-async function throwIfRefused({ store, server }: Session, key: string, askedAt: number): Promise<void> {
-  const { code, issuer, at } = ((await store.get(key)) ?? {}) as { code?: McpAuthErrorCode; issuer?: string; at?: number };
-  if (code && at !== undefined && at > askedAt) throw new McpAuthError(code, { serverUrl: server, issuer, detail: "in another window" });
+/** Whoever waited for the lock while the holder's login was refused shares that outcome, too: no second window opens. */
+async function sharingRefusal<T>({ store, account, server, clock }: Session, askedAt: number, work: () => Promise<T>): Promise<T> {
+  const key = `refusals/${account}/${server}`;
+  const last = (await store.get(key)) as { code: McpAuthErrorCode; issuer: string; at: number } | undefined;
+  if (last && last.at > askedAt) throw new McpAuthError(last.code, { serverUrl: server, issuer: last.issuer, detail: "in another window" });
+  try {
+    return await work();
+  } catch (error) {
+    const { code, issuer, passing } = error instanceof McpAuthError ? error : {};
+    // What a server or person said holds for all. What only this manager met (no browser, disposed of) names no issuer.
+    if (issuer && !passing && code !== "login_required") {
+      // Before the lock is free: the next in line reads it at once.
+      await store.set(key, { v: 1, code, issuer, at: clock.now() }).catch(() => {});
+    }
+    throw error;
+  }
+}
+
+async function logIn(session: Session, plan: LoginPlan): Promise<TokenRecord> {
+  const { keeper, clock } = session;
+  const stored = await keeper.load();
+  if (stored && serves(stored, plan, session)) return stored;
+
+  const discovery = await findServers(session, plan);
+  const { issuer, resource } = discovery;
+  const elsewhere = await keeper.read(resource);
+  if (elsewhere?.issuer === issuer && serves(elsewhere, plan, session)) {
+    await keeper.index(resource);
+    return elsewhere;
+  }
+  const askedBefore = (stored?.issuer === issuer ? stored : undefined)?.requestedScopes;
+  const startedAt = clock.now();
+  try {
+    return await authorizeAt(session, discovery, { ...plan, askedBefore });
+  } catch (error) {
+    if (!(await isForgottenClient(session, issuer, startedAt, error))) throw error;
+    // A registration that the server has forgotten is made anew, once.
+    return await authorizeAt(session, discovery, { ...plan, askedBefore });
+  }
 }
 
 /** Whether a login that somebody else made meanwhile is what this one is for. */

@@ -35,10 +35,8 @@ export async function requestRefresh(session: Session, record: TokenRecord & { r
     try {
       return await refreshGrant({ ...grant, signal });
     } catch (cause) {
-      const error =
-        cause instanceof McpAuthError
-          ? cause
-          : new McpAuthError(signal.aborted ? "timeout" : "network_error", { serverUrl, issuer, cause });
+      // What is thrown beside our own errors is the limit's reason.
+      const error = cause instanceof McpAuthError ? cause : new McpAuthError("timeout", { serverUrl, issuer, cause });
       const waitMs = pause(error, attempt);
       if (!error.passing || attempt === maxAttempts || clock.now() + waitMs > deadline) throw error;
       emit({ type: "refresh.repeated", issuer, attempt, waitMs, code: error.code });

@@ -1,6 +1,6 @@
 /** A login is one browser window, however many callers, managers and transports want it. */
 import { describe, expect, onTestFinished, test } from "vitest";
-import { MemoryStore } from "../../src/index.ts";
+import { MemoryStore, type Store } from "../../src/index.ts";
 import { gate, startAuthorizationServer, tokenRequest } from "../fixture/index.ts";
 import {
   callTool,
@@ -101,6 +101,33 @@ describe("the first login", () => {
     await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(2);
     await auth.dispose();
     expect([(await first).code, await second, person.opened]).toEqual(["disposed", 200, 1]);
+  });
+
+  test("… also on a store whose writes take a while", async () => {
+    const server = await startServer();
+    const disk = new MemoryStore();
+    const slow: Store = {
+      get: (key) => disk.get(key),
+      set: async (key, value) => {
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        await disk.set(key, value);
+      },
+      delete: (key) => disk.delete(key),
+      take: (key) => disk.take(key),
+      keys: (prefix) => disk.keys(prefix),
+      withLock: (key, action, options) => disk.withLock(key, action, options),
+    };
+    const handler = personAtHand();
+    let decide = () => {};
+    handler.until = new Promise<void>((resolve) => (decide = resolve));
+    server.authorizationServer.nextDecision = "deny";
+    const managers = Array.from({ length: 3 }, () => manager(server, { store: slow, loginHandler: handler }).auth);
+    const outcomes = managers.map((auth) => failure(post(auth)).then(({ code }) => code));
+    await expect.poll(() => handler.opened).toBe(1);
+    await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(3);
+    decide();
+    expect(await Promise.all(outcomes)).toEqual(["authorization_denied", "authorization_denied", "authorization_denied"]);
+    expect(handler.opened).toBe(1);
   });
 
   test("a logout ends a login in progress: nobody is logged in afterwards", async () => {
