@@ -51,6 +51,12 @@ const texts = {
   lock_timeout: ["Another process holds the lock", "Continue or end that process.", true],
   lock_lost: ["The lock was lost", wait, true],
   store_failed: ["The token store cannot be read or written", "Check disk space and permissions.", true],
+  lock_unsupported: ["The file system has no working locks", "Keep the store on a local disk."],
+  store_damaged: ["The token database cannot be used and was set aside", logIn, true],
+  keychain_unavailable: ["There is no keychain", "Install one, or use a key file."],
+  keychain_locked: ["The keychain that holds the key is locked or out of reach", "Unlock it, or run where it is."],
+  keychain_refused: ["The keychain refused access", "Allow it, or use a key file."],
+  keychain_timeout: ["The keychain did not answer in time", "Answer it, or set MCP_AUTH_KEYCHAIN=off."],
   invalid_record: ["A stored record cannot be understood", "Update this program, or log out and in again."],
 } as const satisfies Record<string, Text>;
 

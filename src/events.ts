@@ -24,8 +24,20 @@ export type AuthEventFacts =
   | { type: "tokens.unsaved"; code: McpAuthErrorCode }
   | { type: "tokens.saved" }
   | { type: "tokens.deleted"; reason: "refused" | "logout" | "client-refused" }
+  | StoreEvent
   | { type: "step-up.started"; scopes: readonly string[]; attempt: number }
   | { type: "logout.finished"; revoked: boolean };
+
+/** What a store on this machine tells. `path` is its folder. */
+export type StoreEvent =
+  /** Once a process: where values are kept, and where the key that encrypts them lives. */
+  | { type: "store.opened"; kind: "sqlite" | "keychain"; key: "keychain" | "file"; path: string }
+  /** A database that is damaged or somebody else's was renamed to `path`; a new one takes its place. */
+  | { type: "store.set-aside"; path: string; reason: "damaged" | "foreign" }
+  /** The database was deleted while it was in use, and was made anew: what is in memory is written again. */
+  | { type: "store.restarted"; path: string }
+  /** The folder is on a file system whose locks may not reach other machines. */
+  | { type: "store.on-network"; path: string; fileSystem: string };
 
 /** Everything worth knowing that happens between a 401 and a session. No event holds a token, code or secret. */
 export type AuthEvent = AuthEventFacts & {

@@ -29,7 +29,7 @@ export {
   requirePkce,
 } from "./discovery/server-metadata.ts";
 export { InsufficientScopeError, LoginRequiredError, McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "./errors.ts";
-export type { AuthEvent, AuthEventFacts, AuthEventListener, Emit } from "./events.ts";
+export type { AuthEvent, AuthEventFacts, AuthEventListener, Emit, StoreEvent } from "./events.ts";
 export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
 export { type RefreshGrant, refreshGrant } from "./grants/refresh.ts";
 export { revokeToken } from "./grants/revocation.ts";
@@ -38,7 +38,7 @@ export { createHttp, type Http, type HttpOptions } from "./http/http.ts";
 export { type RegisterClientOptions, registerClient } from "./registration/dynamic.ts";
 export type { ClientRegistration, TokenEndpointAuthMethod } from "./registration/registration.ts";
 export { MemoryStore } from "./stores/memory.ts";
-export type { HeldLock, LockOptions, Store, StoredRecord } from "./stores/store.ts";
+export type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "./stores/store.ts";
 export type { GivenTokens } from "./tokens/given-tokens.ts";
 export type { LogoutResult } from "./tokens/logout.ts";
 export type { TokenManagerOptions } from "./tokens/options.ts";

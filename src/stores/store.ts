@@ -9,10 +9,22 @@ export interface StoredRecord {
 export interface HeldLock {
   /** Aborts when the lock is lost. */
   readonly signal: AbortSignal;
+  /** Set when all records were lost while the store was in use (its folder was deleted): what is in memory is the newest then. */
+  readonly restarted?: boolean | undefined;
   /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
   set(key: string, value: StoredRecord): Promise<void>;
   /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
   delete(key: string): Promise<void>;
+}
+
+/** Where a store keeps its records. */
+export interface StoreStatus {
+  /** For example `memory`, `sqlite`, `keychain`. */
+  kind: string;
+  /** Its folder, where it has one. */
+  path?: string | undefined;
+  /** Where the key that encrypts the values lives. */
+  key?: "keychain" | "file" | undefined;
 }
 
 /** How to wait for a lock. */
@@ -47,4 +59,6 @@ export interface Store {
    * @throws McpAuthError `lock_timeout` when the lock cannot be had within `waitMs`.
    */
   withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T>;
+  /** Where the records are, for people. */
+  status?(): Promise<StoreStatus>;
 }
