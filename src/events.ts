@@ -32,8 +32,8 @@ export type AuthEventFacts =
 export type StoreEvent =
   /** Once a process: where values are kept, and where the key that encrypts them lives. */
   | { type: "store.opened"; kind: "sqlite" | "keychain"; key: "keychain" | "file"; path: string }
-  /** A database that is damaged or somebody else's was renamed to `path`; a new one takes its place. */
-  | { type: "store.set-aside"; path: string; reason: "damaged" | "foreign" }
+  /** A database that is damaged, somebody else's, or without its key was renamed to `path`; a new one takes its place. */
+  | { type: "store.set-aside"; path: string; reason: "damaged" | "foreign" | "key-missing" }
   /** The database was deleted while it was in use, and was made anew: what is in memory is written again. */
   | { type: "store.restarted"; path: string }
   /** The folder is on a file system whose locks may not reach other machines. */

@@ -4,13 +4,16 @@
  * @module mcp-client-auth/node
  */
 
-import type { AuthEvent } from "../events.ts";
+import { withoutQuery } from "../errors.ts";
+import { type AuthEvent, emitter } from "../events.ts";
 import type { TokenManagerOptions } from "../tokens/options.ts";
 import { TokenManager } from "../tokens/token-manager.ts";
 import { interactivity } from "./interactive.ts";
 import { loopbackLogin, pasteLogin } from "./login-handlers.ts";
 import type { LoopbackLoginOptions } from "./loopback/loopback-login.ts";
 import { isEnding, waitUntil } from "./process-end.ts";
+import type { SqliteStoreOptions } from "./stores/sqlite.ts";
+import { sqliteStore } from "./stores.ts";
 
 export { type BrowserUrlOptions, checkBrowserUrl, openBrowser } from "./browser.ts";
 export { type InteractivityFacts, interactivity } from "./interactive.ts";
@@ -20,11 +23,17 @@ export type { LoginOutcome, LoginPage } from "./loopback/page.ts";
 export type { RedirectOptions } from "./loopback/redirect-uris.ts";
 export type { PasteLoginOptions } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
+export type { AppOptions } from "./stores/app.ts";
+export type { FolderOptions } from "./stores/folder.ts";
+export type { KeyOptions } from "./stores/key.ts";
+export type { SqliteStoreOptions } from "./stores/sqlite.ts";
+export { sqliteStore } from "./stores.ts";
 
-/** Options of {@link createMcpAuth}: those of `TokenManager`, and of the login on this machine. */
+/** Options of {@link createMcpAuth}: those of `TokenManager`, of the login on this machine, and of {@link sqliteStore}. */
 export interface McpAuthOptions
   extends Omit<TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">,
-    Omit<LoopbackLoginOptions, "host" | "appName"> {}
+    Omit<LoopbackLoginOptions, "host" | "appName">,
+    Omit<SqliteStoreOptions, "onEvent"> {}
 
 /**
  * A person's login at a protected MCP server, from a program on that person's machine:
@@ -34,7 +43,8 @@ export interface McpAuthOptions
  * 3. The person logs in in the browser; over SSH by an address to open elsewhere. Without a person
  *    (`CI`, no terminal and no display) the request fails with `login_required` at once.
  * 4. The answer arrives at a listener on 127.0.0.1 and is exchanged for tokens.
- * 5. From then on every request carries a valid token; it is refreshed before it expires, once for all callers.
+ * 5. From then on every request carries a valid token; it is refreshed before it expires, once for all callers and
+ *    processes of this app. The login is stored: the next start finds it.
  *
  * `MCP_AUTH_DEBUG=1` prints every event to stderr.
  *
@@ -56,6 +66,7 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
   });
   // An app that opens the browser by itself knows that there is one.
   const way = how === "paste" && options.openBrowser ? "browser" : how;
+  const onEvent = process.env.MCP_AUTH_DEBUG ? printing(options.onEvent) : options.onEvent;
   // Only who has asked before can be told when the process ends.
   isEnding();
   return new TokenManager({
@@ -64,7 +75,8 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
     interactive: options.loginHandler ? options.interactive : way !== "none",
     loginHandler:
       options.loginHandler ?? (way === "paste" ? pasteLogin(loopbackOptions(options)) : loopbackLogin(loopbackOptions(options))),
-    onEvent: process.env.MCP_AUTH_DEBUG ? printing(options.onEvent) : options.onEvent,
+    store: options.store ?? sqliteStore({ ...options, onEvent: emitter(onEvent, withoutQuery(String(serverUrl))) }),
+    onEvent,
     waitUntil,
     isEnding,
   });

@@ -1,5 +1,5 @@
 import { MemoryStore } from "../../src/stores/memory.ts";
-import { storeContract } from "./store-contract.ts";
+import { storeContract } from "./contract-suite.ts";
 
 storeContract("memory", async () => {
   const store = new MemoryStore();

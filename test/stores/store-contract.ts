@@ -1,6 +1,5 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { McpAuthError } from "../../src/errors.ts";
-import type { Store } from "../../src/stores/store.ts";
+import assert from "node:assert/strict";
+import { type HeldLock, McpAuthError, type Store } from "../../src/index.ts";
 
 /** How a test gets a store: `open` twice gives two handles on the same records, as two processes have them. */
 export interface StoreUnderTest {
@@ -8,134 +7,191 @@ export interface StoreUnderTest {
   close?(): Promise<void>;
 }
 
-/** The promises of `Store`, tested against any implementation. */
-export function storeContract(name: string, create: () => Promise<StoreUnderTest>): void {
-  describe(`store contract: ${name}`, () => {
-    let subject: StoreUnderTest;
-    let store: Store;
-    beforeEach(async () => {
-      subject = await create();
-      store = await subject.open();
-    });
-    afterEach(() => subject.close?.());
+/** One promise of `Store`. Needs no test runner, so that several processes can check it at once on one store. */
+type Promised = [promise: string, check: (store: Store, open: () => Promise<Store>) => Promise<void>];
 
-    test("a key that was never set is undefined", async () => {
-      expect(await store.get("tokens/a/https://x.example/mcp")).toBeUndefined();
-    });
+const code = (expected: string) => (error: unknown) => error instanceof McpAuthError && error.code === expected;
 
-    test.each([
-      ["plain", { v: 1, text: "value" }],
-      ["nested, null, unicode", { v: 3, a: { b: [1, null, "ü€😀\u0000"] }, c: false }],
-      ["large", { v: 1, text: "x".repeat(300_000) }],
-    ])("a record comes back as it was set: %s", async (_, record) => {
-      await store.set("k/1", record);
-      expect(await store.get("k/1")).toEqual(record);
-    });
+const records: [string, { v: number; [member: string]: unknown }][] = [
+  ["plain", { v: 1, text: "value" }],
+  ["nested, null, unicode", { v: 3, a: { b: [1, null, "ü€😀\u0000"] }, c: false }],
+  ["large", { v: 1, text: "x".repeat(300_000) }],
+];
 
-    test("every handle sees what one handle wrote", async () => {
-      const other = await subject.open();
+/** The promises of `Store`, for any implementation. Each is checked on a store whose keys are its own. */
+export const contract: readonly Promised[] = [
+  [
+    "a key that was never set is undefined",
+    async (store) => {
+      assert.equal(await store.get("tokens/a/https://x.example/mcp"), undefined);
+    },
+  ],
+  ...records.map(
+    ([name, record]): Promised => [
+      `a record comes back as it was set: ${name}`,
+      async (store) => {
+        await store.set("k/1", record);
+        assert.deepEqual(await store.get("k/1"), record);
+      },
+    ],
+  ),
+  [
+    "a record is replaced as a whole, by a larger and by a smaller one",
+    async (store) => {
+      for (const text of ["x".repeat(9000), "short", "y".repeat(5000)]) {
+        await store.set("k", { v: 1, text, [`only-${text.length}`]: true });
+        assert.deepEqual(await store.get("k"), { v: 1, text, [`only-${text.length}`]: true });
+      }
+      assert.deepEqual(await store.keys(""), ["k"]);
+    },
+  ],
+  [
+    "every handle sees what one handle wrote",
+    async (store, open) => {
+      const other = await open();
       await store.set("k", { v: 1, n: 1 });
-      expect(await other.get("k")).toEqual({ v: 1, n: 1 });
+      assert.deepEqual(await other.get("k"), { v: 1, n: 1 });
+      await store.set("k", { v: 1, n: 2 });
+      assert.deepEqual(await other.get("k"), { v: 1, n: 2 });
       await other.delete("k");
-      expect(await store.get("k")).toBeUndefined();
-    });
-
-    test("a record that was read is a copy", async () => {
+      assert.equal(await store.get("k"), undefined);
+    },
+  ],
+  [
+    "a record that was read is a copy",
+    async (store) => {
       await store.set("k", { v: 1, list: [1] });
       const copy = (await store.get("k")) as { v: 1; list: number[] };
       copy.list.push(2);
-      expect(await store.get("k")).toEqual({ v: 1, list: [1] });
-    });
-
-    test("deleting what is not there is no error", async () => {
-      await expect(store.delete("nothing")).resolves.toBeUndefined();
-    });
-
-    test("keys are found by prefix, whatever characters they hold", async () => {
-      for (const key of [
-        "tokens/a/https://x.example/mcp?q=%25_",
-        "tokens/b/https://x.example",
-        "registrations/https://as.example",
-        "tokens_",
-      ]) {
-        await store.set(key, { v: 1 });
-      }
-      expect((await store.keys("tokens/")).sort()).toEqual(["tokens/a/https://x.example/mcp?q=%25_", "tokens/b/https://x.example"]);
-      expect(await store.keys("tokens/%")).toEqual([]);
-      expect((await store.keys("")).length).toBe(4);
-    });
-
-    test("of ten that take a record, one gets it", async () => {
+      assert.deepEqual(await store.get("k"), { v: 1, list: [1] });
+    },
+  ],
+  ["deleting what is not there is no error", (store) => store.delete("nothing")],
+  [
+    "keys are found by prefix, whatever characters they hold",
+    async (store) => {
+      const keys = ["tokens/a/https://x.example/mcp?q=%25_", "tokens/b/https://x.example", "registrations/https://as.example", "tokens_"];
+      for (const key of keys) await store.set(key, { v: 1 });
+      assert.deepEqual((await store.keys("tokens/")).sort(), keys.slice(0, 2));
+      assert.deepEqual(await store.keys("tokens/%"), []);
+      assert.equal((await store.keys("")).length, 4);
+    },
+  ],
+  [
+    "of ten that take a record, one gets it",
+    async (store, open) => {
       await store.set("pending/1", { v: 1 });
-      const handles = [store, await subject.open()];
+      const handles = [store, await open()];
       const taken = await Promise.all(Array.from({ length: 10 }, (_, i) => handles[i % 2]?.take("pending/1")));
-      expect(taken.filter(Boolean)).toEqual([{ v: 1 }]);
-      expect(await store.get("pending/1")).toBeUndefined();
-    });
-
-    test("a lock has one holder at a time, and all that wait get their turn", async () => {
-      const handles = [store, await subject.open()];
+      assert.deepEqual(taken.filter(Boolean), [{ v: 1 }]);
+      assert.equal(await store.get("pending/1"), undefined);
+    },
+  ],
+  [
+    "a lock has one holder at a time, and all that wait get their turn",
+    async (store, open) => {
+      const handles = [store, await open()];
       let inside = 0;
       let most = 0;
-      let sum = 0;
-      await Promise.all(
-        Array.from({ length: 16 }, (_, i) =>
-          handles[i % 2]?.withLock("counter", async (held) => {
-            most = Math.max(most, ++inside);
-            const record = (await store.get("counter")) as { v: 1; n: number } | undefined;
-            await new Promise((resolve) => setImmediate(resolve));
-            await held.set("counter", { v: 1, n: (record?.n ?? 0) + 1 });
-            inside--;
-            sum++;
-          }),
-        ),
+      const turn = async (held: HeldLock) => {
+        most = Math.max(most, ++inside);
+        const record = (await store.get("counter")) as { v: 1; n: number } | undefined;
+        await new Promise((resolve) => setImmediate(resolve));
+        await held.set("counter", { v: 1, n: (record?.n ?? 0) + 1 });
+        inside--;
+      };
+      await Promise.all(Array.from({ length: 16 }, (_, i) => handles[i % 2]?.withLock("counter", turn)));
+      assert.equal(most, 1);
+      assert.deepEqual(await store.get("counter"), { v: 1, n: 16 });
+    },
+  ],
+  ["locks of different keys do not wait for each other", (store) => store.withLock("a", () => store.withLock("b", async () => {}))],
+  [
+    "the lock is free again after an action that failed",
+    async (store) => {
+      const mine = new Error("mine");
+      await assert.rejects(
+        store.withLock("k", () => Promise.reject(mine)),
+        mine,
       );
-      expect([most, sum]).toEqual([1, 16]);
-      expect(await store.get("counter")).toEqual({ v: 1, n: 16 });
-    });
-
-    test("locks of different keys do not wait for each other", async () => {
-      await store.withLock("a", () => store.withLock("b", async () => {}));
-    });
-
-    test("the lock is free again after an action that failed", async () => {
-      await expect(store.withLock("k", () => Promise.reject(new Error("mine")))).rejects.toThrow("mine");
-      await expect(store.withLock("k", async () => "ran")).resolves.toBe("ran");
-    });
-
-    test("waiting is bounded: lock_timeout, and the next in line still gets the lock", async () => {
-      const other = await subject.open();
-      const { promise: release, resolve: open } = Promise.withResolvers<void>();
-      const holding = store.withLock("k", () => release);
-      await expect(other.withLock("k", async () => "never", { waitMs: 20 })).rejects.toMatchObject({ code: "lock_timeout" });
+      assert.equal(await store.withLock("k", async () => "ran"), "ran");
+    },
+  ],
+  [
+    "waiting is bounded: lock_timeout, and the next in line still gets the lock",
+    async (store, open) => {
+      const other = await open();
+      const { promise: release, resolve } = Promise.withResolvers<void>();
+      const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
+      const holding = store.withLock("k", async () => {
+        enter();
+        await release;
+      });
+      await entered;
+      await assert.rejects(
+        other.withLock("k", async () => "never", { waitMs: 20 }),
+        code("lock_timeout"),
+      );
       const next = other.withLock("k", async () => "mine");
-      open();
+      resolve();
       await holding;
-      expect(await next).toBe("mine");
-    });
-
-    test("waiting ends with the caller's own reason when it aborts", async () => {
-      const { promise: release, resolve: open } = Promise.withResolvers<void>();
-      const holding = store.withLock("k", () => release);
-      const controller = new AbortController();
-      const waiting = store.withLock("k", async () => "never", { signal: controller.signal });
-      controller.abort(new Error("enough"));
-      await expect(waiting).rejects.toThrow("enough");
-      open();
+      assert.equal(await next, "mine");
+    },
+  ],
+  [
+    "waiting ends with the caller's own reason when it aborts",
+    async (store, open) => {
+      const { promise: release, resolve } = Promise.withResolvers<void>();
+      const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
+      const holding = store.withLock("k", async () => {
+        enter();
+        await release;
+      });
+      await entered;
+      for (const handle of [store, await open()]) {
+        const enough = new Error("enough");
+        const controller = new AbortController();
+        const waiting = handle.withLock("k", async () => "never", { signal: controller.signal });
+        controller.abort(enough);
+        await assert.rejects(waiting, enough);
+        await assert.rejects(
+          handle.withLock("k", async () => "never", { signal: AbortSignal.abort(enough) }),
+          enough,
+        );
+      }
+      resolve();
       await holding;
-      await expect(store.withLock("k", async () => "ran")).resolves.toBe("ran");
-    });
-
-    test("writes through a lock that is over are refused: lock_lost", async () => {
-      let late: Parameters<Parameters<Store["withLock"]>[1]>[0] | undefined;
+      assert.equal(await store.withLock("k", async () => "ran"), "ran");
+    },
+  ],
+  [
+    "writes through a lock that is over are refused: lock_lost",
+    async (store) => {
+      let late: HeldLock | undefined;
       await store.withLock("k", async (held) => {
         late = held;
         await held.set("k", { v: 1, n: 1 });
       });
-      const refusal = await late?.set("k", { v: 1, n: 2 }).catch((error: unknown) => error);
-      expect(refusal).toBeInstanceOf(McpAuthError);
-      expect(refusal).toMatchObject({ code: "lock_lost" });
-      expect(await store.get("k")).toEqual({ v: 1, n: 1 });
-    });
-  });
+      await assert.rejects(async () => late?.set("k", { v: 1, n: 2 }), code("lock_lost"));
+      await assert.rejects(async () => late?.delete("k"), code("lock_lost"));
+      assert.deepEqual(await store.get("k"), { v: 1, n: 1 });
+    },
+  ],
+];
+
+/** The part of a store below a prefix, as a store of its own: several can check the contract on one store at once. */
+export function below(store: Store, prefix: string): Store {
+  return {
+    get: (key) => store.get(prefix + key),
+    set: (key, value) => store.set(prefix + key, value),
+    delete: (key) => store.delete(prefix + key),
+    take: (key) => store.take(prefix + key),
+    keys: async (start) => (await store.keys(prefix + start)).map((key) => key.slice(prefix.length)),
+    withLock: (key, action, options) =>
+      store.withLock(
+        prefix + key,
+        (held) => action({ signal: held.signal, set: (k, v) => held.set(prefix + k, v), delete: (k) => held.delete(prefix + k) }),
+        options,
+      ),
+  };
 }

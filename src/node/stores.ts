@@ -1,0 +1,38 @@
+import type { Store } from "../stores/store.ts";
+import { checkApp } from "./stores/app.ts";
+import type { SqliteStoreOptions } from "./stores/sqlite.ts";
+
+/**
+ * Logins that survive: one database a user and app, shared by all processes, encrypted with a key that lives in the
+ * keychain where one works, else in a file that only this user can read. The default of `createMcpAuth`.
+ *
+ * @throws McpAuthError `invalid_option`. Its operations: `store_failed`; `lock_timeout`, `lock_unsupported`; `keychain_locked`
+ *   when the key is where it cannot be read now; `store_damaged` once for a database that had to be set aside;
+ *   `invalid_record` for a single record.
+ * @example
+ * ```ts
+ * const store = sqliteStore({ app: "acme" }); // share logins with every program that says `acme`
+ * ```
+ */
+export function sqliteStore(options: SqliteStoreOptions = {}): Store {
+  checkApp(options);
+  return whenNeeded(async () => new (await import("./stores/sqlite.ts")).SqliteStore(options));
+}
+
+/** What a store needs is loaded with its first use, beside the first request's other preparations. */
+function whenNeeded(load: () => Promise<Store>): Store {
+  let loading: Promise<Store> | undefined;
+  const store = () => {
+    loading ??= load();
+    return loading;
+  };
+  return {
+    get: async (key) => (await store()).get(key),
+    set: async (key, value) => (await store()).set(key, value),
+    delete: async (key) => (await store()).delete(key),
+    take: async (key) => (await store()).take(key),
+    keys: async (prefix) => (await store()).keys(prefix),
+    withLock: async (key, action, options) => (await store()).withLock(key, action, options),
+    status: async () => (await store()).status?.() ?? { kind: "unknown" },
+  };
+}

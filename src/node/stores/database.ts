@@ -1,0 +1,55 @@
+import type { DatabaseSync } from "node:sqlite";
+import { McpAuthError } from "../../errors.ts";
+
+/** Result codes of SQLite that call for something else than giving up. */
+const codes = { busy: 5, locked: 6, corrupt: 11, protocol: 15, noLocks: 22, notADatabase: 26 } as const;
+
+/** `SQLITE_IOERR_LOCK` and its kin: the file system refuses to lock. */
+const lockingFailed = new Set([2314, 2826, 3594, 3850]);
+
+/**
+ * Opens a database, without the warning that Node 22 prints when `node:sqlite` is loaded. Whatever is locked fails at once.
+ *
+ * @throws McpAuthError `store_failed` where Node has no SQLite; what SQLite throws.
+ */
+export function openDatabase(path: string): DatabaseSync {
+  const { DatabaseSync } = sqlite();
+  return new DatabaseSync(path);
+}
+
+function sqlite(): typeof import("node:sqlite") {
+  const { emitWarning } = process;
+  // Loading is synchronous: no other warning is lost.
+  process.emitWarning = () => {};
+  try {
+    // Undefined where Node was built without it, and in other runtimes.
+    const found = process.getBuiltinModule("node:sqlite") as typeof import("node:sqlite") | undefined;
+    if (found) return found;
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+  throw new McpAuthError("store_failed", { detail: "this runtime has no `node:sqlite`; pass a `store`" });
+}
+
+/** Another connection, here or in another process, holds a lock just now. */
+export function isBusy(error: unknown): boolean {
+  const code = resultCode(error) & 0xff;
+  return code === codes.busy || code === codes.locked;
+}
+
+/** The file is not a database, or is torn. */
+export function isDamaged(error: unknown): boolean {
+  const code = resultCode(error) & 0xff;
+  return code === codes.corrupt || code === codes.notADatabase;
+}
+
+/** The file system cannot lock files. */
+export function isWithoutLocks(error: unknown): boolean {
+  const code = resultCode(error);
+  return code === codes.protocol || code === codes.noLocks || lockingFailed.has(code);
+}
+
+function resultCode(error: unknown): number {
+  const code = error instanceof Error ? Reflect.get(error, "errcode") : undefined;
+  return typeof code === "number" ? code : 0;
+}

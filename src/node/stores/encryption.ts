@@ -1,0 +1,37 @@
+import { CompactEncrypt, compactDecrypt } from "jose";
+import { McpAuthError } from "../../errors.ts";
+import type { StoredRecord } from "../../stores/store.ts";
+
+/** What encrypts the values of one store. */
+export interface StoreKey {
+  /** Tells this key from others; in clear beside what it has encrypted. */
+  readonly kid: string;
+  /** For AES-GCM with 256 bits. */
+  readonly key: CryptoKey;
+  /** Where it lives. */
+  readonly place: "keychain" | "file";
+}
+
+const algorithms = { keyManagementAlgorithms: ["dir"], contentEncryptionAlgorithms: ["A256GCM"] };
+
+/**
+ * The encrypted form of a record: a JWE that cannot be moved to another key of the store.
+ *
+ * @see RFC 7516, RFC 7518 §5.3
+ */
+export function seal({ kid, key }: StoreKey, name: string, record: StoredRecord): Promise<string> {
+  return new CompactEncrypt(new TextEncoder().encode(JSON.stringify(record)))
+    .setProtectedHeader({ alg: "dir", enc: "A256GCM", kid, name })
+    .encrypt(key);
+}
+
+/** @throws McpAuthError `invalid_record` when it is damaged, another record, or was encrypted with another key. */
+export async function unseal({ key }: StoreKey, name: string, jwe: string): Promise<StoredRecord> {
+  try {
+    const { plaintext, protectedHeader } = await compactDecrypt(jwe, key, algorithms);
+    if (protectedHeader.name === name) return JSON.parse(new TextDecoder().decode(plaintext)) as StoredRecord;
+  } catch (cause) {
+    throw new McpAuthError("invalid_record", { detail: name, cause });
+  }
+  throw new McpAuthError("invalid_record", { detail: `${name} is in another's place` });
+}

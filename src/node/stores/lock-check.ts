@@ -1,0 +1,65 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { McpAuthError } from "../../errors.ts";
+import { fileAt } from "./folder.ts";
+
+/** `f_type` of file systems whose locks may not reach other machines (Linux, statfs(2)). */
+const networkFileSystems: Readonly<Record<number, string>> = {
+  26985: "nfs",
+  4266872130: "smb",
+  4283649346: "smb",
+  1702057286: "fuse",
+  16914839: "9p",
+  12805120: "ceph",
+  1397113167: "afs",
+};
+
+/** Folders whose locks have been seen to work. */
+const checked = new Set<string>();
+
+/**
+ * Checks once a process that a lock which is held now is one: some file systems say yes and lock nothing.
+ *
+ * @throws McpAuthError `lock_unsupported`
+ */
+export async function checkLocking(folder: string, heldPath: string): Promise<void> {
+  if (checked.has(folder)) return;
+  if (process.platform === "linux" && !isKnownToKernel(heldPath) && (await isFreeForOthers(heldPath))) {
+    throw new McpAuthError("lock_unsupported", { detail: `${folder} (${(await networkFileSystem(folder)) ?? "a lock kept nobody out"})` });
+  }
+  checked.add(folder);
+}
+
+/** The name of the network file system that holds the folder; `undefined` on a local disk, or where it is not known. */
+export async function networkFileSystem(folder: string): Promise<string | undefined> {
+  if (process.platform !== "linux") return undefined;
+  const facts = await statfs(folder).catch(() => undefined);
+  return facts && networkFileSystems[facts.type];
+}
+
+/** Layered file systems show other inodes than the kernel knows, containers other process IDs: one of both suffices. */
+function isKnownToKernel(path: string): boolean {
+  let locks: string;
+  try {
+    locks = readFileSync("/proc/locks", "utf8");
+  } catch {
+    return true;
+  }
+  const inode = fileAt(path)?.ino;
+  return locks.split("\n").some((line) => / POSIX /.test(line) && (line.includes(` ${process.pid} `) || line.includes(`:${inode} `)));
+}
+
+/** Whether another process can take the lock at this moment. Only Node itself is started again: an app's own executable is an app. */
+async function isFreeForOthers(path: string): Promise<boolean> {
+  if (!/^node(\.exe)?$/.test(process.execPath.replace(/^.*[/\\]/, ""))) return false;
+  const program = `
+    const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+    new DatabaseSync(process.argv[1]).exec("BEGIN IMMEDIATE");
+    console.log("free");`;
+  return new Promise((resolve) => {
+    execFile(process.execPath, ["--no-warnings", "--eval", program, path], { timeout: 5000 }, (_error, stdout) =>
+      resolve(stdout.includes("free")),
+    );
+  });
+}

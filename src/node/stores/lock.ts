@@ -1,0 +1,125 @@
+import { createHash } from "node:crypto";
+import { truncateSync } from "node:fs";
+import { join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { deadline, systemClock } from "../../clock.ts";
+import { McpAuthError } from "../../errors.ts";
+import { MemoryStore } from "../../stores/memory.ts";
+import type { LockOptions } from "../../stores/store.ts";
+import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
+import { isStillAt, secureFile, secureFolder } from "./folder.ts";
+import { checkLocking } from "./lock-check.ts";
+
+/** The pause between two attempts grows to this, in ms: a waiting process costs little, and learns soon that it is its turn. */
+const longestPauseMs = 40;
+
+/** A lock while it is held. */
+export interface FileLock {
+  /** Aborts when {@link FileLock.check} finds the lock lost. */
+  readonly signal: AbortSignal;
+  /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
+  check(): void;
+}
+
+/** Who waits in this process waits in a line, so that only the first of them asks the file system. */
+const lines = new MemoryStore();
+
+/**
+ * Locks between the processes of one machine, which the operating system frees when their holder dies.
+ *
+ * Each is a small SQLite database on which a transaction is begun. SQLite's own waiting would block the event loop, so it is
+ * tried again. A lock file is never deleted: whoever held it would go on, beside the holder of the next one.
+ */
+export class FileLocks {
+  readonly #folder: string;
+
+  /** @param folder where the lock files are; created when it is needed */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /**
+   * Runs `action` while nobody else, in any process, runs with the same key.
+   *
+   * @throws McpAuthError `lock_timeout` after `waitMs`, `lock_unsupported`, `store_failed`; `signal.reason`.
+   */
+  withLock<T>(key: string, action: (lock: FileLock) => Promise<T>, { signal, waitMs = 60_000 }: LockOptions = {}): Promise<T> {
+    const path = join(this.#folder, `${createHash("sha256").update(key).digest("hex").slice(0, 32)}.lock`);
+    const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }));
+    const patience = signal ? AbortSignal.any([signal, limit.signal]) : limit.signal;
+    const turn = async () => {
+      const held = await this.#acquire(path, patience).finally(limit.stop);
+      try {
+        await checkLocking(this.#folder, path);
+        return await action(held);
+      } finally {
+        held.release();
+      }
+    };
+    return lines.withLock(path, turn, { signal: patience, waitMs }).finally(limit.stop);
+  }
+
+  async #acquire(path: string, patience: AbortSignal): Promise<HeldFileLock> {
+    for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
+      patience.throwIfAborted();
+      const held = this.#try(path);
+      if (held) return held;
+      await systemClock.sleep(pauseMs * (0.5 + Math.random()), { signal: patience });
+    }
+  }
+
+  #try(path: string): HeldFileLock | undefined {
+    let database: DatabaseSync | undefined;
+    try {
+      secureFolder(this.#folder);
+      const inode = secureFile(path);
+      database = openDatabase(path);
+      database.exec("BEGIN IMMEDIATE");
+      // Another file may have taken the path since.
+      if (isStillAt(path, inode)) return new HeldFileLock(path, inode, database);
+    } catch (error) {
+      if (isDamaged(error)) truncateSync(path);
+      else if (!isBusy(error)) {
+        database?.close();
+        throw failure(error, this.#folder);
+      }
+    }
+    database?.close();
+    return undefined;
+  }
+}
+
+/** Holds the database, too: one that is garbage-collected drops its lock. */
+class HeldFileLock implements FileLock {
+  readonly #path: string;
+  readonly #inode: number;
+  readonly #lost = new AbortController();
+  #database: DatabaseSync | undefined;
+
+  constructor(path: string, inode: number, database: DatabaseSync) {
+    this.#path = path;
+    this.#inode = inode;
+    this.#database = database;
+  }
+
+  get signal(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  check(): void {
+    if (this.#database && isStillAt(this.#path, this.#inode)) return;
+    const error = new McpAuthError("lock_lost", { detail: this.#database ? "its file was deleted" : "it was released" });
+    this.#lost.abort(error);
+    throw error;
+  }
+
+  release(): void {
+    this.#database?.close();
+    this.#database = undefined;
+  }
+}
+
+function failure(cause: unknown, folder: string): McpAuthError {
+  if (cause instanceof McpAuthError) return cause;
+  return new McpAuthError(isWithoutLocks(cause) ? "lock_unsupported" : "store_failed", { detail: folder, cause });
+}

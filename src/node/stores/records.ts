@@ -1,0 +1,168 @@
+import { renameSync } from "node:fs";
+import { dirname } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { systemClock } from "../../clock.ts";
+import { McpAuthError } from "../../errors.ts";
+import type { StoreEvent } from "../../events.ts";
+import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
+import { fileAt, isStillAt, secureFile, secureFolder } from "./folder.ts";
+import type { FileLocks } from "./lock.ts";
+
+/** Marks our databases (`PRAGMA application_id`): "MCPA". */
+const applicationId = 0x4d435041;
+const schemaVersion = 1;
+
+/** Others hold the database for the moment of a write: longer than this one of them must be stopped, in ms. */
+const patienceMs = 10_000;
+
+/** What a database of records works with. */
+export interface RecordsOptions {
+  path: string;
+  locks: FileLocks;
+  tell: (event: StoreEvent) => void;
+}
+
+interface Opened {
+  readonly database: DatabaseSync;
+  readonly inode: number;
+}
+
+/** Why a database cannot be used; it is set aside then. */
+type Fault = "damaged" | "foreign" | "key-missing";
+
+/**
+ * The database of an app's records: opened when it is first needed, opened again when its file was deleted or replaced, set
+ * aside when it cannot be used. Every write is durable when it returns.
+ */
+export class Records {
+  readonly #options: RecordsOptions;
+  #opened: Opened | undefined;
+  #restarted = false;
+
+  constructor(options: RecordsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether all records were lost while this object used them, and none has been confirmed since. */
+  get restarted(): boolean {
+    this.#notice();
+    return this.#restarted;
+  }
+
+  /** What was lost has been written again. */
+  confirm(): void {
+    this.#restarted = false;
+  }
+
+  /** Reads, without creating anything: `undefined` where there is no database. */
+  read<T>(work: (database: DatabaseSync) => T): Promise<T | undefined> {
+    return this.#run(work, false);
+  }
+
+  /** Runs one statement, or one transaction, that writes. */
+  async write<T>(work: (database: DatabaseSync) => T): Promise<T> {
+    return (await this.#run(work, true)) as T;
+  }
+
+  /**
+   * Puts the database out of the way, for a person or a later version to look at. The next write makes a new one.
+   *
+   * @throws McpAuthError `store_damaged`, always
+   */
+  async setAside(reason: Fault): Promise<never> {
+    const { path, locks, tell } = this.#options;
+    const inode = this.#opened?.inode ?? fileAt(path)?.ino;
+    this.#close();
+    const aside = `${path}.${reason}-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}-${process.pid}`;
+    await locks.withLock("set-aside", async () => {
+      // Another process may have been quicker: the new one is good.
+      if (inode === undefined || !isStillAt(path, inode)) return;
+      for (const suffix of ["", "-journal"]) if (fileAt(path + suffix)) renameSync(path + suffix, aside + suffix);
+      tell({ type: "store.set-aside", path: aside, reason });
+    });
+    throw new McpAuthError("store_damaged", { detail: `${reason}, now ${aside}` });
+  }
+
+  async #run<T>(work: (database: DatabaseSync) => T, create: boolean): Promise<T | undefined> {
+    const { path } = this.#options;
+    const until = performance.now() + patienceMs;
+    for (;;) {
+      try {
+        const database = this.#open(create);
+        return database && work(database);
+      } catch (error) {
+        if (error instanceof McpAuthError) throw error;
+        if (isDamaged(error)) return await this.setAside("damaged");
+        if (error instanceof ForeignDatabase) return await this.setAside("foreign");
+        if (!isBusy(error))
+          throw new McpAuthError(isWithoutLocks(error) ? "lock_unsupported" : "store_failed", { detail: path, cause: error });
+        if (performance.now() > until) throw new McpAuthError("lock_timeout", { detail: path, cause: error });
+      }
+      // SQLite's own waiting would block the event loop.
+      await systemClock.sleep(1 + Math.random() * 9);
+    }
+  }
+
+  #open(create: boolean): DatabaseSync | undefined {
+    const { path } = this.#options;
+    this.#notice();
+    if (this.#opened) return this.#opened.database;
+    if (!create && !fileAt(path)) return undefined;
+    secureFolder(dirname(path));
+    const inode = secureFile(path);
+    if (fileAt(`${path}-journal`)) secureFile(`${path}-journal`);
+    const database = openDatabase(path);
+    try {
+      prepare(database);
+    } catch (error) {
+      // Ends a transaction that was begun, too.
+      database.close();
+      throw error;
+    }
+    this.#opened = { database, inode };
+    // Replaced between the look and the opening.
+    return isStillAt(path, inode) ? database : this.#open(create);
+  }
+
+  /** A database whose file was deleted or replaced goes on working, for nobody. */
+  #notice(): void {
+    const { path, tell } = this.#options;
+    if (!this.#opened || isStillAt(path, this.#opened.inode)) return;
+    this.#close();
+    this.#restarted = true;
+    tell({ type: "store.restarted", path: dirname(path) });
+  }
+
+  #close(): void {
+    this.#opened?.database.close();
+    this.#opened = undefined;
+  }
+}
+
+class ForeignDatabase extends Error {}
+
+/** Checks whose database it is, and makes a new one ours. */
+function prepare(database: DatabaseSync): void {
+  // EXTRA: the folder is synchronised, too, when a transaction ends by deleting its journal.
+  database.exec("PRAGMA synchronous = EXTRA");
+  const id = pragma(database, "application_id");
+  const version = pragma(database, "user_version");
+  if (id === applicationId && version === schemaVersion) return;
+  if (id === applicationId && version > schemaVersion) {
+    throw new McpAuthError("invalid_record", { detail: `the database has version ${version}` });
+  }
+  database.exec("BEGIN IMMEDIATE");
+  // Another process may have been quicker.
+  if (pragma(database, "application_id") !== applicationId) {
+    if (pragma(database, "schema_version") !== 0) throw new ForeignDatabase();
+    database.exec(`
+      PRAGMA application_id = ${applicationId};
+      PRAGMA user_version = ${schemaVersion};
+      CREATE TABLE records (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
+  }
+  database.exec("COMMIT");
+}
+
+function pragma(database: DatabaseSync, name: string): number {
+  return Number(Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]);
+}

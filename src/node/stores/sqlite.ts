@@ -1,0 +1,123 @@
+import { join } from "node:path";
+import { decodeProtectedHeader } from "jose";
+import type { StoreEvent } from "../../events.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
+import { type StoreKey, seal, unseal } from "./encryption.ts";
+import { appFolder, type FolderOptions } from "./folder.ts";
+import { findKey, type KeyOptions, openKey } from "./key.ts";
+import { FileLocks } from "./lock.ts";
+import { networkFileSystem } from "./lock-check.ts";
+import { Records } from "./records.ts";
+
+/** Options of `sqliteStore`. */
+export interface SqliteStoreOptions extends FolderOptions, KeyOptions {
+  /** Told where records and key are kept, and what became of a database that could not be used. */
+  onEvent?: ((event: StoreEvent) => void) | undefined;
+}
+
+/**
+ * Records of one app on this machine, shared by all its processes: one SQLite database with encrypted values, and locks that
+ * the operating system frees when their holder dies. Nothing is created before the first write.
+ */
+export class SqliteStore implements Store {
+  readonly #options: SqliteStoreOptions;
+  readonly #folder: string;
+  readonly #locks: FileLocks;
+  readonly #records: Records;
+  #key: Promise<StoreKey> | undefined;
+
+  /** @throws McpAuthError `invalid_option` */
+  constructor(options: SqliteStoreOptions = {}) {
+    this.#options = options;
+    this.#folder = appFolder(options);
+    this.#locks = new FileLocks(join(this.#folder, "locks"));
+    const tell = (event: StoreEvent) => options.onEvent?.(event);
+    this.#records = new Records({ path: join(this.#folder, "records.sqlite"), locks: this.#locks, tell });
+  }
+
+  async get(key: string): Promise<StoredRecord | undefined> {
+    const row = await this.#records.read((database) => database.prepare("SELECT value FROM records WHERE key = ?").get(key));
+    return row && unseal(await this.#openKey(), key, String(row.value));
+  }
+
+  async set(key: string, value: StoredRecord): Promise<void> {
+    const sealed = await seal(await this.#openKey(), key, value);
+    await this.#records.write((database) => database.prepare("INSERT OR REPLACE INTO records VALUES (?, ?)").run(key, sealed));
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.#records.read((database) => database.prepare("DELETE FROM records WHERE key = ?").run(key));
+  }
+
+  async take(key: string): Promise<StoredRecord | undefined> {
+    const row = await this.#records.read((database) => database.prepare("DELETE FROM records WHERE key = ? RETURNING value").get(key));
+    return row && unseal(await this.#openKey(), key, String(row.value));
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    const rows = await this.#records.read((database) =>
+      database.prepare("SELECT key FROM records WHERE substr(key, 1, length(?1)) = ?1").all(prefix),
+    );
+    return (rows ?? []).map(({ key }) => String(key));
+  }
+
+  withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T> {
+    return this.#locks.withLock(
+      key,
+      (lock) => {
+        const write = async (work: () => Promise<void>) => {
+          lock.check();
+          await work();
+          this.#records.confirm();
+        };
+        const records = this.#records;
+        return action({
+          signal: lock.signal,
+          get restarted() {
+            return records.restarted;
+          },
+          set: (name, value) => write(() => this.set(name, value)),
+          delete: (name) => write(() => this.delete(name)),
+        });
+      },
+      options,
+    );
+  }
+
+  async status(): Promise<StoreStatus> {
+    return { kind: "sqlite", path: this.#folder, key: findKey(this.#folder) };
+  }
+
+  /** Read once, as long as it is there. What failed is tried again: a keychain may have been unlocked. */
+  #openKey(): Promise<StoreKey> {
+    if (!findKey(this.#folder)) this.#key = undefined;
+    this.#key ??= this.#findKey().catch((error: unknown) => {
+      this.#key = undefined;
+      throw error;
+    });
+    return this.#key;
+  }
+
+  async #findKey(): Promise<StoreKey> {
+    const { app, ...options } = this.#options;
+    const folder = this.#folder;
+    const rows = await this.#records.read((database) => database.prepare("SELECT value FROM records").all());
+    const sealed = (rows ?? []).map(({ value }) => String(value));
+    // Another key would not read them, and the old one may come back.
+    if (sealed.length > 0 && !findKey(folder)) await this.#records.setAside("key-missing");
+    const key = await openKey({ ...options, folder, locks: this.#locks });
+    if (sealed.length > 0 && sealed.every((jwe) => isOfAnother(key, jwe))) await this.#records.setAside("key-missing");
+    this.#options.onEvent?.({ type: "store.opened", kind: "sqlite", key: key.place, path: folder });
+    const fileSystem = await networkFileSystem(folder);
+    if (fileSystem) this.#options.onEvent?.({ type: "store.on-network", path: folder, fileSystem });
+    return key;
+  }
+}
+
+function isOfAnother({ kid }: StoreKey, jwe: string): boolean {
+  try {
+    return decodeProtectedHeader(jwe).kid !== kid;
+  } catch {
+    return false;
+  }
+}
