@@ -1,4 +1,3 @@
-import { type ClientAuth, ClientSecretPost, None } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
 
 /** Who the client is to one authorization server. */
@@ -12,22 +11,24 @@ export interface ClientIdentity {
 }
 
 /**
- * How the client proves itself in a token request.
+ * Adds to a token request what proves who the client is.
  *
  * @throws McpAuthError `invalid_option` when the method needs a secret and there is none.
  * @see RFC 6749 §2.3.1
  */
-export function clientAuthentication(client: ClientIdentity): ClientAuth {
-  const { tokenEndpointAuthMethod: method, clientSecret } = client;
-  if (method === "none") return None();
-  if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `client ${client.clientId} has no secret for ${method}` });
-  return method === "client_secret_post" ? ClientSecretPost(clientSecret) : basic(clientSecret);
+export function authenticateClient(client: ClientIdentity, body: URLSearchParams, headers: Headers): void {
+  const { clientId, tokenEndpointAuthMethod: method, clientSecret = "" } = client;
+  if (method !== "none" && !clientSecret)
+    throw new McpAuthError("invalid_option", { detail: `client ${clientId} has no secret for ${method}` });
+  if (method === "client_secret_basic") {
+    headers.set("authorization", `Basic ${btoa(`${formEncoded(clientId)}:${formEncoded(clientSecret)}`)}`);
+    return;
+  }
+  body.set("client_id", clientId);
+  if (method === "client_secret_post") body.set("client_secret", clientSecret);
 }
 
-/** Form-encoded as browsers do it, not with `-` and `_` escaped as well: many servers compare without decoding. */
-function basic(clientSecret: string): ClientAuth {
-  const encode = (value: string) => new URLSearchParams({ "": value }).toString().slice(1);
-  return (_server, client, _body, headers) => {
-    headers.set("authorization", `Basic ${btoa(`${encode(client.client_id)}:${encode(clientSecret)}`)}`);
-  };
+/** As browsers do it, not with `-` and `_` escaped as well: many servers compare without decoding. */
+export function formEncoded(value: string): string {
+  return `${new URLSearchParams({ "": value })}`.slice(1);
 }

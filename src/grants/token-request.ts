@@ -1,5 +1,5 @@
 import type { AuthorizationServer } from "oauth4webapi";
-import { type ClientIdentity, clientAuthentication } from "../client-auth/secret.ts";
+import { authenticateClient, type ClientIdentity, formEncoded } from "../client-auth/secret.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
@@ -66,11 +66,11 @@ export async function tokenRequest(
 export async function postForm(
   endpoint: string,
   parameters: Record<string, string>,
-  { server, client, http, signal }: TokenRequestOptions,
+  { client, http, signal }: TokenRequestOptions,
 ): Promise<Response> {
   const body = new URLSearchParams(parameters);
   const headers = new Headers({ accept: "application/json" });
-  await clientAuthentication(client)(server, { client_id: client.clientId }, body, headers);
+  authenticateClient(client, body, headers);
   return http.fetch(endpoint, { method: "POST", headers, body, signal: signal ?? null });
 }
 
@@ -129,7 +129,7 @@ function scrub(told: string | undefined, secrets: readonly (string | undefined)[
   for (const secret of secrets) {
     // Short values (a code of six digits) could be any word.
     if (!secret || secret.length < 8) continue;
-    for (const form of [secret, `${new URLSearchParams({ "": secret })}`.slice(1)]) result = result?.replaceAll(form, "[removed]");
+    for (const form of [secret, formEncoded(secret)]) result = result?.replaceAll(form, "[removed]");
   }
   return result;
 }

@@ -1,12 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { type ClientIdentity, clientAuthentication } from "../../src/client-auth/secret.ts";
+import { authenticateClient, type ClientIdentity } from "../../src/client-auth/secret.ts";
 
 /** What a token request of this client carries. */
 async function present(client: ClientIdentity) {
   const body = new URLSearchParams();
   const headers = new Headers();
-  const server = { issuer: "https://as.example" };
-  await clientAuthentication(client)(server, { client_id: client.clientId }, body, headers);
+  authenticateClient(client, body, headers);
   const [scheme, credentials = ""] = headers.get("authorization")?.split(" ") ?? [];
   return { scheme, credentials: atob(credentials), body: Object.fromEntries(body) };
 }
@@ -39,7 +38,7 @@ test.each([
 });
 
 test.each(["client_secret_basic", "client_secret_post"] as const)("%s without a secret is refused", (tokenEndpointAuthMethod) => {
-  expect(() => clientAuthentication({ clientId: "c", tokenEndpointAuthMethod })).toThrow(
+  expect(() => authenticateClient({ clientId: "c", tokenEndpointAuthMethod }, new URLSearchParams(), new Headers())).toThrow(
     expect.objectContaining({ code: "invalid_option" }),
   );
 });
