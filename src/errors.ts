@@ -159,6 +159,26 @@ export class InsufficientScopeError extends McpAuthError {
   }
 }
 
+/** The code of an error of ours. */
+export function codeOf(error: unknown): McpAuthErrorCode | undefined {
+  return error instanceof McpAuthError ? error.code : undefined;
+}
+
+/** A failure that may be gone with the next try. */
+export function isPassing(error: unknown): error is McpAuthError {
+  return error instanceof McpAuthError && error.passing;
+}
+
+/** What is promised; `undefined` when it fails with this code. */
+export async function unless<T>(code: McpAuthErrorCode, promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (codeOf(error) !== code) throw error;
+    return undefined;
+  }
+}
+
 function message(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: string | undefined): string {
   const [what, hint] = texts[code];
   const { serverUrl, issuer, status, serverError, serverDescription } = facts;

@@ -1,5 +1,5 @@
 import { abortable, type Clock } from "../clock.ts";
-import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
+import { isPassing } from "../errors.ts";
 
 /** Something that was found, and how long it may be kept. */
 export interface Found<T> {
@@ -49,14 +49,4 @@ export async function firstByPriority<T, None>(
   } finally {
     end.abort();
   }
-}
-
-/** A failure that may be gone with the next try. */
-export function isPassing(reason: unknown): boolean {
-  return reason instanceof McpAuthError && reason.passing;
-}
-
-/** The code of an error of ours. */
-export function codeOf(error: unknown): McpAuthErrorCode | undefined {
-  return error instanceof McpAuthError ? error.code : undefined;
 }

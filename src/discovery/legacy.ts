@@ -1,5 +1,5 @@
-import { codeOf, type Found } from "./candidates.ts";
-import { type DocumentOptions, fetchDocument, type MetadataDocument } from "./document.ts";
+import { unless } from "../errors.ts";
+import { type DocumentOptions, fetchDocument } from "./document.ts";
 import {
   type AuthorizationServerMetadata,
   conceding,
@@ -21,7 +21,10 @@ export async function findLegacyServer(
   { origin }: URL,
   options: DiscoverAuthorizationServerOptions & Pick<DocumentOptions, "http" | "clock">,
 ): Promise<FoundServer> {
-  const found = await fetchUnlessAbsent(`${origin}/.well-known/oauth-authorization-server`, options);
+  const found = await unless(
+    "discovery_failed",
+    fetchDocument(`${origin}/.well-known/oauth-authorization-server`, (document) => document, options),
+  );
   const issuer = found?.value.json.issuer;
   if (!found || issuer === undefined) return { value: defaultEndpoints(origin), cacheable: true, maxAgeMs: undefined };
 
@@ -31,13 +34,6 @@ export async function findLegacyServer(
     return findAuthorizationServer(issuer, options);
   }
   return conceding({ ...found, value: validateServer(found.value, origin, options.http, options.strictIssuer) }, origin, options.emit);
-}
-
-function fetchUnlessAbsent(url: string, options: DocumentOptions): Promise<Found<MetadataDocument> | undefined> {
-  return fetchDocument(url, (document) => document, options).catch((error: unknown) => {
-    if (codeOf(error) === "discovery_failed") return undefined;
-    throw error;
-  });
 }
 
 /** Such a server cannot say whether it supports PKCE: S256 is sent (REQ-ASM-03). */

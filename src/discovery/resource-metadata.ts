@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { McpAuthError } from "../errors.ts";
+import { codeOf, isPassing, McpAuthError } from "../errors.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
-import { codeOf, type Found, firstByPriority, isPassing } from "./candidates.ts";
+import { type Found, firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
 import { fetchDocument, type MetadataDocument, requestDocument } from "./document.ts";
 

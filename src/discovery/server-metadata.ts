@@ -1,10 +1,10 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
-import { McpAuthError } from "../errors.ts";
+import { codeOf, isPassing, McpAuthError } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
-import { codeOf, type Found, firstByPriority, isPassing } from "./candidates.ts";
+import { type Found, firstByPriority } from "./candidates.ts";
 import { fetchDocument, type MetadataDocument } from "./document.ts";
 
 /** Metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3), validated. */

@@ -1,5 +1,6 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { authenticateClient, type ClientIdentity, formEncoded } from "../client-auth/secret.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
@@ -13,6 +14,8 @@ export interface TokenRequestOptions {
   client: ClientIdentity;
   /** What sends. */
   http: Http;
+  /** Tells how far away a date in `Retry-After` is. Default: `systemClock`. */
+  clock?: Clock | undefined;
   /** Ends the request; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
@@ -51,7 +54,7 @@ export async function tokenRequest(
   parameters: Record<string, string>,
   options: TokenRequestOptions,
 ): Promise<TokenAnswer> {
-  const { server, client } = options;
+  const { server, client, clock = systemClock } = options;
   if (!server.token_endpoint)
     throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no `token_endpoint`" });
   const response = await postForm(server.token_endpoint, { grant_type: grantType, ...parameters }, options);
@@ -59,7 +62,7 @@ export async function tokenRequest(
   // Some servers report errors with status 200.
   if (response.ok && (body.access_token || body.refresh_token || !body.error)) return readAnswer(body, server.issuer, response.status);
   const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
-  throw answerError(response, body, server.issuer, [...secrets, client.clientSecret]);
+  throw answerError(response, body, { issuer: server.issuer, now: clock.now(), secrets: [...secrets, client.clientSecret] });
 }
 
 /** Sends a form to an endpoint of the authorization server, with the client's authentication. Any status is an answer. */
@@ -110,13 +113,12 @@ function seconds(value: unknown): number | undefined {
 function answerError(
   response: Response,
   body: Readonly<Record<string, unknown>>,
-  issuer: string,
-  secrets: readonly (string | undefined)[],
+  { issuer, now, secrets }: { issuer: string; now: number; secrets: readonly (string | undefined)[] },
 ): McpAuthError {
   const { status } = response;
   const serverError = scrub(text(body.error), secrets);
   const details = { issuer, status, serverError, serverDescription: scrub(text(body.error_description), secrets) };
-  const fault = faultOf(response, details, Date.now());
+  const fault = faultOf(response, details, now);
   if (fault) return fault;
   const passing = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";
   const final = serverError === "invalid_grant" || serverError === "invalid_client" ? serverError : "token_request_refused";

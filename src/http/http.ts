@@ -1,4 +1,4 @@
-import { abortable } from "../clock.ts";
+import { abortable, type Clock, systemClock } from "../clock.ts";
 import { McpAuthError, withoutQuery } from "../errors.ts";
 import { redirectTarget } from "./redirect.ts";
 
@@ -12,6 +12,8 @@ export interface HttpOptions {
   timeoutMs?: number | undefined;
   /** Largest body, in bytes. Default 1 MiB. */
   maxBytes?: number | undefined;
+  /** Measures that time. Default: `systemClock`. */
+  clock?: Clock | undefined;
 }
 
 /** Bounded requests: time, size, redirects and schemes. */
@@ -45,7 +47,7 @@ const maxRedirects = 3;
  * @throws McpAuthError nothing by itself; the two methods throw as {@link Http} says.
  */
 export function createHttp(options: HttpOptions = {}): Http {
-  const { timeoutMs = 10_000, maxBytes = 1024 * 1024 } = options;
+  const { timeoutMs = 10_000, maxBytes = 1024 * 1024, clock = systemClock } = options;
   const insecure = options.allowInsecure?.map((host) => host.toLowerCase());
 
   function checkUrl(input: string | URL): URL {
@@ -83,7 +85,7 @@ export function createHttp(options: HttpOptions = {}): Http {
       const signal = init.signal ? AbortSignal.any([init.signal, end.signal]) : end.signal;
       signal.throwIfAborted();
       const tooLate = () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${timeoutMs} ms` }));
-      const timer = setTimeout(tooLate, timeoutMs);
+      clock.sleep(timeoutMs, { signal: end.signal, background: true }).then(tooLate, () => {});
       try {
         // A `fetch` of the app's own may ignore the signal: waiting ends all the same.
         return await abortable(load(url, { ...init, signal }), signal);
@@ -92,8 +94,7 @@ export function createHttp(options: HttpOptions = {}): Http {
         if (error instanceof McpAuthError) throw error;
         throw new McpAuthError("network_error", { detail: withoutQuery(url.href), cause: error });
       } finally {
-        clearTimeout(timer);
-        // Whatever is still open, an answer too large for example, is closed.
+        // Ends the time limit, too. Whatever is still open, an answer too large for example, is closed.
         end.abort();
       }
     },

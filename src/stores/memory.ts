@@ -67,9 +67,9 @@ export class MemoryStore implements Store {
 /** Waits for the holders before, within bounds. */
 async function turn(before: Promise<void> | undefined, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
   signal?.throwIfAborted();
-  const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }));
+  const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }), signal);
   try {
-    await abortable(abortable(Promise.resolve(before), limit.signal), signal);
+    await abortable(Promise.resolve(before), limit.signal);
   } finally {
     limit.stop();
   }

@@ -7,7 +7,7 @@ import { selectScopes, splitScope } from "../authorization/scopes.ts";
 import { deadline } from "../clock.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import { LoginRequiredError, McpAuthError } from "../errors.ts";
+import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { exchangeCode } from "../grants/authorization-code.ts";
 import type { Profile } from "../profiles/profiles.ts";
 import { obtainClient } from "../registration/client-id.ts";
@@ -49,8 +49,8 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
 
   const isFixed = options.redirectUris !== undefined;
   const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
-  const personsTime = deadline(clock, loginTimeout(options), () => new McpAuthError("login_timeout", { serverUrl, issuer }));
-  const signal = AbortSignal.any([plan.signal, personsTime.signal]);
+  const tooLate = () => new McpAuthError("login_timeout", { serverUrl, issuer });
+  const { signal, stop } = deadline(clock, loginTimeout(options), tooLate, plan.signal);
   const profile = requestProfile(session, issuer);
   const { redirectHost } = profile;
   const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
@@ -58,14 +58,14 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
   try {
     const { redirectUris } = receiver;
     client = await obtainClient({ ...options, server: discovery.server, serverUrl, store, http, clock, emit, signal, redirectUris });
-    const record = await sendPerson(session, discovery, { client, receiver, profile, scopes, signal, onResponse: personsTime.stop });
+    const record = await sendPerson(session, discovery, { client, receiver, profile, scopes, signal, onResponse: stop });
     emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
     return record;
   } catch (error) {
-    if (error === personsTime.signal.reason && client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
+    if (codeOf(error) === "login_timeout" && client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
     throw error;
   } finally {
-    personsTime.stop();
+    stop();
     await receiver.close();
   }
 }

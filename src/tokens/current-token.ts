@@ -1,5 +1,5 @@
 import { abortable } from "../clock.ts";
-import { LoginRequiredError, McpAuthError } from "../errors.ts";
+import { isPassing, LoginRequiredError, type McpAuthError } from "../errors.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
 import { type RefreshDemand, type RefreshOutcome, refreshLogin } from "./refresh.ts";
 import { RefreshPace } from "./refresh-pace.ts";
@@ -129,7 +129,7 @@ export class CurrentToken {
       await abortable(this.refresh({ reason: "expired" }), signal);
     } catch (error) {
       // A fault that passes costs nobody a token that is still good.
-      if (error instanceof McpAuthError && error.passing && this.freshness !== "expired") return this.#bearer;
+      if (isPassing(error) && this.freshness !== "expired") return this.#bearer;
       throw error;
     }
     return this.freshness === "expired" ? undefined : this.#bearer;
@@ -186,7 +186,7 @@ export class CurrentToken {
       this.use(outcome.record, origin);
       return outcome;
     } catch (error) {
-      if (error instanceof McpAuthError && error.passing) {
+      if (isPassing(error)) {
         this.#pace.onFault(error);
         this.#arm();
       }

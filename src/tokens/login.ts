@@ -2,7 +2,7 @@ import { splitScope } from "../authorization/scopes.ts";
 import { writeDiscovery } from "../discovery/cache.ts";
 import { type Discovery, discover, type Speculation } from "../discovery/discovery.ts";
 import { isSameIssuer, requirePkce } from "../discovery/server-metadata.ts";
-import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
+import { codeOf, McpAuthError, type McpAuthErrorCode } from "../errors.ts";
 import { findRegistration, forgetRegistration } from "../registration/stored.ts";
 import { type AuthorizationPlan, authorizeAt } from "./authorization-code-login.ts";
 import { freshness } from "./freshness.ts";
@@ -37,7 +37,8 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
   try {
     return await store.withLock(`login/${account}/${server}`, () => sharingRefusal(session, askedAt, () => logIn(session, plan)), limits);
   } catch (error) {
-    if (error instanceof McpAuthError) emit({ type: "login.failed", code: error.code });
+    const code = codeOf(error);
+    if (code) emit({ type: "login.failed", code });
     throw error;
   }
 }

@@ -89,9 +89,9 @@ export class PersonLogin {
    */
   async waitFor(flight: Promise<TokenRecord>, signal: AbortSignal | undefined): Promise<"retry"> {
     const { clock, server } = this.#session;
-    const patience = deadline(clock, this.#waitMs, () => new McpAuthError("login_pending", { serverUrl: server }));
+    const patience = deadline(clock, this.#waitMs, () => new McpAuthError("login_pending", { serverUrl: server }), signal);
     try {
-      await abortable(abortable(flight, patience.signal), signal);
+      await abortable(flight, patience.signal);
       return "retry";
     } finally {
       patience.stop();

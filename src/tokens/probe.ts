@@ -1,3 +1,4 @@
+import { deadline } from "../clock.ts";
 import { type Challenge, challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
@@ -47,15 +48,17 @@ export async function probe(session: Session, signal: AbortSignal | undefined): 
 }
 
 /** Only status and headers count: the body, an endless stream perhaps, is closed at once. */
-async function ask({ serverUrl, server, options }: Session, signal: AbortSignal | undefined, init: RequestInit): Promise<Response> {
-  const timeout = AbortSignal.timeout(limitMs);
+async function ask({ serverUrl, server, options, clock }: Session, outer: AbortSignal | undefined, init: RequestInit): Promise<Response> {
+  const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("timeout", { serverUrl: server }), outer);
   const send = options.fetch ?? globalThis.fetch;
   try {
-    const response = await send(serverUrl, { ...init, redirect: "manual", signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+    const response = await send(serverUrl, { ...init, redirect: "manual", signal });
     await response.body?.cancel();
     return response;
   } catch (cause) {
-    signal?.throwIfAborted();
-    throw new McpAuthError(timeout.aborted ? "timeout" : "network_error", { serverUrl: server, cause });
+    signal.throwIfAborted();
+    throw new McpAuthError("network_error", { serverUrl: server, cause });
+  } finally {
+    stop();
   }
 }

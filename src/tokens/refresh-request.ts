@@ -1,4 +1,5 @@
-import { McpAuthError } from "../errors.ts";
+import { deadline } from "../clock.ts";
+import { isPassing, McpAuthError } from "../errors.ts";
 import { refreshGrant } from "../grants/refresh.ts";
 import type { TokenAnswer } from "../grants/token-request.ts";
 import { requestProfile, type Session, serverMetadata } from "./session.ts";
@@ -25,23 +26,27 @@ export async function requestRefresh(session: Session, record: TokenRecord & { r
     server,
     client,
     http,
+    clock,
     refreshToken,
     resource: profile.resourceParameter === false ? undefined : resource,
     scope: profile.refreshScope ? (record.scope ?? (record.requestedScopes.join(" ") || undefined)) : undefined,
   };
-  const signal = AbortSignal.timeout(limitMs);
-  const deadline = clock.now() + limitMs;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await refreshGrant({ ...grant, signal });
-    } catch (cause) {
-      // What is thrown beside our own errors is the limit's reason.
-      const error = cause instanceof McpAuthError ? cause : new McpAuthError("timeout", { serverUrl, issuer, cause });
-      const waitMs = pause(error, attempt);
-      if (!error.passing || attempt === maxAttempts || clock.now() + waitMs > deadline) throw error;
-      emit({ type: "refresh.repeated", issuer, attempt, waitMs, code: error.code });
-      await clock.sleep(waitMs);
+  const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("timeout", { serverUrl, issuer }));
+  const endsAt = clock.now() + limitMs;
+  try {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await refreshGrant({ ...grant, signal });
+      } catch (error) {
+        if (!isPassing(error) || attempt === maxAttempts) throw error;
+        const waitMs = pause(error, attempt);
+        if (signal.aborted || clock.now() + waitMs > endsAt) throw error;
+        emit({ type: "refresh.repeated", issuer, attempt, waitMs, code: error.code });
+        await clock.sleep(waitMs);
+      }
     }
+  } finally {
+    stop();
   }
 }
 

@@ -4,7 +4,7 @@ import type { CredentialRequest } from "../credentials/credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
-import { InsufficientScopeError, McpAuthError } from "../errors.ts";
+import { codeOf, InsufficientScopeError, McpAuthError } from "../errors.ts";
 import type { CurrentToken } from "./current-token.ts";
 import type { PersonLogin } from "./person-login.ts";
 import { remember, type Session } from "./session.ts";
@@ -85,7 +85,7 @@ export class RefusedRequest {
     emit({ type: "step-up.started", scopes, attempt });
     const stepUp = this.#person.start({ challenge, known: record, scopes });
     stepUp.catch((error: unknown) => {
-      if (error instanceof McpAuthError && error.code.startsWith("authorization_")) this.#stepUps.refuse(scopes, error, clock.now());
+      if (codeOf(error)?.startsWith("authorization_")) this.#stepUps.refuse(scopes, error as McpAuthError, clock.now());
     });
     return this.#person.waitFor(stepUp, request.signal);
   }

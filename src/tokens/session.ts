@@ -47,7 +47,7 @@ export function remember(session: Session, error: unknown): unknown {
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
 export function createSession(options: TokenManagerOptions): Session {
   const { account = "default", clock = systemClock, clientId, clientSecret } = options;
-  const http = createHttp({ fetch: options.fetch, allowInsecure: options.allowInsecure });
+  const http = createHttp({ ...options, clock });
   const serverUrl = http.checkUrl(options.serverUrl);
   serverUrl.hash = "";
   if (account === "" || account.includes("/")) throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });

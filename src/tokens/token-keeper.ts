@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { McpAuthError } from "../errors.ts";
+import { codeOf } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
 import { asStored, indexKey, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
@@ -158,7 +158,7 @@ export class TokenKeeper {
   }
 
   #tell(error: unknown): void {
-    const code = error instanceof McpAuthError ? error.code : "store_failed";
+    const code = codeOf(error) ?? "store_failed";
     this.#options.emit({ type: "tokens.unsaved", code });
   }
 
@@ -177,7 +177,7 @@ export class TokenKeeper {
           this.#kept = undefined;
           return true;
         } catch (error) {
-          return this.#isDisposed || (error instanceof McpAuthError && error.code === "lock_lost");
+          return this.#isDisposed || codeOf(error) === "lock_lost";
         }
       });
       if (isOver) return;

@@ -4,7 +4,7 @@ import type { Credential, CredentialRequest } from "../credentials/credential.ts
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
-import { LoginRequiredError, McpAuthError } from "../errors.ts";
+import { isPassing, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { authFetch } from "../transports/fetch.ts";
 import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
 import { CurrentToken } from "./current-token.ts";
@@ -203,7 +203,7 @@ export class TokenManager implements Credential {
       if ((await token.get(signal)) === undefined) return false;
     } catch (error) {
       // A token endpoint that fails now may still let a person in; a store or lock that fails would not.
-      if (error instanceof McpAuthError && error.passing && error.issuer) return false;
+      if (isPassing(error) && error.issuer) return false;
       throw error;
     }
     const granted = splitScope(token.record?.scope);

@@ -319,17 +319,23 @@ test("a dynamic registration that is refused goes, and the next login registers 
 });
 
 test("a token endpoint that hangs: asked again at once, then timeout; the login stays", async () => {
+  let sent = 0;
+  const hangs = () => {
+    sent++;
+    return new Promise<never>(() => {});
+  };
   const { auth, clock, store } = await loggedIn([json(good)], {
-    fetch: (input, init) => (String(input) === tokenEndpoint ? new Promise(() => {}) : fetch(input, init)),
+    fetch: (input, init) => (String(input) === tokenEndpoint ? hangs() : fetch(input, init)),
   });
   clock.time += 1001_000;
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-  try {
-    const result = outcome(auth.getAccessToken());
-    await vi.advanceTimersByTimeAsync(60_000);
-    expect(await result).toBe("timeout");
-  } finally {
-    vi.useRealTimers();
+  const startedAt = clock.time;
+  const result = outcome(auth.getAccessToken());
+  for (const attempt of [1, 2, 3]) {
+    await expect.poll(() => sent).toBe(attempt);
+    clock.reachLimit();
   }
+  expect(await result).toBe("timeout");
+  expect(clock.slept.length).toBe(2);
+  expect(clock.time - startedAt).toBeLessThanOrEqual(30_000 + 2000);
   expect(await stored(store)).toEqual({ access: "access-1", refresh: "refresh-1" });
 });

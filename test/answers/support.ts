@@ -21,13 +21,29 @@ export const first = { access_token: "access-1", token_type: "Bearer", expires_i
 export class TestClock implements Clock {
   time = Date.now();
   slept: number[] = [];
+  /** Time limits, and what they wait for. */
+  readonly limits = new Map<() => void, number>();
   now = () => this.time;
   sleep: Clock["sleep"] = async (ms, { signal, background } = {}) => {
     signal?.throwIfAborted();
-    if (background) return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+    if (background) {
+      return new Promise((resolve, reject) => {
+        this.limits.set(resolve, this.time + ms);
+        signal?.addEventListener("abort", () => reject(signal.reason));
+        signal?.addEventListener("abort", () => this.limits.delete(resolve));
+      });
+    }
     this.slept.push(ms);
     this.time += ms;
   };
+  /** Lets time pass until the first limit is reached. */
+  reachLimit(): void {
+    const [first] = [...this.limits].sort(([, a], [, b]) => a - b);
+    if (!first) throw new Error("there is no limit");
+    this.limits.delete(first[0]);
+    this.time = first[1];
+    first[0]();
+  }
 }
 
 /** A body as it stands. */
