@@ -1,23 +1,9 @@
-import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  type Stats,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import type { Stats } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import { type AppOptions, checkApp } from "./app.ts";
+import { fs, sha256 } from "./builtins.ts";
 
 /** Where an app keeps its logins. */
 export interface FolderOptions extends AppOptions {
@@ -64,15 +50,15 @@ function programName(): string {
     // A slash would make two folders of a scoped name.
     if (name) return name.replace("/", "+");
   }
-  return `${basename(script).replace(/^\W|[^\w.-]/g, "_")}-${createHash("sha256").update(script).digest("hex").slice(0, 8)}`;
+  return `${basename(script).replace(/^\W|[^\w.-]/g, "_")}-${sha256(script).slice(0, 8)}`;
 }
 
 function mainScript(): string | undefined {
   const [, script] = process.argv;
   try {
     // Commands that package managers install are links.
-    const path = script && realpathSync(script);
-    return path === realpathSync(process.execPath) ? undefined : path;
+    const path = script && fs.realpathSync(script);
+    return path === fs.realpathSync(process.execPath) ? undefined : path;
   } catch {
     return undefined;
   }
@@ -80,7 +66,7 @@ function mainScript(): string | undefined {
 
 function packageName(path: string): string | undefined {
   try {
-    const { name } = JSON.parse(readFileSync(path, "utf8")) as { name?: unknown };
+    const { name } = JSON.parse(fs.readFileSync(path, "utf8")) as { name?: unknown };
     return typeof name === "string" && name !== "" ? name : undefined;
   } catch {
     return undefined;
@@ -93,8 +79,8 @@ function packageName(path: string): string | undefined {
  * @throws McpAuthError `store_failed` when it is a link or belongs to somebody else; what the file system throws.
  */
 export function secureFolder(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  const found = lstatSync(path);
+  fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+  const found = fs.lstatSync(path);
   if (!found.isDirectory()) throw refusal(path, "is not a folder of its own");
   mend(path, found, 0o700);
 }
@@ -114,24 +100,24 @@ export function secureFile(path: string): number {
 
 /** What is at this path; links are not followed. */
 export function fileAt(path: string): Stats | undefined {
-  return lstatSync(path, { throwIfNoEntry: false });
+  return fs.lstatSync(path, { throwIfNoEntry: false });
 }
 
 function createFile(path: string): Stats {
   try {
     // Never truncates: of two processes that create it at once the second finds it.
-    closeSync(openSync(path, "wx", 0o600));
+    fs.closeSync(fs.openSync(path, "wx", 0o600));
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error;
   }
-  return lstatSync(path);
+  return fs.lstatSync(path);
 }
 
 /** By path: opening a file that is locked would free its lock (POSIX). */
 function mend(path: string, { mode, uid }: Stats, wanted: number): void {
   if (process.platform === "win32") return;
   if (uid !== process.geteuid?.()) throw refusal(path, "belongs to another user");
-  if ((mode & 0o077) !== 0) chmodSync(path, wanted);
+  if ((mode & 0o077) !== 0) fs.chmodSync(path, wanted);
 }
 
 function refusal(path: string, what: string): McpAuthError {
@@ -145,20 +131,20 @@ function refusal(path: string, what: string): McpAuthError {
  */
 export function writeNewFile(path: string, text: string): boolean {
   const temporary = `${path}.${process.pid}.${performance.now()}`;
-  const file = openSync(temporary, "wx", 0o600);
+  const file = fs.openSync(temporary, "wx", 0o600);
   try {
-    writeFileSync(file, text);
-    fsyncSync(file);
+    fs.writeFileSync(file, text);
+    fs.fsyncSync(file);
   } finally {
-    closeSync(file);
+    fs.closeSync(file);
   }
   try {
-    linkSync(temporary, path);
+    fs.linkSync(temporary, path);
   } catch (error) {
     if (isErrno(error, "EEXIST")) return false;
     throw error;
   } finally {
-    rmSync(temporary, { force: true });
+    fs.rmSync(temporary, { force: true });
   }
   syncFolder(dirname(path));
   return true;
@@ -167,11 +153,11 @@ export function writeNewFile(path: string, text: string): boolean {
 /** A name in a folder is durable when the folder is. Windows cannot, and need not, do that. */
 function syncFolder(path: string): void {
   if (process.platform === "win32") return;
-  const folder = openSync(path, "r");
+  const folder = fs.openSync(path, "r");
   try {
-    fsyncSync(folder);
+    fs.fsyncSync(folder);
   } finally {
-    closeSync(folder);
+    fs.closeSync(folder);
   }
 }
 
@@ -181,5 +167,5 @@ export function isErrno(error: unknown, code: string): boolean {
 
 /** Whether the file that was opened is still the one at its path. `stat` by path leaves locks alone. */
 export function isStillAt(path: string, inode: number): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.ino === inode;
+  return fs.statSync(path, { throwIfNoEntry: false })?.ino === inode;
 }

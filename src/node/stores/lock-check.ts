@@ -1,7 +1,5 @@
-import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { statfs } from "node:fs/promises";
 import { McpAuthError } from "../../errors.ts";
+import { fs } from "./builtins.ts";
 import { fileAt } from "./folder.ts";
 
 /** `f_type` of file systems whose locks may not reach other machines (Linux, statfs(2)). */
@@ -26,23 +24,21 @@ const checked = new Set<string>();
 export async function checkLocking(folder: string, heldPath: string): Promise<void> {
   if (checked.has(folder)) return;
   if (process.platform === "linux" && !isKnownToKernel(heldPath) && (await isFreeForOthers(heldPath))) {
-    throw new McpAuthError("lock_unsupported", { detail: `${folder} (${(await networkFileSystem(folder)) ?? "a lock kept nobody out"})` });
+    throw new McpAuthError("lock_unsupported", { detail: `${folder} (${networkFileSystem(folder) ?? "a lock kept nobody out"})` });
   }
   checked.add(folder);
 }
 
 /** The name of the network file system that holds the folder; `undefined` on a local disk, or where it is not known. */
-export async function networkFileSystem(folder: string): Promise<string | undefined> {
-  if (process.platform !== "linux") return undefined;
-  const facts = await statfs(folder).catch(() => undefined);
-  return facts && networkFileSystems[facts.type];
+export function networkFileSystem(folder: string): string | undefined {
+  return process.platform === "linux" ? networkFileSystems[fs.statfsSync(folder).type] : undefined;
 }
 
 /** Layered file systems show other inodes than the kernel knows, containers other process IDs: one of both suffices. */
 function isKnownToKernel(path: string): boolean {
   let locks: string;
   try {
-    locks = readFileSync("/proc/locks", "utf8");
+    locks = fs.readFileSync("/proc/locks", "utf8");
   } catch {
     return true;
   }
@@ -57,6 +53,7 @@ async function isFreeForOthers(path: string): Promise<boolean> {
     const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
     new DatabaseSync(process.argv[1]).exec("BEGIN IMMEDIATE");
     console.log("free");`;
+  const { execFile } = await import("node:child_process");
   return new Promise((resolve) => {
     execFile(process.execPath, ["--no-warnings", "--eval", program, path], { timeout: 5000 }, (_error, stdout) =>
       resolve(stdout.includes("free")),

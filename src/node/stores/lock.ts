@@ -1,11 +1,10 @@
-import { createHash } from "node:crypto";
-import { truncateSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { deadline, systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { LockOptions } from "../../stores/store.ts";
+import { fs, sha256 } from "./builtins.ts";
 import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
 import { isStillAt, secureFile, secureFolder } from "./folder.ts";
 import { checkLocking } from "./lock-check.ts";
@@ -44,7 +43,7 @@ export class FileLocks {
    * @throws McpAuthError `lock_timeout` after `waitMs`, `lock_unsupported`, `store_failed`; `signal.reason`.
    */
   withLock<T>(key: string, action: (lock: FileLock) => Promise<T>, { signal, waitMs = 60_000 }: LockOptions = {}): Promise<T> {
-    const path = join(this.#folder, `${createHash("sha256").update(key).digest("hex").slice(0, 32)}.lock`);
+    const path = join(this.#folder, `${sha256(key).slice(0, 32)}.lock`);
     const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }));
     const patience = signal ? AbortSignal.any([signal, limit.signal]) : limit.signal;
     const turn = async () => {
@@ -78,7 +77,7 @@ export class FileLocks {
       // Another file may have taken the path since.
       if (isStillAt(path, inode)) return new HeldFileLock(path, inode, database);
     } catch (error) {
-      if (isDamaged(error)) truncateSync(path);
+      if (isDamaged(error)) fs.truncateSync(path);
       else if (!isBusy(error)) {
         database?.close();
         throw failure(error, this.#folder);

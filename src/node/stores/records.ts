@@ -1,9 +1,9 @@
-import { renameSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import type { StoreEvent } from "../../events.ts";
+import { fs } from "./builtins.ts";
 import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
 import { fileAt, isStillAt, secureFile, secureFolder } from "./folder.ts";
 import type { FileLocks } from "./lock.ts";
@@ -77,7 +77,7 @@ export class Records {
     await locks.withLock("set-aside", async () => {
       // Another process may have been quicker: the new one is good.
       if (inode === undefined || !isStillAt(path, inode)) return;
-      for (const suffix of ["", "-journal"]) if (fileAt(path + suffix)) renameSync(path + suffix, aside + suffix);
+      for (const suffix of ["", "-journal"]) if (fileAt(path + suffix)) fs.renameSync(path + suffix, aside + suffix);
       tell({ type: "store.set-aside", path: aside, reason });
     });
     throw new McpAuthError("store_damaged", { detail: `${reason}, now ${aside}` });

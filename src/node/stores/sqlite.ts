@@ -108,7 +108,7 @@ export class SqliteStore implements Store {
     const key = await openKey({ ...options, folder, locks: this.#locks });
     if (sealed.length > 0 && sealed.every((jwe) => isOfAnother(key, jwe))) await this.#records.setAside("key-missing");
     this.#options.onEvent?.({ type: "store.opened", kind: "sqlite", key: key.place, path: folder });
-    const fileSystem = await networkFileSystem(folder);
+    const fileSystem = networkFileSystem(folder);
     if (fileSystem) this.#options.onEvent?.({ type: "store.on-network", path: folder, fileSystem });
     return key;
   }
