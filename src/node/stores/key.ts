@@ -1,26 +1,142 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { McpAuthError } from "../../errors.ts";
 import type { StoreKey } from "./encryption.ts";
-import { secureFile, secureFolder, writeNewFile } from "./folder.ts";
+import { fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
+import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain.ts";
+import { isKeychainError } from "./keychain-error.ts";
 import type { FileLocks } from "./lock.ts";
 
-export type KeyOptions = {};
+/** Where the key that encrypts a store lives. */
+export interface KeyOptions extends KeychainOptions {
+  /**
+   * What happens when the first key is made and the keychain cannot keep it: a key file that only this user can read
+   * (default), or the keychain's error. A key that lives in the keychain is never replaced by a file.
+   */
+  keychainFailure?: "error" | "key-file" | undefined;
+}
+
+interface KeyPlace extends KeyOptions {
+  /** The folder of the app: its name is the app's. */
+  folder: string;
+  locks: FileLocks;
+}
+
+/** The key as it is kept. */
+interface KeyText {
+  readonly kid: string;
+  /** 32 bytes, base64url. */
+  readonly k: string;
+}
+
+/** Keys from a keychain that this process knows, by their IDs: a keychain may ask the person at every read. */
+const known = new Map<string, Promise<StoreKey>>();
+
+const fileOf = (folder: string) => join(folder, "key");
+/** Says that the key lives in the keychain, and which it is. */
+const markerOf = (folder: string) => join(folder, "keychain.json");
 
 /** Where the key of a folder is; `undefined` when there is none yet. */
 export function findKey(folder: string): StoreKey["place"] | undefined {
-  if (existsSync(join(folder, "key"))) return "file";
-  return existsSync(join(folder, "keychain.json")) ? "keychain" : undefined;
+  if (fileAt(fileOf(folder))) return "file";
+  return fileAt(markerOf(folder)) ? "keychain" : undefined;
 }
 
-export async function openKey({ folder }: KeyOptions & { folder: string; locks: FileLocks }): Promise<StoreKey> {
-  const path = join(folder, "key");
-  if (!existsSync(path)) {
-    secureFolder(folder);
-    writeNewFile(path, JSON.stringify({ v: 1, kid: randomUUID(), k: randomBytes(32).toString("base64url") }));
+/**
+ * The one key of a folder; the first caller of all processes makes it.
+ *
+ * A key that is in the keychain is written there, read back, and only then named in the folder: a process that dies on the
+ * way leaves an entry behind that nothing refers to. Every key has an entry of its own, so that none is ever overwritten.
+ *
+ * @throws McpAuthError `keychain_locked` when the key lives in the keychain and cannot be had (`cause` says why);
+ *   `invalid_record` when its file is damaged; `store_failed`, `lock_timeout`, `lock_unsupported`; with `keychainFailure:
+ *   "error"` the keychain's own.
+ */
+export async function openKey(place: KeyPlace): Promise<StoreKey> {
+  try {
+    return (await existingKey(place)) ?? (await place.locks.withLock("key", async () => (await existingKey(place)) ?? firstKey(place)));
+  } catch (cause) {
+    throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { detail: place.folder, cause });
   }
+}
+
+async function existingKey(place: KeyPlace): Promise<StoreKey | undefined> {
+  switch (findKey(place.folder)) {
+    case "file":
+      return keyInFile(fileOf(place.folder));
+    case "keychain":
+      return keyInKeychain(place);
+    default:
+      return undefined;
+  }
+}
+
+async function keyInFile(path: string): Promise<StoreKey> {
   secureFile(path);
-  const { kid, k } = JSON.parse(readFileSync(path, "utf8")) as { kid: string; k: string };
+  const text = parseKey(readFileSync(path, "utf8"));
+  if (!text) throw new McpAuthError("invalid_record", { detail: `${path} holds no key` });
+  return imported(text, "file");
+}
+
+function keyInKeychain(place: KeyPlace): Promise<StoreKey> {
+  const { kid } = JSON.parse(readFileSync(markerOf(place.folder), "utf8")) as { kid: string };
+  const found = known.get(kid) ?? readFromKeychain(place, kid);
+  known.set(kid, found);
+  // A keychain may be unlocked any time.
+  found.catch(() => known.delete(kid));
+  return found;
+}
+
+function readFromKeychain(place: KeyPlace, kid: string): Promise<StoreKey> {
+  return findInKeychains(place, `the key of ${place.folder}`, async (keychain) => {
+    const text = await keychain.getPassword(keychainService, accountOf(place, kid));
+    const key = text === null ? undefined : parseKey(text);
+    return key?.kid === kid ? imported(key, "keychain") : undefined;
+  });
+}
+
+async function firstKey(place: KeyPlace): Promise<StoreKey> {
+  const key = { kid: randomUUID(), k: randomBytes(32).toString("base64url") };
+  secureFolder(place.folder);
+  try {
+    await writeToKeychain(place, key);
+  } catch (error) {
+    if (!isKeychainError(error) || place.keychainFailure === "error") throw error;
+    // One that is there already was made without the lock: it stays.
+    return writeNewFile(fileOf(place.folder), JSON.stringify({ v: 1, ...key })) ? imported(key, "file") : keyInFile(fileOf(place.folder));
+  }
+  if (!writeNewFile(markerOf(place.folder), JSON.stringify({ v: 1, kid: key.kid }))) return keyInKeychain(place);
+  const made = imported(key, "keychain");
+  known.set(key.kid, made);
+  return made;
+}
+
+/** @throws McpAuthError when it cannot be read from there afterwards */
+async function writeToKeychain(place: KeyPlace, key: KeyText): Promise<void> {
+  for await (const keychain of openKeychains(place)) {
+    const text = JSON.stringify({ v: 1, ...key });
+    await keychain.setPassword(keychainService, accountOf(place, key.kid), text);
+    if ((await keychain.getPassword(keychainService, accountOf(place, key.kid))) === text) return;
+    throw new McpAuthError("keychain_unavailable", { detail: `${keychain.name} does not keep what is written` });
+  }
+}
+
+function accountOf({ folder }: KeyPlace, kid: string): string {
+  return `${basename(folder)} ${kid}`;
+}
+
+function parseKey(text: string): KeyText | undefined {
+  try {
+    const { v, kid, k } = JSON.parse(text) as Record<string, unknown>;
+    const isKey = v === 1 && typeof kid === "string" && typeof k === "string" && Buffer.from(k, "base64url").length === 32;
+    return isKey ? { kid, k } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function imported({ kid, k }: KeyText, place: StoreKey["place"]): Promise<StoreKey> {
   const key = await crypto.subtle.importKey("raw", Buffer.from(k, "base64url"), "AES-GCM", false, ["encrypt", "decrypt"]);
-  return { kid, key, place: "file" };
+  return { kid, key, place };
 }

@@ -1,0 +1,23 @@
+import { McpAuthError, type McpAuthErrorCode } from "../../errors.ts";
+
+/**
+ * What the libraries say, as macOS (Security framework), Windows and the Secret Service word it. There are no codes in
+ * common. A dismissed prompt to unlock a collection is a locked keychain: it says nothing about this entry.
+ */
+const patterns: readonly [RegExp, McpAuthErrorCode][] = [
+  [/\block(ed)?\b|unlock|-25308\b|interaction is not allowed/i, "keychain_locked"],
+  [/cancell?ed|-128\b|-25293\b|passphrase you entered is not correct|denied|not permitted|dismissed|\b1223\b/i, "keychain_refused"],
+  [/did not receive a reply|timed out|timeout (expired|was reached)/i, "keychain_timeout"],
+];
+
+/** What a keychain's error means. */
+export function keychainError(name: string, cause: unknown): McpAuthError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const [, code = "keychain_unavailable"] = patterns.find(([pattern]) => pattern.test(text)) ?? [];
+  return new McpAuthError(code, { detail: name, cause });
+}
+
+/** Whether it is the keychain that failed, not the disk or a lock. */
+export function isKeychainError(error: unknown): error is McpAuthError {
+  return error instanceof McpAuthError && error.code.startsWith("keychain_");
+}

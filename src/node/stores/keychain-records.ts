@@ -1,0 +1,166 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { McpAuthError } from "../../errors.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
+import { KeychainCache } from "./keychain-cache.ts";
+import type { BoundedKeychain } from "./keychain-calls.ts";
+import { KeychainEntries } from "./keychain-entries.ts";
+import type { FileLocks } from "./lock.ts";
+
+/** What records in a keychain work with. */
+export interface KeychainRecordsOptions {
+  keychain: BoundedKeychain;
+  service: string;
+  /** For what is no secret: which versions of the records are current. */
+  folder: string;
+  locks: FileLocks;
+  partSize: number;
+}
+
+/** Others write for a moment; longer than this, in ms, only while the keychain hangs. */
+const patienceMs = 10_000;
+
+/** Lists the keys: looking for entries by their service reads all their values, and ends the process when `keytar` does it on a locked keyring. */
+const indexAccount = "index";
+
+/**
+ * Records of one app, each an entry of the keychain, beside one that lists their keys. A keychain has no atomic
+ * read-modify-write: one process writes at a time.
+ */
+export class KeychainRecords implements Store {
+  readonly #keychain: BoundedKeychain;
+  readonly #entries: KeychainEntries;
+  readonly #cache: KeychainCache;
+  readonly #locks: FileLocks;
+  readonly #folder: string;
+
+  constructor({ keychain, service, folder, locks, partSize }: KeychainRecordsOptions) {
+    this.#keychain = keychain;
+    this.#entries = new KeychainEntries(keychain, service, partSize);
+    this.#cache = new KeychainCache(join(folder, "keychain"));
+    this.#locks = locks;
+    this.#folder = folder;
+  }
+
+  /** Whether this keychain holds records of the app, maybe none any more. */
+  async exists(): Promise<boolean> {
+    return (await this.#entries.read(indexAccount)) !== null;
+  }
+
+  /** Begins an empty list of keys. The caller holds the lock under which the first process begins. */
+  async begin(): Promise<void> {
+    await this.#write(indexAccount, "[]");
+  }
+
+  async get(key: string): Promise<StoredRecord | undefined> {
+    const account = accountOf(key);
+    const text = await this.#cache.read(account, () => this.#entries.read(account));
+    if (text !== null) return parse<StoredRecord>(key, text);
+    await this.#checkUnlocked();
+    return undefined;
+  }
+
+  set(key: string, value: StoredRecord): Promise<void> {
+    return this.#exclusively(async () => {
+      const keys = await this.#index();
+      // First the list: what is in no list is never found again.
+      if (!keys.includes(key)) await this.#write(indexAccount, JSON.stringify([...keys, key]));
+      await this.#write(accountOf(key), JSON.stringify(value));
+    });
+  }
+
+  delete(key: string): Promise<void> {
+    return this.#exclusively(() => this.#delete(key));
+  }
+
+  take(key: string): Promise<StoredRecord | undefined> {
+    return this.#exclusively(async () => {
+      const record = await this.get(key);
+      if (record) await this.#delete(key);
+      return record;
+    });
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    return (await this.#index()).filter((key) => key.startsWith(prefix));
+  }
+
+  withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T> {
+    return this.#locks.withLock(
+      key,
+      (lock) => {
+        const write = async (work: () => Promise<void>) => {
+          lock.check();
+          await work();
+        };
+        return action({
+          signal: lock.signal,
+          set: (name, value) => write(() => this.set(name, value)),
+          delete: (name) => write(() => this.delete(name)),
+        });
+      },
+      options,
+    );
+  }
+
+  async status(): Promise<StoreStatus> {
+    return { kind: "keychain", path: this.#folder, key: "keychain" };
+  }
+
+  async #delete(key: string): Promise<void> {
+    const keys = await this.#index();
+    await this.#cache.replace(accountOf(key), async () => {
+      // A locked one says the same.
+      if (!(await this.#entries.delete(accountOf(key)))) await this.#checkUnlocked();
+      return null;
+    });
+    if (keys.includes(key)) await this.#write(indexAccount, JSON.stringify(keys.filter((other) => other !== key)));
+  }
+
+  async #index(): Promise<string[]> {
+    const text = await this.#cache.read(indexAccount, () => this.#entries.read(indexAccount));
+    return text === null ? this.#locked() : parse<string[]>(indexAccount, text);
+  }
+
+  #write(account: string, text: string): Promise<void> {
+    return this.#cache.replace(account, async () => {
+      await this.#entries.write(account, text);
+      return text;
+    });
+  }
+
+  /** `keytar` answers a locked keyring with `null`, as if nothing were there; the list of keys always is. */
+  async #checkUnlocked(): Promise<void> {
+    if (!(await this.exists())) this.#locked();
+  }
+
+  #locked(): never {
+    throw new McpAuthError("keychain_locked", { detail: `the records of ${this.#folder}` });
+  }
+
+  /** Runs `work` while no other process writes. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const turn = async () => {
+        await work().then(resolve, reject);
+        // A write that was given up may still land: until then nobody else writes.
+        await this.#keychain.settled();
+      };
+      this.#locks.withLock("keychain-store", turn, { waitMs: patienceMs }).catch(reject);
+    });
+  }
+}
+
+/** Readable where every keychain takes it: some tell no upper case from lower case, some end at a NUL or after 500 characters. */
+function accountOf(key: string): string {
+  return `record:${/^[ -@[-~]{1,200}$/.test(key) ? key : createHash("sha256").update(key).digest("hex")}`;
+}
+
+function parse<T>(name: string, text: string): T {
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    // The parser's own message would quote the text.
+    throw new McpAuthError("invalid_record", { detail: name });
+  }
+}

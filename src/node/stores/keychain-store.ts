@@ -1,0 +1,175 @@
+import { createHash } from "node:crypto";
+import { readFileSync, rmSync } from "node:fs";
+import { basename, join } from "node:path";
+import { McpAuthError } from "../../errors.ts";
+import type { StoreEvent } from "../../events.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
+import { appFolder, type FolderOptions, fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
+import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain.ts";
+import type { BoundedKeychain } from "./keychain-calls.ts";
+import { isKeychainError } from "./keychain-error.ts";
+import { KeychainRecords } from "./keychain-records.ts";
+import { FileLocks } from "./lock.ts";
+import { SqliteStore } from "./sqlite.ts";
+
+/** Options of `keychainStore`. */
+export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {
+  /**
+   * What the app gets where the keychain does not work: `"error"`; `"key-file"`: the SQLite store, encrypted with a key in a
+   * file. Default: that store where nothing was ever kept in the keychain, from then on; else `keychain_locked`.
+   */
+  fallback?: "error" | "key-file" | undefined;
+  /** The longest text that one entry of the keychain takes, in characters. Default: 1,280 on Windows, else no limit. */
+  partSize?: number | undefined;
+  /** Told where records are kept. */
+  onEvent?: ((event: StoreEvent) => void) | undefined;
+}
+
+/** Where the records of a folder are, written when the first process has opened them. */
+interface Marker {
+  readonly v: 1;
+  readonly place: "keychain" | "sqlite";
+}
+
+/** Credential Manager: 2,560 bytes; libraries write one or two a character. */
+const windowsPartSize = 1280;
+
+/**
+ * Records of one app in the keychain, and nothing but locks and version numbers on disk.
+ *
+ * Each record is read once a process, and again when another process has written it.
+ */
+export class KeychainStore implements Store {
+  readonly #options: KeychainStoreOptions;
+  readonly #folder: string;
+  readonly #locks: FileLocks;
+  #opened: Promise<Store> | undefined;
+
+  /** @throws McpAuthError `invalid_option` */
+  constructor(options: KeychainStoreOptions = {}) {
+    if (options.partSize !== undefined && !(options.partSize >= 100)) {
+      throw new McpAuthError("invalid_option", { detail: "`partSize` must be 100 or more" });
+    }
+    this.#options = options;
+    this.#folder = appFolder(options);
+    this.#locks = new FileLocks(join(this.#folder, "locks"));
+  }
+
+  async get(key: string): Promise<StoredRecord | undefined> {
+    return (await this.#open()).get(key);
+  }
+
+  async set(key: string, value: StoredRecord): Promise<void> {
+    return (await this.#open()).set(key, value);
+  }
+
+  async delete(key: string): Promise<void> {
+    return (await this.#open()).delete(key);
+  }
+
+  async take(key: string): Promise<StoredRecord | undefined> {
+    return (await this.#open()).take(key);
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    return (await this.#open()).keys(prefix);
+  }
+
+  async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T> {
+    return (await this.#open()).withLock(key, action, options);
+  }
+
+  async status(): Promise<StoreStatus> {
+    const opened = await this.#opened?.catch(() => undefined);
+    const status = await opened?.status?.();
+    return status ?? { kind: "keychain", path: this.#folder };
+  }
+
+  /** What failed is tried again: a keychain may be unlocked any time. */
+  #open(): Promise<Store> {
+    this.#opened ??= this.#find().catch((error: unknown) => {
+      this.#opened = undefined;
+      throw error instanceof McpAuthError ? error : new McpAuthError("store_failed", { detail: this.#folder, cause: error });
+    });
+    return this.#opened;
+  }
+
+  async #find(): Promise<Store> {
+    return (await this.#known()) ?? (await this.#locks.withLock("keychain-first", async () => (await this.#known()) ?? this.#first()));
+  }
+
+  /** The store that an earlier process has chosen. */
+  async #known(): Promise<Store | undefined> {
+    const place = this.#marker()?.place;
+    if (place === "keychain") return this.#inKeychain();
+    return place === "sqlite" && this.#options.fallback !== "error" ? this.#inDatabase() : undefined;
+  }
+
+  async #inKeychain(): Promise<Store> {
+    try {
+      return await findInKeychains(this.#options, `the records of ${this.#folder}`, async (keychain) => {
+        const records = this.#records(keychain);
+        return (await records.exists()) ? this.#tell(records) : undefined;
+      });
+    } catch (error) {
+      if (!isKeychainError(error) || this.#options.fallback !== "key-file") throw error;
+      return this.#inDatabase();
+    }
+  }
+
+  async #first(): Promise<Store> {
+    try {
+      for await (const keychain of openKeychains(this.#options)) {
+        const records = this.#records(keychain);
+        // The folder may have been deleted: the records are still there.
+        if (!(await records.exists())) await records.begin();
+        this.#mark("keychain");
+        return this.#tell(records);
+      }
+    } catch (error) {
+      if (!isKeychainError(error) || this.#options.fallback === "error") throw error;
+    }
+    this.#mark("sqlite");
+    return this.#inDatabase();
+  }
+
+  #records(keychain: BoundedKeychain): KeychainRecords {
+    const { partSize = process.platform === "win32" ? windowsPartSize : Number.POSITIVE_INFINITY } = this.#options;
+    return new KeychainRecords({ keychain, service: this.#service(), folder: this.#folder, locks: this.#locks, partSize });
+  }
+
+  /** Two folders of one app do not know each other's locks: each has records of its own. */
+  #service(): string {
+    return `${keychainService}/${basename(this.#folder)}/${createHash("sha256").update(this.#folder).digest("hex").slice(0, 8)}`;
+  }
+
+  #tell(records: KeychainRecords): Store {
+    this.#options.onEvent?.({ type: "store.opened", kind: "keychain", key: "keychain", path: this.#folder });
+    return records;
+  }
+
+  /** It tells by itself where the key is. */
+  #inDatabase(): Store {
+    const { app, folder, onEvent } = this.#options;
+    return new SqliteStore({ app, folder, onEvent, keychain: false });
+  }
+
+  #marker(): Marker | undefined {
+    const path = this.#markerPath();
+    if (!fileAt(path)) return undefined;
+    secureFile(path);
+    return JSON.parse(readFileSync(path, "utf8")) as Marker;
+  }
+
+  #mark(place: Marker["place"]): void {
+    const path = this.#markerPath();
+    secureFolder(this.#folder);
+    // The app may want errors where it had the database before.
+    rmSync(path, { force: true });
+    writeNewFile(path, JSON.stringify({ v: 1, place } satisfies Marker));
+  }
+
+  #markerPath(): string {
+    return join(this.#folder, "keychain-store.json");
+  }
+}
