@@ -177,13 +177,13 @@ export class CurrentToken {
     try {
       const outcome = await refreshLogin(this.#session, record, demand);
       this.#pace.onAnswer();
+      // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
+      const origin = this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" ? "refresh" : "store";
+      this.use(outcome.record, origin);
       if (outcome.error) {
         this.refusal = outcome.error;
         this.#pace.onRefusal(outcome.record?.refreshToken, demand.reason === "ahead");
       }
-      // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
-      const origin = this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" ? "refresh" : "store";
-      this.use(outcome.record, origin);
       return outcome;
     } catch (error) {
       if (isPassing(error)) {

@@ -313,6 +313,16 @@ describe("rule 5: answers", () => {
     clock.advance(minutes(2));
     expect(await auth.getAccessToken()).toBe("next");
   });
+
+  test("a person is not told to log in for an answer without an access token, also where another process had refreshed before", async () => {
+    const { as, auth, clock, store, server } = await loggedIn();
+    const other = manager(server, { store, clock });
+    clock.advance(minutes(61));
+    await other.auth.getAccessToken();
+    clock.advance(minutes(61));
+    as.intercept(when(refreshes, answer(200, { refresh_token: "rotated" })));
+    expect((await failure(auth.getAccessToken())).code).toBe("invalid_token_response");
+  });
 });
 
 describe("rule 3: once", () => {
