@@ -6,7 +6,7 @@
 import { strict as assert } from "node:assert";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
-import { McpAuthError } from "mcp-client-auth";
+import { McpAuthError, MemoryStore } from "mcp-client-auth";
 import { createMcpAuth, interactivity, openBrowser } from "mcp-client-auth/node";
 import { person, startProtectedServer } from "../test/fixture/index.ts";
 
@@ -36,6 +36,8 @@ tell(
 
 const auth = createMcpAuth(server.url, {
   clientName: "Demo",
+  // The server is gone with the program: nothing is kept.
+  store: new MemoryStore(),
   interactive: true,
   // Somebody may read the pages slowly.
   waitForLogin: 240_000,

@@ -1,3 +1,4 @@
+import { MemoryStore } from "mcp-client-auth";
 import type { McpAuthOptions } from "mcp-client-auth/node";
 import { person, startProtectedServer } from "../../test/fixture/index.ts";
 
@@ -19,7 +20,8 @@ export async function target(endpoint: "mcp" | "sse" = "mcp"): Promise<Target> {
   console.log(`No URL given: a protected server is started in this process, and this program plays the person who logs in there.`);
   return {
     url: endpoint === "sse" ? mcpServer.sseUrl : mcpServer.url,
-    options: { interactive: true, print: () => {}, openBrowser: async (address) => void (await person(address)) },
+    // Nothing of this is kept: the server is gone with the program.
+    options: { store: new MemoryStore(), interactive: true, print: () => {}, openBrowser: async (address) => void (await person(address)) },
     close,
   };
 }

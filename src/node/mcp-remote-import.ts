@@ -1,0 +1,157 @@
+import { splitScope } from "../authorization/scopes.ts";
+import { writeDiscovery } from "../discovery/cache.ts";
+import { type Discovery, discover } from "../discovery/discovery.ts";
+import { isSameIssuer } from "../discovery/server-metadata.ts";
+import { McpAuthError } from "../errors.ts";
+import { members, text } from "../http/json.ts";
+import { authMethods, type ClientRegistration, chooseAuthMethod } from "../registration/registration.ts";
+import { findRegistration, registrationKey } from "../registration/stored.ts";
+import { freshness } from "../tokens/freshness.ts";
+import { createSession, type Session } from "../tokens/session.ts";
+import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
+import type { McpRemoteImport, McpRemoteImportOptions, McpRemoteImportReason } from "./mcp-remote.ts";
+import { type McpRemoteClient, type McpRemoteLogin, type McpRemoteTokens, readMcpRemote } from "./mcp-remote-files.ts";
+
+const notice =
+  "Do not use mcp-remote for this server any more: both hold the same refresh token, and a server that sees it used twice ends the login.";
+
+/** The import itself, loaded by the few programs that use it. @throws McpAuthError as the public function */
+export async function importFromMcpRemote(serverUrl: string | URL, options: McpRemoteImportOptions): Promise<McpRemoteImport> {
+  if (options.resource !== undefined && !URL.canParse(options.resource)) {
+    throw new McpAuthError("invalid_option", { detail: "`resource` is no URL" });
+  }
+  const session = createSession({ ...options, serverUrl });
+  try {
+    if (!options.overwrite && isAlive(await session.keeper.load(), session)) {
+      return { ...nothing, files: [], problems: [], reason: "already-logged-in" };
+    }
+    const { logins, problems } = await readMcpRemote(serverUrl, options);
+    let reason: McpRemoteImportReason | undefined;
+    for (const login of logins.sort((a, b) => Number(!a.tokens) - Number(!b.tokens))) {
+      const outcome = await importLogin(session, login, options);
+      if (outcome.tokens || outcome.registration) return { ...outcome, files: login.files, problems };
+      reason ??= outcome.reason;
+    }
+    return { ...nothing, files: [], problems, reason: reason ?? (problems.length > 0 ? "unreadable" : "nothing-found") };
+  } finally {
+    await session.keeper.dispose();
+  }
+}
+
+type Outcome = Omit<McpRemoteImport, "files" | "problems">;
+const nothing: Outcome = { tokens: false, refreshable: false, registration: false };
+
+async function importLogin(session: Session, login: McpRemoteLogin, options: McpRemoteImportOptions): Promise<Outcome> {
+  const noted = login.tokens?.issuer ?? login.client?.issuer ?? options.issuer;
+  const hinted = noted ?? jwtIssuer(login.tokens);
+  const discovery = await findServers(session, hinted);
+  const isProven = hinted !== undefined && isSameIssuer(hinted, discovery.issuer, options.strictIssuer);
+  const isWanted = options.issuer === undefined || isSameIssuer(options.issuer, discovery.issuer, options.strictIssuer);
+  if (!isWanted || (noted && !isProven)) return { ...nothing, reason: "other-issuer" };
+
+  const client = isProven ? clientOf(login, discovery, options, session.clock.now()) : undefined;
+  const outcome = login.tokens ? await importTokens(session, login.tokens, { ...options, client, discovery, isProven }) : nothing;
+  if (outcome.reason === "already-logged-in") return outcome;
+  const registration = client?.kind === "dynamic" && (await importRegistration(session, client));
+  return { ...outcome, registration };
+}
+
+/** Where the server's logins happen today; of several authorization servers the one that the login came from. */
+function findServers({ serverUrl, http, clock, emit, options }: Session, hinted: string | undefined): Promise<Discovery> {
+  const { strictIssuer } = options;
+  const same = (issuer: string) => hinted !== undefined && isSameIssuer(issuer, hinted, strictIssuer);
+  const chooseAuthorizationServer = hinted && ((issuers: readonly string[]) => issuers.find(same) ?? String(issuers[0]));
+  return discover(serverUrl, { http, clock, emit, strictIssuer, chooseAuthorizationServer: chooseAuthorizationServer || undefined });
+}
+
+/** The client that the tokens were given to, chosen as mcp-remote chooses. */
+function clientOf(
+  { client, tokens }: McpRemoteLogin,
+  { issuer, server }: Discovery,
+  { clientId, clientSecret, clientMetadataUrl, tokenEndpointAuthMethod, strictIssuer }: McpRemoteImportOptions,
+  now: number,
+): ClientRegistration | undefined {
+  if (clientId !== undefined) {
+    const method = tokenEndpointAuthMethod ?? (clientSecret ? chooseAuthMethod(server) : "none");
+    return { issuer, kind: "pre-registered", clientId, clientSecret, tokenEndpointAuthMethod: method, createdAt: now };
+  }
+  if (clientMetadataUrl !== undefined && server.client_id_metadata_document_supported === true) {
+    return { issuer, kind: "metadata-document", clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none", createdAt: now };
+  }
+  // A registration at another server than the tokens' is not theirs.
+  if (!client || !isSameIssuer(client.issuer ?? issuer, tokens?.issuer ?? issuer, strictIssuer)) return undefined;
+  return { ...client, issuer, kind: "dynamic", tokenEndpointAuthMethod: methodOf(client, server) };
+}
+
+function methodOf({ clientSecret, tokenEndpointAuthMethod: named }: McpRemoteClient, server: Discovery["server"]) {
+  return clientSecret ? (authMethods.find((method) => method === named) ?? chooseAuthMethod(server)) : "none";
+}
+
+interface TokenImport extends McpRemoteImportOptions {
+  client: ClientRegistration | undefined;
+  discovery: Discovery;
+  /** Whether it is certain that this authorization server gave the tokens. */
+  isProven: boolean;
+}
+
+async function importTokens(
+  session: Session,
+  tokens: McpRemoteTokens,
+  { client, discovery, isProven, resource, clientId = "", overwrite }: TokenImport,
+): Promise<Outcome> {
+  const { keeper, store, clock } = session;
+  const issuer = isProven ? discovery.issuer : "";
+  const { requestedScope, ...given } = tokens;
+  const record: TokenRecord = {
+    v: 1,
+    ...given,
+    // mcp-remote sends it in this form.
+    resource: resource === undefined ? discovery.resource : new URL(resource).href,
+    issuer,
+    client: client ?? { issuer, kind: "pre-registered", clientId, tokenEndpointAuthMethod: "none", createdAt: clock.now() },
+    refreshToken: client && tokens.refreshToken,
+    requestedScopes: splitScope(requestedScope ?? tokens.scope),
+  };
+  const withheld = tokens.refreshToken === undefined || client ? undefined : isProven ? "client-unknown" : "issuer-unknown";
+  if (!isAlive(record, session)) return { ...nothing, reason: withheld ?? "expired" };
+
+  const isFree = await keeper.locked(record.resource, async ({ current, save }) => {
+    if (!overwrite && isAlive(current, session)) return false;
+    await save(record);
+    return true;
+  });
+  if (!isFree) return { ...nothing, reason: "already-logged-in" };
+  // A login that is in memory alone ends with this call.
+  await keeper.dispose();
+  if (!sameTokens(await keeper.read(record.resource), record))
+    throw new McpAuthError("store_failed", { detail: "the login could not be written" });
+  await keeper.index(record.resource);
+  await writeDiscovery(store, discovery);
+  const refreshable = record.refreshToken !== undefined;
+  return { tokens: true, refreshable, registration: false, reason: withheld, notice: refreshable ? notice : undefined };
+}
+
+/** Whether a login is worth keeping. */
+function isAlive(record: TokenRecord | undefined, { clock }: Session): boolean {
+  return record !== undefined && (record.refreshToken !== undefined || freshness(record, clock.now(), 1) !== "expired");
+}
+
+/** Keeps the registration where there is none: another one may be in use. */
+function importRegistration({ store }: Session, client: ClientRegistration): Promise<boolean> {
+  const key = registrationKey(client.issuer);
+  return store.withLock(key, async (held) => {
+    if (await findRegistration(store, client.issuer)) return false;
+    await held.set(key, { v: 1, ...client });
+    return true;
+  });
+}
+
+/** `iss` of a token that is a JWT. Unverified: only what this machine's user received is in the files. */
+function jwtIssuer(tokens: McpRemoteTokens | undefined): string | undefined {
+  for (const token of [tokens?.idToken, tokens?.accessToken]) {
+    const [, claims = "", ...rest] = token?.split(".") ?? [];
+    const issuer = text(members(Buffer.from(claims, "base64url").toString()).iss);
+    if (rest.length === 1 && issuer) return issuer;
+  }
+  return undefined;
+}
