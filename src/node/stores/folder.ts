@@ -44,9 +44,8 @@ function programName(): string {
   const isPackaged = "electron" in process.versions && !("defaultApp" in process);
   const script = isPackaged ? undefined : mainScript();
   if (!script) return program;
-  for (let folder = script, parent = ""; folder !== parent; folder = dirname(folder)) {
-    parent = dirname(folder);
-    const name = packageName(join(folder, "package.json"));
+  for (let path = dirname(script), below = script; path !== below; below = path, path = dirname(path)) {
+    const name = packageName(join(path, "package.json"));
     // A slash would make two folders of a scoped name.
     if (name) return name.replace("/", "+");
   }
