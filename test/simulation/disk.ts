@@ -1,0 +1,182 @@
+import { type HeldLock, McpAuthError, type Store, type StoredRecord } from "../../src/index.ts";
+import type { SimulatedProcess } from "./process.ts";
+import type { World } from "./world.ts";
+
+/** Told about what has become durable. */
+export interface DiskWatcher {
+  onWritten(writer: SimulatedProcess, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void;
+  onReleased(holder: SimulatedProcess, key: string): void;
+}
+
+interface Lock {
+  holder: { process: SimulatedProcess } | undefined;
+  /** Those who try again when it is free. */
+  waiting: (() => void)[];
+}
+
+/** The disk that all processes share: durable records, and locks that die with their holder. */
+export class Disk {
+  state: "works" | "full" | "fails" = "works";
+  readonly #records = new Map<string, string>();
+  readonly #world: World;
+  readonly #watcher: DiskWatcher;
+  readonly #locks = new Map<string, Lock>();
+  /** What the disk held before each write of a process, newest first. */
+  readonly #undo = new Map<SimulatedProcess, [string, string | undefined][]>();
+
+  constructor(world: World, watcher: DiskWatcher) {
+    this.#world = world;
+    this.#watcher = watcher;
+  }
+
+  /** Puts a record there before anything else happens. */
+  put(key: string, record: StoredRecord): void {
+    this.#records.set(key, JSON.stringify(record));
+  }
+
+  #read(key: string, stale: ReadonlyMap<string, string> | undefined): StoredRecord | undefined {
+    if (this.#world.broken === "overlooks the login" && this.#world.steps > 20 && key.startsWith("tokens/")) return undefined;
+    const text = (stale ?? this.#records).get(key);
+    return text === undefined ? undefined : (JSON.parse(text) as StoredRecord);
+  }
+
+  /** What a process sees of it. */
+  storeFor(process: SimulatedProcess): Store {
+    let stale: ReadonlyMap<string, string> | undefined;
+    const read = <T>(label: string, work: () => T) =>
+      this.#operation(process, label, () => {
+        if (this.state === "fails") throw new Error("EIO");
+        return work();
+      });
+    return {
+      get: (key) => read(`get ${key}`, () => this.#read(key, stale)),
+      set: (key, value) => this.#write(process, key, value),
+      delete: (key) => this.#write(process, key, undefined),
+      take: (key) =>
+        read(`take ${key}`, () => {
+          const record = this.#read(key, stale);
+          this.#apply(process, key, undefined);
+          return record;
+        }),
+      keys: (prefix) => read(`keys ${prefix}`, () => [...this.#records.keys()].filter((key) => key.startsWith(prefix))),
+      withLock: async (key, action, { signal, waitMs = 60_000 } = {}) => {
+        const hold = { process };
+        const before = this.#world.broken === "reads before it locks" ? new Map(this.#records) : undefined;
+        await this.#acquire(hold, key, signal, waitMs);
+        stale = before;
+        try {
+          return await action(this.#held(hold, key));
+        } finally {
+          stale = undefined;
+          this.#release(hold, key);
+        }
+      },
+    };
+  }
+
+  /** A crash: what was being written is there entirely or not at all; locks are free. */
+  abandon(process: SimulatedProcess, landed: boolean): void {
+    const underWay = [...process.writing];
+    process.writing.clear();
+    if (landed && this.state === "works") for (const write of underWay) write();
+    if (this.#world.broken === "forgets with its writer") {
+      for (const [key, before] of this.#undo.get(process) ?? []) {
+        if (before === undefined) this.#records.delete(key);
+        else this.#records.set(key, before);
+      }
+    }
+    this.#undo.delete(process);
+    if (this.#world.broken === "keeps locks of the dead") return;
+    for (const [key, { holder }] of this.#locks) if (holder?.process === process) this.#release(holder, key);
+  }
+
+  #held(hold: { process: SimulatedProcess }, key: string): HeldLock {
+    const { process } = hold;
+    const isHeld = () => this.#world.broken === "gives a lock twice" || this.#lock(key).holder === hold;
+    const write = (name: string, value: StoredRecord | undefined) =>
+      isHeld() ? this.#write(process, name, value) : Promise.reject(new McpAuthError("lock_lost", { detail: key }));
+    return { signal: new AbortController().signal, set: write, delete: (name) => write(name, undefined) };
+  }
+
+  #acquire(hold: { process: SimulatedProcess }, key: string, signal: AbortSignal | undefined, waitMs: number): Promise<void> {
+    const { process } = hold;
+    const lock = this.#lock(key);
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      let isOver = false;
+      const end = (settle: () => void) => {
+        if (isOver) return;
+        isOver = true;
+        cancel();
+        settle();
+      };
+      const cancel = this.#world.after(waitMs, process, () => {
+        if (this.#world.broken === "keeps locks of the dead") return;
+        this.#world.counts["locks not had in time"]++;
+        end(() => reject(new McpAuthError("lock_timeout", { detail: key })));
+      });
+      signal?.addEventListener("abort", () => end(() => reject(signal.reason)));
+      const attempt = () =>
+        this.#world.step(`lock ${key}`, process, () => {
+          if (isOver) return;
+          if (lock.holder && this.#world.broken !== "gives a lock twice") {
+            lock.waiting.push(attempt);
+            return;
+          }
+          lock.holder = hold;
+          end(resolve);
+        });
+      attempt();
+    });
+  }
+
+  #release(hold: { process: SimulatedProcess }, key: string): void {
+    const lock = this.#lock(key);
+    if (lock.holder !== hold) return;
+    lock.holder = undefined;
+    this.#watcher.onReleased(hold.process, key);
+    for (const attempt of lock.waiting.splice(0)) attempt();
+  }
+
+  #lock(key: string): Lock {
+    const lock = this.#locks.get(key) ?? { holder: undefined, waiting: [] };
+    this.#locks.set(key, lock);
+    return lock;
+  }
+
+  #write(process: SimulatedProcess, key: string, value: StoredRecord | undefined): Promise<void> {
+    const write = () => {
+      process.writing.delete(write);
+      if (this.state !== "works") {
+        this.#world.counts["writes failed"]++;
+        throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+      }
+      this.#apply(process, key, value);
+    };
+    process.writing.add(write);
+    const written = this.#operation(process, `${value ? "set" : "delete"} ${key}`, write);
+    if (this.#world.broken !== "confirms early") return written;
+    written.catch(() => {});
+    return Promise.resolve();
+  }
+
+  #apply(process: SimulatedProcess, key: string, value: StoredRecord | undefined): void {
+    const before = this.#records.get(key);
+    if (this.#world.broken === "forgets with its writer") this.#undo.set(process, [[key, before], ...(this.#undo.get(process) ?? [])]);
+    if (value) this.#records.set(key, JSON.stringify(value));
+    else this.#records.delete(key);
+    this.#watcher.onWritten(process, key, before === undefined ? undefined : JSON.parse(before), value);
+  }
+
+  #operation<T>(process: SimulatedProcess, label: string, work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#world.step(label, process, () => {
+        try {
+          resolve(work());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+}

@@ -1,0 +1,194 @@
+import { type AuthEvent, McpAuthError, type StoredRecord } from "../../src/index.ts";
+import type { Grant, Login, SimulatedAuthorizationServer } from "./authorization-server.ts";
+import type { SimulatedProcess } from "./process.ts";
+import type { World } from "./world.ts";
+
+/** A successful refresh, and how far its answer came. */
+export interface Answer {
+  readonly token: string;
+  readonly grant: Grant;
+  readonly sender: SimulatedProcess;
+  receiver?: SimulatedProcess;
+  isStored?: boolean;
+}
+
+/** What of a token record the judge looks at. */
+interface Tokens {
+  accessToken?: string;
+  refreshToken?: string;
+  expiresAt?: number;
+  refreshStartedAt?: number;
+}
+
+/** Sees everything that happens, and says what must not. */
+export class Judge {
+  readonly #world: World;
+  readonly #issuer: SimulatedAuthorizationServer;
+  readonly #answers = new Map<string, Answer[]>();
+  /** Access tokens that were durable at some time. */
+  readonly #durable = new Set<string>();
+  /** Between mark and save, with the key. */
+  #marked: { process: SimulatedProcess; key: string } | undefined;
+  #stored: Tokens | undefined;
+  /** Since which step a login is stored that is good for a refresh. */
+  #goodSince = Number.POSITIVE_INFINITY;
+  readonly #lost = new Set<Login>();
+  #windows = 0;
+
+  constructor(world: World, issuer: SimulatedAuthorizationServer) {
+    this.#world = world;
+    this.#issuer = issuer;
+  }
+
+  /** The login that a process that starts now would find. */
+  get storedLogin(): Login | undefined {
+    return this.#issuer.loginOf(this.#stored?.refreshToken) ?? this.#issuer.loginOf(this.#stored?.accessToken);
+  }
+
+  /** Whether a login went by the one exception. */
+  isLost(login: Login): boolean {
+    return this.#lost.has(login);
+  }
+
+  /** What is stored at the beginning. */
+  begin(record: StoredRecord): void {
+    this.#stored = record as Tokens;
+    if (this.#stored.accessToken) this.#durable.add(this.#stored.accessToken);
+    this.#goodSince = -1;
+  }
+
+  onRefreshSent(token: string, sender: SimulatedProcess): void {
+    for (const { receiver, grant, isStored } of this.#answers.get(token) ?? []) {
+      if (grant.refreshToken === token || !receiver) continue;
+      // The one exception: what it received went with it. Whoever ends with a full disk says so.
+      if (!isStored && (receiver.hasEnded ? receiver.isTold : !receiver.alive)) continue;
+      this.#world.fail("sent again", `${sender.name} sends ${token}, ${receiver.name} has received ${grant.refreshToken} for it`);
+    }
+  }
+
+  onRefreshProcessed(answer: Answer): void {
+    this.#answers.set(answer.token, [...(this.#answers.get(answer.token) ?? []), answer]);
+    this.#world.counts.refreshes++;
+  }
+
+  onReceived(answer: Answer, receiver: SimulatedProcess): void {
+    answer.receiver = receiver;
+  }
+
+  /**
+   * The authorization server has refused a token for good: whose fault was it?
+   *
+   * @param isAwaited whether anybody still waits for this answer: what came late, from a dead process or after it was repeated,
+   *   costs the login of a strict server as a lost answer does
+   */
+  onRefused(token: string, sender: SimulatedProcess, isAwaited: boolean): void {
+    const login = this.#issuer.loginOf(token);
+    const answers = this.#answers.get(token) ?? [];
+    if (!login || login.loggedOut || this.#lost.has(login) || answers.length === 0 || (!isAwaited && login.alive)) return;
+    this.#lost.add(login);
+    const stored = isAwaited && answers.some(({ isStored }) => isStored);
+    const receiver = answers.find((answer) => answer.receiver)?.receiver;
+    const { counts } = this.#world;
+    if (stored) this.#world.fail("login lost", `${sender.name} sends ${token} although its successor was stored`);
+    else if (isAwaited && receiver?.hasEnded && !receiver.isTold) this.#world.fail("login lost", `${receiver.name} ended and told nobody`);
+    else if (isAwaited && receiver?.hasEnded) counts["logins lost by a full disk"]++;
+    else if (isAwaited && receiver?.alive) this.#world.fail("login lost", `${receiver.name} holds what ${sender.name} wants`);
+    else if (receiver || !sender.alive || answers.some((answer) => !answer.sender.alive)) counts["logins lost by a crash"]++;
+    else counts["logins lost with an answer"]++;
+  }
+
+  /** A record has become durable. */
+  onWritten(writer: SimulatedProcess, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void {
+    if (!key.startsWith("tokens/")) return;
+    const [old, next] = [before, after] as [Tokens | undefined, Tokens | undefined];
+    this.#onTurn(writer, key, next?.refreshStartedAt !== undefined);
+    this.#stored = next;
+    if (next?.accessToken) this.#durable.add(next.accessToken);
+    for (const answers of this.#answers.values()) {
+      for (const answer of answers) if (answer.grant.refreshToken === next?.refreshToken) answer.isStored = true;
+    }
+    if (!this.#issuer.acceptsRefresh(next?.refreshToken)) this.#goodSince = Number.POSITIVE_INFINITY;
+    else if (this.#goodSince === Number.POSITIVE_INFINITY) this.#goodSince = this.#world.steps;
+
+    const login = this.#issuer.loginOf(next?.refreshToken);
+    if (!next && writer.hasLoggedOut) {
+      const ended = this.#issuer.loginOf(old?.refreshToken);
+      if (ended) ended.loggedOut = true;
+    }
+    if (login?.loggedOut && this.#issuer.loginOf(old?.refreshToken) !== login) {
+      this.#world.fail("logged out in vain", `${writer.name} stores ${next?.refreshToken} again`);
+    }
+    if (old) this.#onReplaced(writer, old, next);
+  }
+
+  #onTurn(writer: SimulatedProcess, key: string, begins: boolean): void {
+    const other = this.#marked?.process;
+    if (begins && other && other !== writer) this.#world.fail("two at once", `${writer.name} begins before ${other.name} has finished`);
+    if (begins) this.#marked = { process: writer, key };
+    else if (other === writer) this.#marked = undefined;
+  }
+
+  #onReplaced(writer: SimulatedProcess, old: Tokens, next: Tokens | undefined): void {
+    if (!next && writer.hasLoggedOut) return;
+    const issuer = this.#issuer;
+    const lostRefresh =
+      old.refreshToken !== next?.refreshToken && issuer.acceptsRefresh(old.refreshToken) && !issuer.acceptsRefresh(next?.refreshToken);
+    if (lostRefresh) this.#world.fail("thrown away", `${writer.name} deletes ${old.refreshToken}, which is valid`);
+    const isUsable = issuer.acceptsAccess(old.accessToken) && !(old.expiresAt !== undefined && old.expiresAt <= writer.now());
+    const lostAccess = old.accessToken !== next?.accessToken && isUsable && !issuer.acceptsAccess(next?.accessToken);
+    if (lostAccess && !writer.wasRefused.has(old.accessToken ?? "")) {
+      this.#world.fail("thrown away", `${writer.name} deletes ${old.accessToken}, which is valid`);
+    }
+  }
+
+  onReleased(holder: SimulatedProcess, key: string): void {
+    if (this.#marked?.process === holder && key === `refresh/${this.#marked.key}`) this.#marked = undefined;
+  }
+
+  /** The authorization server has ended a login at an app's wish. */
+  onRevoked(token: string, by: SimulatedProcess): void {
+    const login = this.#issuer.loginOf(token);
+    if (login && by.isLoggingOut) login.loggedOut = true;
+  }
+
+  /** A caller or the protected server gets a token. */
+  onHandedOut(token: string, by: SimulatedProcess): void {
+    if (this.#durable.has(token) || by.isTold) return;
+    this.#world.fail("handed out unsaved", `${by.name} hands out ${token}, which is not stored`);
+  }
+
+  /** A caller who has waited `since` then is told why there is no answer. */
+  onError(error: unknown, by: SimulatedProcess, since: { step: number; time: number }, what: string): void {
+    this.#world.counts["callers told why not"]++;
+    if (!(error instanceof McpAuthError)) this.#world.fail("untyped error", `${by.name}: ${String(error)}`);
+    // A call may be refused by the protected server for reasons of its own; what lives shorter than its refresh takes is no use.
+    const tookLong = this.#world.now - since.time >= this.#issuer.rules.lifetime * 1000;
+    const isToldToLogIn = error instanceof McpAuthError && error.code === "login_required";
+    if (what !== "token" || tookLong || by.hasLoggedOut || !isToldToLogIn) return;
+    if (this.#goodSince < since.step && this.#issuer.acceptsRefresh(this.#stored?.refreshToken)) {
+      this.#world.fail("needless login", `${by.name} wants a login although ${this.#stored?.refreshToken} is stored`);
+    }
+  }
+
+  onEvent(event: AuthEvent, by: SimulatedProcess): void {
+    const { counts } = this.#world;
+    if (event.type === "tokens.unsaved") counts.unsaved++;
+    if (event.type === "refresh.shared") counts["refreshes shared"]++;
+    if (event.type === "login.finished") counts.logins++;
+    if (event.type === "logout.finished") counts.logouts++;
+    if (event.type === "tokens.unsaved" || event.type === "tokens.saved") by.isTold = event.type === "tokens.unsaved";
+  }
+
+  /** The schedule is over. */
+  finish(): void {
+    for (const answers of this.#answers.values()) {
+      this.#world.counts["answers lost"] += answers.filter(({ receiver }) => !receiver).length;
+    }
+  }
+
+  /** A browser window opens or closes. */
+  onWindow(change: 1 | -1): void {
+    this.#windows += change;
+    if (this.#windows > 1) this.#world.fail("two windows", "a second browser window opens");
+  }
+}

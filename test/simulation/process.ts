@@ -1,0 +1,237 @@
+import { type Clock, type LoginHandler, TokenManager } from "../../src/index.ts";
+import type { SimulatedAuthorizationServer } from "./authorization-server.ts";
+import type { Disk } from "./disk.ts";
+import type { Judge } from "./judge.ts";
+import { issuer, type Network, resource } from "./network.ts";
+import type { Owner, World } from "./world.ts";
+
+/** What all processes share. */
+export interface Surroundings {
+  world: World;
+  disk: Disk;
+  network: Network;
+  judge: Judge;
+  issuer: SimulatedAuthorizationServer;
+  /** Refreshes by timers. */
+  keepFresh: boolean;
+  /** Who logs in when asked; nobody by default. */
+  person: Person | undefined;
+}
+
+/** What a person does when a window opens. */
+export interface Person {
+  mood: "allows" | "denies" | "leaves";
+}
+
+/** How long a person takes, in ms. */
+const personTakesMs = 5000;
+
+/** One process of an app: the real token manager between a simulated disk, network and clock. */
+export class SimulatedProcess implements Owner {
+  readonly name: string;
+  alive = true;
+  heldUp: (() => void)[] | undefined;
+  /** `dispose()` has finished. */
+  hasEnded = false;
+  /** The app knows that something could not be stored. */
+  isTold = false;
+  isLoggingOut = false;
+  hasLoggedOut = false;
+  /** Whether its requests under way are lost with it. */
+  isCutOff = false;
+  /** Access tokens that the protected server has refused it. */
+  readonly wasRefused = new Set<string>();
+  /** Writes that have begun. */
+  readonly writing = new Set<() => void>();
+  /** Requests that have not arrived. */
+  readonly sending = new Set<unknown>();
+  /** Calls that have no answer yet. */
+  readonly callers = new Set<string>();
+  readonly auth: TokenManager;
+
+  readonly #around: Surroundings;
+  #skew = 0;
+  #calls = 0;
+
+  constructor(name: string, around: Surroundings) {
+    this.name = name;
+    this.#around = around;
+    const { world, disk, network, judge, keepFresh, person } = around;
+    world.counts.processes++;
+    const clock: Clock = { now: () => this.now(), sleep: (ms, options) => this.#sleep(ms, options?.signal) };
+    this.auth = new TokenManager({
+      serverUrl: resource,
+      issuer,
+      clientId: "app",
+      redirectUris: ["http://127.0.0.1:1/callback"],
+      store: disk.storeFor(this),
+      fetch: network.fetchFor(this),
+      clock,
+      keepFresh,
+      loginHandler: person && this.#handler(person),
+      onEvent: (event) => {
+        if (this.alive && !(world.broken === "does not tell" && event.type === "tokens.unsaved")) judge.onEvent(event, this);
+      },
+    });
+  }
+
+  /** Its clock, in ms since 1970. */
+  now(): number {
+    return this.#around.world.now + this.#skew;
+  }
+
+  /** Its clock is set; timers do not notice. */
+  jump(ms: number): void {
+    this.#skew += ms;
+  }
+
+  token(): void {
+    this.#ask(
+      "token",
+      () => this.auth.getAccessToken(),
+      (token) => this.#around.judge.onHandedOut(token, this),
+    );
+  }
+
+  /** @returns the status of the answer, when it comes */
+  call(): void {
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" });
+    this.#ask(
+      "call",
+      () => this.auth.fetch(resource, { method: "POST", body }),
+      (response) => {
+        this.lastStatus = response.status;
+      },
+    );
+  }
+
+  /** What the last call was answered. */
+  lastStatus: number | undefined;
+
+  authorize(): void {
+    this.#ask("authorize", () => this.auth.authorize());
+  }
+
+  logout(): void {
+    this.hasLoggedOut = true;
+    this.isLoggingOut = true;
+    this.#ask("logout", () =>
+      this.auth.logout().finally(() => {
+        this.isLoggingOut = false;
+      }),
+    );
+  }
+
+  dispose(): void {
+    this.#ask(
+      "dispose",
+      () => this.auth.dispose(),
+      () => {
+        this.hasEnded = true;
+      },
+    );
+  }
+
+  /** Ends as a program does: disposes, then exits. */
+  end(): void {
+    this.#ask(
+      "end",
+      () => this.auth.dispose(),
+      () => {
+        this.hasEnded = true;
+        this.die(false, false);
+      },
+    );
+  }
+
+  /**
+   * Its pending operations never settle; the operating system frees its locks.
+   *
+   * @param landed whether what it was writing is there
+   * @param cutOff whether the requests that it was sending are lost
+   */
+  die(landed: boolean, cutOff: boolean): void {
+    const { world, disk, judge } = this.#around;
+    if (this.#window) judge.onWindow(-1);
+    this.#window = false;
+    this.alive = false;
+    this.isCutOff = cutOff;
+    this.callers.clear();
+    this.heldUp = undefined;
+    world.bury(this);
+    disk.abandon(this, landed);
+  }
+
+  stop(): void {
+    this.heldUp ??= [];
+  }
+
+  continue(): void {
+    const waiting = this.heldUp ?? [];
+    this.heldUp = undefined;
+    for (const go of waiting) go();
+  }
+
+  #window = false;
+
+  #ask<T>(what: string, work: () => Promise<T>, onAnswer: (answer: T) => void = () => {}): void {
+    const { world, judge } = this.#around;
+    const since = { step: world.steps, time: world.now };
+    const caller = `${what} ${++this.#calls} of ${this.name}`;
+    this.callers.add(caller);
+    work().then(
+      (answer) => {
+        if (!this.alive) return;
+        this.callers.delete(caller);
+        world.counts["callers answered"]++;
+        onAnswer(answer);
+      },
+      (error: unknown) => {
+        if (!this.alive) return;
+        this.callers.delete(caller);
+        judge.onError(error, this, since, what);
+      },
+    );
+  }
+
+  #sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.alive) return;
+      if (signal?.aborted) return reject(signal.reason);
+      let isOver = false;
+      const end = (settle: () => void) => {
+        if (isOver) return;
+        isOver = true;
+        cancel();
+        settle();
+      };
+      const cancel = this.#around.world.after(ms, this, () => end(resolve));
+      signal?.addEventListener("abort", () => end(() => reject(signal.reason)), { once: true });
+    });
+  }
+
+  #handler(person: Person): LoginHandler {
+    const { world, judge } = this.#around;
+    const redirectUri = "http://127.0.0.1:1/callback";
+    return {
+      start: async () => ({
+        redirectUri,
+        redirectUris: [redirectUri],
+        authorize: async (url, receive, signal) => {
+          this.#window = true;
+          judge.onWindow(1);
+          try {
+            await this.#sleep(person.mood === "leaves" ? 3_600_000 : personTakesMs, signal);
+            if (world.broken === "throws anything") throw new Error("no window");
+            const state = url.searchParams.get("state") ?? "";
+            await receive(new URLSearchParams({ state, ...(person.mood === "denies" ? { error: "access_denied" } : { code: "code" }) }));
+          } finally {
+            if (this.#window) judge.onWindow(-1);
+            this.#window = false;
+          }
+        },
+        close: async () => {},
+      }),
+    };
+  }
+}

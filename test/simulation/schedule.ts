@@ -1,0 +1,113 @@
+import fc from "fast-check";
+import type { Rules } from "./authorization-server.ts";
+import type { Disk } from "./disk.ts";
+import type { Fate } from "./network.ts";
+import type { Person } from "./process.ts";
+
+/** What one world is like. */
+export interface Setting extends Rules {
+  /** How many processes there are at once. */
+  processes: number;
+  keepFresh: boolean;
+  /** Whether somebody logs in when asked. */
+  hasPerson: boolean;
+  /** Whether the authorization server's metadata is stored. */
+  isDiscovered: boolean;
+  /** Age of the stored token, as a part of its lifetime. */
+  age: number;
+  /** What may happen. */
+  crashes: boolean;
+  faults: boolean;
+  fullDisks: boolean;
+  clocks: boolean;
+  stops: boolean;
+  /** Of everything that is left to chance inside. */
+  seed: number;
+}
+
+/** What happens to a process, or to all, after some steps. */
+export interface Happening {
+  after: number;
+  process: number;
+  what: What;
+}
+
+export type What =
+  | { type: "token" | "call" | "authorize" | "everybody" | "logout" | "end" | "dispose" | "stop" | "continue" | "refusal" }
+  | { type: "crash"; landed: boolean; cutOff: boolean }
+  | { type: "passes" | "jump" | "suspend"; ms: number }
+  /** So much of an access token's lifetime passes. */
+  | { type: "ages"; part: number }
+  | { type: "disk"; state: Disk["state"] }
+  | { type: "person"; mood: Person["mood"] }
+  | { type: "fate"; fate: Fate };
+
+export const second = 1000;
+const minute = 60 * second;
+export const hour = 60 * minute;
+export const day = 24 * hour;
+
+const setting: fc.Arbitrary<Setting> = fc.record({
+  rotation: fc.constantFrom("strict", "strict", "grace", "forgiving", "fixed"),
+  lifetime: fc.constantFrom(30, 300, 3600),
+  announced: fc.constantFrom(true, true, true, false),
+  processes: fc.integer({ min: 2, max: 8 }),
+  keepFresh: fc.boolean(),
+  hasPerson: fc.constantFrom(false, false, true),
+  isDiscovered: fc.constantFrom(true, true, true, false),
+  age: fc.constantFrom(0, 0.7, 0.95, 1.5),
+  crashes: fc.boolean(),
+  faults: fc.boolean(),
+  fullDisks: fc.boolean(),
+  clocks: fc.boolean(),
+  stops: fc.boolean(),
+  seed: fc.nat(),
+});
+
+const slowness = fc.oneof(
+  fc.constant(0),
+  fc.integer({ min: 1, max: 45 }).map((count) => count * second),
+);
+
+const fate: fc.Arbitrary<Fate> = fc.oneof(
+  fc.constantFrom<Fate>({ what: "unsent" }, { what: "lost" }, { what: "mangled" }, { what: "hangs" }),
+  fc.record({ what: fc.constant("slow"), there: slowness, back: slowness }),
+  fc.record(
+    { what: fc.constant("answered"), status: fc.constantFrom(403, 429, 500, 503), retryAfter: fc.integer({ min: 1, max: 120 }) },
+    { requiredKeys: ["what", "status"] },
+  ),
+);
+
+const duration = fc.oneof(
+  fc.integer({ min: 1, max: 10 }).map((count) => count * 200),
+  fc.integer({ min: 1, max: 12 }).map((count) => count * 5 * second),
+  fc.integer({ min: 1, max: 12 }).map((count) => count * 5 * minute),
+);
+
+const what: fc.Arbitrary<What> = fc.oneof(
+  { weight: 8, arbitrary: fc.constantFrom<What>({ type: "token" }, { type: "token" }, { type: "call" }, { type: "everybody" }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant("passes"), ms: duration }) },
+  { weight: 5, arbitrary: fc.record({ type: fc.constant("ages"), part: fc.constantFrom(0.1, 0.5, 1) }) },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant("crash"), landed: fc.boolean(), cutOff: fc.boolean() }) },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant("fate"), fate }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant("disk"), state: fc.constantFrom("full", "fails", "works", "works") }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constantFrom("jump", "suspend"), ms: fc.oneof(duration, fc.constantFrom(-hour, -minute, day)) }),
+  },
+  { weight: 2, arbitrary: fc.constantFrom<What>({ type: "stop" }, { type: "continue" }) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom<What>({ type: "logout" }, { type: "end" }, { type: "end" }, { type: "dispose" }, { type: "refusal" }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom<What>({ type: "authorize" }, { type: "person", mood: "denies" }, { type: "person", mood: "leaves" }),
+  },
+);
+
+const happening: fc.Arbitrary<Happening> = fc.record({ after: fc.nat({ max: 14 }), process: fc.nat({ max: 7 }), what });
+
+/** A world and what happens in it. */
+export const schedule = fc.record({ setting, happenings: fc.array(happening, { minLength: 2, maxLength: 30, size: "max" }) });
+export type Schedule = typeof schedule extends fc.Arbitrary<infer T> ? T : never;

@@ -1,0 +1,189 @@
+import type { Scheduler } from "fast-check";
+import { writeDiscovery } from "../../src/discovery/cache.ts";
+import { MemoryStore, TokenManager } from "../../src/index.ts";
+import { SimulatedAuthorizationServer } from "./authorization-server.ts";
+import { add, type Counts } from "./counts.ts";
+import { Disk } from "./disk.ts";
+import { Judge } from "./judge.ts";
+import { issuer, metadata, Network, resource } from "./network.ts";
+import { type Person, SimulatedProcess, type Surroundings } from "./process.ts";
+import { day, type Happening, hour, type Schedule, type Setting, second, type What } from "./schedule.ts";
+import { type Broken, controlled, type Invariant, World } from "./world.ts";
+
+/** How a schedule is played. */
+export interface PlayOptions {
+  /** What is deliberately wrong in this world. */
+  broken?: Broken | undefined;
+  /** The one invariant that is watched. Default: all. */
+  only?: Invariant | undefined;
+  /** Where what happened is added. */
+  counts?: Counts | undefined;
+}
+
+/** More steps than any schedule needs. */
+const maxSteps = 5000;
+
+/** Plays one schedule to its end. @throws Violation */
+export async function play(scheduler: Scheduler, { setting, happenings }: Schedule, options: PlayOptions = {}): Promise<void> {
+  const world = new World(scheduler, options);
+  try {
+    await controlled(setting.seed, () => new Stage(world, setting).play(happenings));
+  } finally {
+    world.counts.steps = world.steps;
+    if (options.counts) add(options.counts, world.counts);
+  }
+}
+
+class Stage {
+  readonly #world: World;
+  readonly #setting: Setting;
+  readonly #around: Surroundings;
+  readonly #running: (SimulatedProcess | undefined)[];
+  /** Also those whose place another has taken. */
+  readonly #all: SimulatedProcess[] = [];
+  readonly #person: Person = { mood: "allows" };
+
+  constructor(world: World, setting: Setting) {
+    this.#world = world;
+    this.#setting = setting;
+    const server = new SimulatedAuthorizationServer(world, setting);
+    const judge = new Judge(world, server);
+    const disk = new Disk(world, judge);
+    const network = new Network(world, server, judge);
+    const person = setting.hasPerson ? this.#person : undefined;
+    this.#around = {
+      world,
+      disk,
+      network,
+      judge,
+      issuer: server,
+      keepFresh: setting.keepFresh,
+      person,
+    };
+    this.#running = Array.from({ length: setting.processes }, () => undefined);
+  }
+
+  async play(happenings: readonly Happening[]): Promise<void> {
+    await this.#begin();
+    for (const { after, process, what } of happenings) {
+      await this.#world.run(after);
+      this.#happen(process % this.#running.length, what);
+      await this.#world.settle();
+    }
+    await this.#calmDown();
+    await this.#everybodyEnds();
+    await this.#lastCall();
+    this.#around.judge.finish();
+  }
+
+  /** A login is stored, as another process left it. */
+  async #begin(): Promise<void> {
+    const { disk, judge, issuer: server } = this.#around;
+    const { accessToken, refreshToken } = server.logIn();
+    const { lifetime, announced, age, isDiscovered } = this.#setting;
+    const world = this.#world;
+    const store = new MemoryStore();
+    const clock = { now: () => world.now, sleep: () => Promise.resolve() };
+    const auth = new TokenManager({ serverUrl: resource, store, clock });
+    await auth.setTokens({ accessToken, refreshToken, ...(announced && { expiresIn: lifetime }), issuer, clientId: "app", resource });
+    if (isDiscovered) {
+      const times = { fetchedAt: world.now, validUntil: world.now + 7 * day };
+      await writeDiscovery(store, { serverUrl: resource, resource, issuer, server: metadata, legacy: false, ...times });
+    }
+    for (const key of await store.keys("")) {
+      const record = await store.get(key);
+      if (record) disk.put(key, record);
+      if (record && key.startsWith("tokens/")) judge.begin(record);
+    }
+    world.now += age * lifetime * second;
+  }
+
+  /** Whoever is dead or disposed of is started anew. */
+  #process(index: number): SimulatedProcess {
+    const running = this.#running[index];
+    if (running?.alive && !running.hasEnded) return running;
+    const started = new SimulatedProcess(`process ${this.#all.length + 1}`, this.#around);
+    this.#running[index] = started;
+    this.#all.push(started);
+    return started;
+  }
+
+  #happen(index: number, what: What): void {
+    const { crashes, faults, fullDisks, clocks, stops } = this.#setting;
+    const { network, disk } = this.#around;
+    const { counts } = this.#world;
+    const running = this.#running[index];
+    if (what.type === "token" || what.type === "call" || what.type === "authorize") this.#process(index)[what.type]();
+    else if (what.type === "everybody") for (let each = 0; each < this.#running.length; each++) this.#process(each).token();
+    else if (what.type === "logout" || what.type === "end" || what.type === "dispose") running?.alive && running[what.type]();
+    else if (what.type === "passes") this.#world.pass(what.ms);
+    else if (what.type === "ages") this.#world.pass(what.part * this.#setting.lifetime * second);
+    else if (what.type === "person") this.#person.mood = what.mood;
+    else if (what.type === "fate" && faults) network.fates.push(what.fate);
+    else if (what.type === "refusal" && faults) network.refusals++;
+    else if (what.type === "disk" && fullDisks) disk.state = what.state;
+    else if (what.type === "crash" && crashes && running?.alive) {
+      counts.crashes++;
+      running.die(what.landed, what.cutOff);
+    } else if (what.type === "jump" && clocks && running?.alive) {
+      counts["clock jumps"]++;
+      running.jump(what.ms);
+    } else if (what.type === "suspend" && clocks && what.ms > 0) {
+      counts["clock jumps"]++;
+      this.#world.suspend(what.ms);
+    } else if (what.type === "stop" && stops && running?.alive) {
+      counts.stops++;
+      running.stop();
+    } else if (what.type === "continue") running?.continue();
+  }
+
+  get #alive(): SimulatedProcess[] {
+    return this.#all.filter(({ alive }) => alive);
+  }
+
+  /** Nothing goes wrong any more: whoever waits gets an answer, and what was not stored is. */
+  async #calmDown(): Promise<void> {
+    const { network, disk } = this.#around;
+    disk.state = "works";
+    network.fates.length = 0;
+    network.refusals = 0;
+    this.#person.mood = "allows";
+    for (const process of this.#alive) process.continue();
+    await this.#until(() => this.#alive.every(({ callers, isTold, hasEnded }) => callers.size === 0 && (hasEnded || !isTold)));
+  }
+
+  async #everybodyEnds(): Promise<void> {
+    for (const process of this.#alive) process.end();
+    await this.#until(() => this.#alive.length === 0);
+  }
+
+  /** A process that starts afterwards gets on with the login, unless it was lost by the one exception or ended. */
+  async #lastCall(): Promise<void> {
+    const { judge } = this.#around;
+    const login = judge.storedLogin;
+    this.#world.pass(2 * this.#setting.lifetime * second);
+    const last = new SimulatedProcess("the last process", { ...this.#around, person: undefined });
+    this.#all.push(last);
+    last.call();
+    await this.#until(() => last.callers.size === 0);
+    if (!login || login.loggedOut || judge.isLost(login) || last.lastStatus === 200) return;
+    this.#world.fail("login lost", `${login.name} does not work any more`);
+    await this.#world.settle();
+  }
+
+  async #until(isReached: () => boolean): Promise<void> {
+    const world = this.#world;
+    const end = world.now + 2 * hour;
+    for (;;) {
+      await world.settle();
+      await world.run(1);
+      if (isReached()) return;
+      if (world.isBusy && world.steps < maxSteps) continue;
+      const due = world.nextDue;
+      if (due === undefined || due > end || world.steps >= maxSteps) {
+        const waiting = this.#alive.flatMap(({ name, callers, isTold }) => [...callers, ...(isTold ? [`${name}, unsaved`] : [])]);
+        world.fail("never answered", waiting.join(", "));
+      } else world.pass(due - world.now);
+    }
+  }
+}
