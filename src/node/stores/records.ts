@@ -92,7 +92,7 @@ export class Records {
         return database && work(database);
       } catch (error) {
         if (error instanceof McpAuthError) throw error;
-        if (isDamaged(error)) return await this.setAside("damaged");
+        if (isDamaged(error) || error instanceof DamagedDatabase) return await this.setAside("damaged");
         if (error instanceof ForeignDatabase) return await this.setAside("foreign");
         if (!isBusy(error))
           throw new McpAuthError(isWithoutLocks(error) ? "lock_unsupported" : "store_failed", { detail: path, cause: error });
@@ -140,15 +140,20 @@ export class Records {
 }
 
 class ForeignDatabase extends Error {}
+class DamagedDatabase extends Error {}
 
-/** Checks whose database it is, and makes a new one ours. */
+/** Checks whose database it is and whether it is whole, and makes a new one ours. */
 function prepare(database: DatabaseSync): void {
   // EXTRA: the folder is synchronised, too, when a transaction ends by deleting its journal.
   database.exec("PRAGMA synchronous = EXTRA");
   const id = pragma(database, "application_id");
   const version = pragma(database, "user_version");
-  if (id === applicationId && version === schemaVersion) return;
-  if (id === applicationId && version > schemaVersion) {
+  if (id === applicationId && version === schemaVersion) {
+    // Without it a page that was cut off looks like one without records.
+    if (pragma(database, "quick_check(1)") !== "ok") throw new DamagedDatabase();
+    return;
+  }
+  if (id === applicationId && Number(version) > schemaVersion) {
     throw new McpAuthError("invalid_record", { detail: `the database has version ${version}` });
   }
   database.exec("BEGIN IMMEDIATE");
@@ -163,6 +168,6 @@ function prepare(database: DatabaseSync): void {
   database.exec("COMMIT");
 }
 
-function pragma(database: DatabaseSync, name: string): number {
-  return Number(Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]);
+function pragma(database: DatabaseSync, name: string): unknown {
+  return Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
 }
