@@ -147,7 +147,8 @@ export class TokenKeeper {
         const wasUnsaved = isUnsaved(hold);
         hold.next = next;
         try {
-          await write(hold);
+          // Where nothing is stored there is nothing to delete, and no disk that could be too full for it.
+          if (wasUnsaved || isUnsaved(hold)) await write(hold);
           if (wasUnsaved) this.#saved();
         } catch (error) {
           if (!wasUnsaved) this.#tell(error);

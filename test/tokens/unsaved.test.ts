@@ -233,6 +233,14 @@ describe("the disk is full after the refresh", () => {
   });
 });
 
+test("a logout where another process had logged out before says nothing of unsaved tokens, however full the disk is", async () => {
+  const { server, auth, store, disk, clock, types } = await loggedIn();
+  await manager(server, { store: disk, clock }).auth.logout();
+  failWrites(store);
+  await auth.logout().catch(() => {});
+  expect(types()).not.toContain("tokens.unsaved");
+});
+
 describe("the disk is full at a login", () => {
   test("the login serves from memory and is stored later; no second browser", async () => {
     const handler = personAtHand();
