@@ -15,6 +15,9 @@ import {
   type TokenManagerOptions,
 } from "../../src/index.ts";
 import { logInByHand, type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
+import { toolRequest } from "../fixture/tool-request.ts";
+
+export { toolRequest };
 
 export const minutes = (count: number) => count * 60_000;
 
@@ -204,38 +207,7 @@ export async function callTool(client: Client, name: string, args: Record<string
   return JSON.parse(content?.text ?? "null") as unknown;
 }
 
-let id = 0;
-
-/** One stateless call of a tool, as a client of 2026-07-28 sends it. */
-export function toolRequest(name: string, args: Record<string, unknown> = {}, init: RequestInit = {}): RequestInit {
-  return {
-    method: "POST",
-    headers: {
-      "content-type": "application/json",
-      accept: "application/json, text/event-stream",
-      "mcp-protocol-version": "2026-07-28",
-      "mcp-method": "tools/call",
-      "mcp-name": name,
-    },
-    body: JSON.stringify({
-      jsonrpc: "2.0",
-      id: ++id,
-      method: "tools/call",
-      params: {
-        name,
-        arguments: args,
-        _meta: {
-          "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-          "io.modelcontextprotocol/clientInfo": { name: "test", version: "1" },
-          "io.modelcontextprotocol/clientCapabilities": {},
-        },
-      },
-    }),
-    ...init,
-  };
-}
-
-/** Status of one such call; the body is read. */
+/** Status of one stateless call of a tool; the body is read. */
 export async function post(auth: TokenManager, name = "add", args: Record<string, unknown> = { a: 1, b: 2 }): Promise<number> {
   const response = await auth.fetch(auth.serverUrl, toolRequest(name, args));
   await response.arrayBuffer();

@@ -1,0 +1,95 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import type { ProgramAnswer, ProgramNews, ProgramRequest, ProgramSettings } from "./program.ts";
+
+/** A program in a process of its own. What it was asked rejects with its error's code, or with `died`. */
+export interface Child {
+  readonly pid: number;
+  /** What it has told since it was opened, in order. */
+  readonly news: readonly ProgramNews[];
+  readonly isAlive: boolean;
+  /** Makes it use another server and store. */
+  open(settings: ProgramSettings): Promise<void>;
+  /** So many calls at once; how often each outcome came. */
+  call(count: number): Promise<Record<string, number>>;
+  authorize(): Promise<string>;
+  token(): Promise<string>;
+  setAhead(ms: number): Promise<void>;
+  close(): Promise<void>;
+  /** Told of each piece of news from now on. */
+  listen(listener: (news: ProgramNews) => void): void;
+  signal(signal: NodeJS.Signals): void;
+  /** SIGKILL; resolves when it is dead, and all that it has told has arrived. */
+  kill(): Promise<void>;
+  /** How often it told of an event. */
+  saw(type: string): number;
+}
+
+/** Starts a program; what it imports is loaded when this resolves. */
+export async function startChild(): Promise<Child> {
+  const path = fileURLToPath(new URL("program.ts", import.meta.url));
+  const child = fork(path, { env: { ...process.env, NODE_OPTIONS: "", MCP_AUTH_KEYCHAIN: "off" }, execArgv: ["--no-warnings"] });
+  let news: ProgramNews[] = [];
+  let listeners: ((news: ProgramNews) => void)[] = [];
+  const asked = new Map<number, PromiseWithResolvers<never>>();
+  let count = 0;
+
+  child.on("message", (message: ProgramNews | ProgramAnswer) => {
+    if ("news" in message) {
+      news.push(message);
+      for (const listener of listeners) listener(message);
+      return;
+    }
+    const question = asked.get(message.id);
+    asked.delete(message.id);
+    if ("code" in message) question?.reject(new Error(message.code));
+    else question?.resolve(message.value as never);
+  });
+  const gone = once(child, "disconnect").then(() => {
+    for (const { reject } of asked.values()) reject(new Error("died"));
+    asked.clear();
+  });
+  const ended = Promise.all([gone, once(child, "exit")]);
+
+  const ask =
+    (method: ProgramRequest["method"]) =>
+    (...args: unknown[]): Promise<never> => {
+      const question = Promise.withResolvers<never>();
+      // Whoever is killed answers nobody; not everybody waits for an answer.
+      question.promise.catch(() => {});
+      const id = ++count;
+      asked.set(id, question);
+      if (child.connected) child.send({ id, method, args } satisfies ProgramRequest);
+      else question.reject(new Error("died"));
+      return question.promise;
+    };
+  const open = ask("open");
+  const started: Child = {
+    pid: child.pid as number,
+    get news() {
+      return news;
+    },
+    get isAlive() {
+      return child.exitCode === null && child.signalCode === null;
+    },
+    open(settings) {
+      [news, listeners] = [[], []];
+      return open(settings);
+    },
+    call: ask("call"),
+    authorize: ask("authorize"),
+    token: ask("token"),
+    setAhead: ask("setAhead"),
+    close: ask("close"),
+    listen: (listener) => void listeners.push(listener),
+    signal: (signal) => void child.kill(signal),
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
+    },
+    saw: (type) => news.filter((piece) => piece.news === "event" && piece.type === type).length,
+  };
+  await started.setAhead(0);
+  return started;
+}

@@ -1,0 +1,116 @@
+/** A program with a login, one of several that share it: does what its parent tells it, and tells what happens. */
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
+import { McpAuthError, type Store, systemClock, type TokenManager } from "../../src/index.ts";
+import { createMcpAuth, sqliteStore } from "../../src/node/index.ts";
+import { toolRequest } from "../fixture/tool-request.ts";
+
+/** How a program is told to work. */
+export interface ProgramSettings {
+  serverUrl: string;
+  /** Of all apps' data; `openBrowser` counts its calls there, too. */
+  folder: string;
+  /** How far its clock is ahead of the machine's, in ms. */
+  aheadMs?: number;
+  /** Divides the time for which it waits for locks, so that a test need not wait as long. */
+  hurry?: number;
+  interactive?: boolean;
+}
+
+/** What a program tells on its own. */
+export type ProgramNews =
+  | { news: "event"; type: string; code?: string | undefined }
+  | { news: "browser"; url: string }
+  /** How long it would wait for a lock, in ms. */
+  | { news: "lock"; key: string; waitMs: number | undefined };
+
+export interface ProgramRequest {
+  id: number;
+  method: keyof typeof methods;
+  args: unknown[];
+}
+
+export type ProgramAnswer = { id: number; value?: unknown } | { id: number; code: string };
+
+let auth: TokenManager | undefined;
+let aheadMs = 0;
+
+const methods = {
+  async open(settings: ProgramSettings) {
+    aheadMs = settings.aheadMs ?? 0;
+    process.env.MCP_AUTH_DATA_DIR = settings.folder;
+    auth = createMcpAuth(settings.serverUrl, {
+      interactive: settings.interactive ?? false,
+      print: () => {},
+      openBrowser: async (url) => {
+        appendFileSync(join(settings.folder, "windows"), `${process.pid}\n`);
+        tell({ news: "browser", url: url.href });
+      },
+      clock: { now: () => Date.now() + aheadMs, sleep: systemClock.sleep },
+      onEvent: (event) => tell({ news: "event", type: event.type, ...("code" in event && { code: event.code }) }),
+      ...(settings.hurry && { store: impatient(sqliteStore(), settings.hurry) }),
+    });
+  },
+  /** How often each outcome came: statuses, error codes. */
+  async call(count: number): Promise<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const outcome of await Promise.all(Array.from({ length: count }, callOnce))) counts[outcome] = (counts[outcome] ?? 0) + 1;
+    return counts;
+  },
+  authorize: () => opened().authorize(),
+  token: () => opened().getAccessToken(),
+  logout: () => opened().logout(),
+  async setAhead(ms: number) {
+    aheadMs = ms;
+  },
+  async close() {
+    await auth?.dispose();
+  },
+};
+
+function opened(): TokenManager {
+  if (!auth) throw new Error("not opened");
+  return auth;
+}
+
+async function callOnce(): Promise<string> {
+  try {
+    const response = await opened().fetch(opened().serverUrl, toolRequest("add", { a: 1, b: 2 }));
+    await response.arrayBuffer();
+    return String(response.status);
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof McpAuthError ? error.code : String(error);
+}
+
+function impatient(store: Store, hurry: number): Store {
+  return {
+    ...store,
+    withLock: (key, action, options) => {
+      tell({ news: "lock", key, waitMs: options?.waitMs });
+      return store.withLock(key, action, { ...options, waitMs: (options?.waitMs ?? 60_000) / hurry });
+    },
+  };
+}
+
+/** Written at once: what was told before SIGKILL arrives. */
+function tell(news: ProgramNews | ProgramAnswer): void {
+  process.send?.(news, () => {
+    // The parent may be gone.
+  });
+}
+
+process.on("message", async ({ id, method, args }: ProgramRequest) => {
+  try {
+    const work = methods[method] as (...args: unknown[]) => Promise<unknown>;
+    tell({ id, value: await work(...args) });
+  } catch (error) {
+    tell({ id, code: codeOf(error) });
+  }
+});
+
+process.on("disconnect", () => process.exit());
