@@ -1,6 +1,8 @@
+import { join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import { fs } from "./builtins.ts";
-import { fileAt } from "./folder.ts";
+import { isBusy, openDatabase } from "./database.ts";
+import { fileAt, secureFile } from "./folder.ts";
 
 /** `f_type` of file systems whose locks may not reach other machines (Linux, statfs(2)). */
 const networkFileSystems: Readonly<Record<number, string>> = {
@@ -13,8 +15,9 @@ const networkFileSystems: Readonly<Record<number, string>> = {
   1397113167: "afs",
 };
 
-/** Folders whose locks have been seen to work. */
+/** Folders whose locks have been seen to keep others out, and those in which a lock could be had. */
 const checked = new Set<string>();
+const lockable = new Set<string>();
 
 /**
  * Checks once a process that a lock which is held now is one: some file systems say yes and lock nothing.
@@ -24,9 +27,35 @@ const checked = new Set<string>();
 export async function checkLocking(folder: string, heldPath: string): Promise<void> {
   if (checked.has(folder)) return;
   if (process.platform === "linux" && !isKnownToKernel(heldPath) && (await isFreeForOthers(heldPath))) {
-    throw new McpAuthError("lock_unsupported", { detail: `${folder} (${networkFileSystem(folder) ?? "a lock kept nobody out"})` });
+    throw unsupported(folder, "a lock kept nobody out");
   }
   checked.add(folder);
+}
+
+/**
+ * Checks once a process that a lock which is busy is somebody's: SQLite says the same where a file system refuses to lock.
+ *
+ * @throws McpAuthError `lock_unsupported`
+ */
+export function checkLockable(folder: string): void {
+  if (lockable.has(folder)) return;
+  // Nobody else knows this one.
+  const path = join(folder, `.${process.pid}-${performance.now()}`);
+  secureFile(path);
+  const database = openDatabase(path);
+  try {
+    database.exec("BEGIN IMMEDIATE");
+    lockable.add(folder);
+  } catch (error) {
+    throw isBusy(error) ? unsupported(folder, "locks are refused") : error;
+  } finally {
+    database.close();
+    for (const suffix of ["", "-journal"]) fs.rmSync(path + suffix, { force: true });
+  }
+}
+
+function unsupported(folder: string, why: string): McpAuthError {
+  return new McpAuthError("lock_unsupported", { detail: `${folder} (${networkFileSystem(folder) ?? why})` });
 }
 
 /** The name of the network file system that holds the folder; `undefined` on a local disk, or where it is not known. */

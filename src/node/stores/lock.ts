@@ -7,7 +7,7 @@ import type { LockOptions } from "../../stores/store.ts";
 import { fs, sha256 } from "./builtins.ts";
 import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
 import { isStillAt, secureFile, secureFolder } from "./folder.ts";
-import { checkLocking } from "./lock-check.ts";
+import { checkLockable, checkLocking } from "./lock-check.ts";
 
 /** The pause between two attempts grows to this, in ms: a waiting process costs little, and learns soon that it is its turn. */
 const longestPauseMs = 40;
@@ -77,13 +77,13 @@ export class FileLocks {
       // Another file may have taken the path since.
       if (isStillAt(path, inode)) return new HeldFileLock(path, inode, database);
     } catch (error) {
+      database?.close();
       if (isDamaged(error)) fs.truncateSync(path);
-      else if (!isBusy(error)) {
-        database?.close();
-        throw failure(error, this.#folder);
-      }
+      else if (isBusy(error)) checkLockable(this.#folder);
+      else throw failure(error, this.#folder);
+      return undefined;
     }
-    database?.close();
+    database.close();
     return undefined;
   }
 }
