@@ -84,9 +84,10 @@ export async function findInKeychains<T>(
   throw new McpAuthError("keychain_locked", { detail: what, cause });
 }
 
-const libraries = { keytar: once(loadKeytar), "@napi-rs/keyring": once(loadKeyring) };
+/** Both are optional: what cannot be loaded rejects. */
+export const libraries = { keytar: once(loadKeytar), "@napi-rs/keyring": once(loadKeyring) };
 
-/** By a name that bundlers do not see: both are optional. */
+/** By a name that bundlers do not see. */
 const load = (name: string): Promise<unknown> => import(name);
 
 async function loadKeytar(): Promise<Keychain> {
