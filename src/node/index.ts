@@ -1,5 +1,6 @@
 /**
- * For programs on Node: {@link createMcpAuth}, and the login by browser, listener and terminal that it composes.
+ * For programs on Node: {@link createMcpAuth}, and what it composes: the login by browser, listener and terminal, and the
+ * stores of this machine.
  *
  * @module mcp-client-auth/node
  */
@@ -21,13 +22,22 @@ export { loopbackLogin, pasteLogin } from "./login-handlers.ts";
 export type { ListenerLoginOptions, LoopbackLoginOptions } from "./loopback/loopback-login.ts";
 export type { LoginOutcome, LoginPage } from "./loopback/page.ts";
 export type { RedirectOptions } from "./loopback/redirect-uris.ts";
+export {
+  importFromMcpRemote,
+  type McpRemoteImport,
+  type McpRemoteImportOptions,
+  type McpRemoteImportReason,
+  type McpRemoteLocation,
+} from "./mcp-remote.ts";
 export type { PasteLoginOptions } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
 export type { AppOptions } from "./stores/app.ts";
 export type { FolderOptions } from "./stores/folder.ts";
 export type { KeyOptions } from "./stores/key.ts";
+export type { Keychain, KeychainOptions } from "./stores/keychain.ts";
+export type { KeychainStoreOptions } from "./stores/keychain-store.ts";
 export type { SqliteStoreOptions } from "./stores/sqlite.ts";
-export { sqliteStore } from "./stores.ts";
+export { keychainStore, sqliteStore } from "./stores.ts";
 
 /** Options of {@link createMcpAuth}: those of `TokenManager`, of the login on this machine, and of {@link sqliteStore}. */
 export interface McpAuthOptions

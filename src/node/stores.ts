@@ -1,5 +1,6 @@
 import type { Store } from "../stores/store.ts";
 import { checkApp } from "./stores/app.ts";
+import type { KeychainStoreOptions } from "./stores/keychain-store.ts";
 import type { SqliteStoreOptions } from "./stores/sqlite.ts";
 
 /**
@@ -19,7 +20,25 @@ export function sqliteStore(options: SqliteStoreOptions = {}): Store {
   return whenNeeded(async () => new (await import("./stores/sqlite.ts")).SqliteStore(options));
 }
 
-/** What a store needs is loaded with its first use, beside the first request's other preparations. */
+/**
+ * Logins in the keychain of the operating system, for apps that want nothing on disk (but locks and version numbers).
+ *
+ * Needs `keytar` or `@napi-rs/keyring`, or the app's own. Each record is read once a process, and again when another process
+ * has written it. Where the keychain does not work, `fallback` decides.
+ *
+ * @throws McpAuthError `invalid_option`. Its operations: `keychain_unavailable`, `keychain_locked`, `keychain_refused`,
+ *   `keychain_timeout`, and the codes of {@link sqliteStore}.
+ * @example
+ * ```ts
+ * const store = keychainStore({ app: "acme", keychain: keytar });
+ * ```
+ */
+export function keychainStore(options: KeychainStoreOptions = {}): Store {
+  checkApp(options);
+  return whenNeeded(async () => new (await import("./stores/keychain-store.ts")).KeychainStore(options));
+}
+
+/** What a store needs is loaded with its first use. */
 function whenNeeded(load: () => Promise<Store>): Store {
   let loading: Promise<Store> | undefined;
   const store = () => {
