@@ -1,7 +1,6 @@
-import { randomBytes, randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
+import { fs } from "./builtins.ts";
 import type { StoreKey } from "./encryption.ts";
 import { fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
 import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain.ts";
@@ -74,13 +73,13 @@ async function existingKey(place: KeyPlace): Promise<StoreKey | undefined> {
 
 async function keyInFile(path: string): Promise<StoreKey> {
   secureFile(path);
-  const text = parseKey(readFileSync(path, "utf8"));
+  const text = parseKey(fs.readFileSync(path, "utf8"));
   if (!text) throw new McpAuthError("invalid_record", { detail: `${path} holds no key` });
   return imported(text, "file");
 }
 
 function keyInKeychain(place: KeyPlace): Promise<StoreKey> {
-  const { kid } = JSON.parse(readFileSync(markerOf(place.folder), "utf8")) as { kid: string };
+  const { kid } = JSON.parse(fs.readFileSync(markerOf(place.folder), "utf8")) as { kid: string };
   const found = known.get(kid) ?? readFromKeychain(place, kid);
   known.set(kid, found);
   // A keychain may be unlocked any time.
@@ -97,7 +96,7 @@ function readFromKeychain(place: KeyPlace, kid: string): Promise<StoreKey> {
 }
 
 async function firstKey(place: KeyPlace): Promise<StoreKey> {
-  const key = { kid: randomUUID(), k: randomBytes(32).toString("base64url") };
+  const key = { kid: crypto.randomUUID(), k: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url") };
   secureFolder(place.folder);
   try {
     await writeToKeychain(place, key);

@@ -1,6 +1,5 @@
-import { createHash, randomUUID } from "node:crypto";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fs, sha256 } from "./builtins.ts";
 import { isErrno, secureFolder } from "./folder.ts";
 
 interface Cached {
@@ -41,19 +40,19 @@ export class KeychainCache {
   /** Around a write of the text. `write` resolves to what is stored then. */
   async replace(account: string, write: () => Promise<string | null>): Promise<void> {
     secureFolder(this.#folder);
-    rmSync(this.#fileOf(account), { force: true });
+    fs.rmSync(this.#fileOf(account), { force: true });
     this.#cached.delete(account);
     const text = await write();
     if (text === null) return;
-    const version = randomUUID();
-    writeFileSync(this.#fileOf(account), version, { mode: 0o600 });
+    const version = crypto.randomUUID();
+    fs.writeFileSync(this.#fileOf(account), version, { mode: 0o600 });
     this.#cached.set(account, { version, text });
   }
 
   /** Empty while the file is being written: none then. */
   #version(account: string): string | undefined {
     try {
-      return readFileSync(this.#fileOf(account), "utf8") || undefined;
+      return fs.readFileSync(this.#fileOf(account), "utf8") || undefined;
     } catch (error) {
       if (isErrno(error, "ENOENT")) return undefined;
       throw error;
@@ -61,6 +60,6 @@ export class KeychainCache {
   }
 
   #fileOf(account: string): string {
-    return join(this.#folder, createHash("sha256").update(account).digest("hex").slice(0, 32));
+    return join(this.#folder, sha256(account).slice(0, 32));
   }
 }

@@ -1,5 +1,5 @@
-import { randomUUID } from "node:crypto";
 import { McpAuthError } from "../../errors.ts";
+
 import type { Keychain } from "./keychain.ts";
 
 /** Long enough a text is kept in parts, in one of two places: the other one keeps the text before until the new one is complete. */
@@ -62,7 +62,7 @@ export class KeychainEntries {
       if (before) await this.#clear(account, before.place);
       return;
     }
-    const head: Head = { place: before?.place === "a" ? "b" : "a", count: Math.ceil(text.length / this.#size), id: randomUUID() };
+    const head: Head = { place: before?.place === "a" ? "b" : "a", count: Math.ceil(text.length / this.#size), id: crypto.randomUUID() };
     for (let i = 0; i < head.count; i++) {
       await this.#set(partOf(account, head.place, i), head.id + text.slice(i * this.#size, (i + 1) * this.#size));
     }

@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
+import { sha256 } from "./builtins.ts";
 import { KeychainCache } from "./keychain-cache.ts";
 import type { BoundedKeychain } from "./keychain-calls.ts";
 import { KeychainEntries } from "./keychain-entries.ts";
@@ -153,7 +153,7 @@ export class KeychainRecords implements Store {
 
 /** Readable where every keychain takes it: some tell no upper case from lower case, some end at a NUL or after 500 characters. */
 function accountOf(key: string): string {
-  return `record:${/^[ -@[-~]{1,200}$/.test(key) ? key : createHash("sha256").update(key).digest("hex")}`;
+  return `record:${/^[ -@[-~]{1,200}$/.test(key) ? key : sha256(key)}`;
 }
 
 function parse<T>(name: string, text: string): T {

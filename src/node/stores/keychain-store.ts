@@ -1,9 +1,8 @@
-import { createHash } from "node:crypto";
-import { readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import type { StoreEvent } from "../../events.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
+import { fs, sha256 } from "./builtins.ts";
 import { appFolder, type FolderOptions, fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
 import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain.ts";
 import type { BoundedKeychain } from "./keychain-calls.ts";
@@ -140,7 +139,7 @@ export class KeychainStore implements Store {
 
   /** Two folders of one app do not know each other's locks: each has records of its own. */
   #service(): string {
-    return `${keychainService}/${basename(this.#folder)}/${createHash("sha256").update(this.#folder).digest("hex").slice(0, 8)}`;
+    return `${keychainService}/${basename(this.#folder)}/${sha256(this.#folder).slice(0, 8)}`;
   }
 
   #tell(records: KeychainRecords): Store {
@@ -158,14 +157,14 @@ export class KeychainStore implements Store {
     const path = this.#markerPath();
     if (!fileAt(path)) return undefined;
     secureFile(path);
-    return JSON.parse(readFileSync(path, "utf8")) as Marker;
+    return JSON.parse(fs.readFileSync(path, "utf8")) as Marker;
   }
 
   #mark(place: Marker["place"]): void {
     const path = this.#markerPath();
     secureFolder(this.#folder);
     // The app may want errors where it had the database before.
-    rmSync(path, { force: true });
+    fs.rmSync(path, { force: true });
     writeNewFile(path, JSON.stringify({ v: 1, place } satisfies Marker));
   }
 
