@@ -39,6 +39,7 @@ export { type RegisterClientOptions, registerClient } from "./registration/dynam
 export type { ClientRegistration, TokenEndpointAuthMethod } from "./registration/registration.ts";
 export { MemoryStore } from "./stores/memory.ts";
 export type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "./stores/store.ts";
+export type { AccountStatus, StoredLogin } from "./tokens/accounts.ts";
 export type { GivenTokens } from "./tokens/given-tokens.ts";
 export type { LogoutResult } from "./tokens/logout.ts";
 export type { TokenManagerOptions } from "./tokens/options.ts";

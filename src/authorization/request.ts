@@ -1,5 +1,6 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
+import { defined } from "../http/json.ts";
 
 /** What an authorization request says. */
 export interface AuthorizationRequest {
@@ -47,7 +48,7 @@ export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
     if (Object.hasOwn(own, name) || name === "request" || name === "request_uri")
       throw new McpAuthError("invalid_option", { detail: `authorization parameter \`${name}\` cannot be set` });
   }
-  const all = { ...own, ...(scope && { scope }), ...(resource && { resource }), ...parameters };
+  const all = { ...own, ...defined({ scope, resource }), ...parameters };
   for (const [name, value] of Object.entries(all)) url.searchParams.set(name, value);
   return url;
 }

@@ -1,3 +1,4 @@
+import { withoutQuery } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
 import type { Discovery } from "./discovery.ts";
 
@@ -24,5 +25,5 @@ export async function writeDiscovery(store: Store, discovery: Discovery): Promis
 }
 
 function keyOf(serverUrl: string | URL): string {
-  return `servers/${new URL(serverUrl).href.replace(/[?#].*$/, "")}`;
+  return `servers/${withoutQuery(new URL(serverUrl).href)}`;
 }

@@ -20,9 +20,5 @@ export interface CodeExchange extends TokenRequestOptions {
  */
 export function exchangeCode(exchange: CodeExchange): Promise<TokenAnswer> {
   const { code, codeVerifier, redirectUri, resource } = exchange;
-  return tokenRequest(
-    "authorization_code",
-    { code, code_verifier: codeVerifier, redirect_uri: redirectUri, ...(resource && { resource }) },
-    exchange,
-  );
+  return tokenRequest("authorization_code", { code, code_verifier: codeVerifier, redirect_uri: redirectUri, resource }, exchange);
 }

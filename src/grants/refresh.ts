@@ -18,5 +18,5 @@ export interface RefreshGrant extends TokenRequestOptions {
  */
 export function refreshGrant(grant: RefreshGrant): Promise<TokenAnswer> {
   const { refreshToken, resource, scope } = grant;
-  return tokenRequest("refresh_token", { refresh_token: refreshToken, ...(resource && { resource }), ...(scope && { scope }) }, grant);
+  return tokenRequest("refresh_token", { refresh_token: refreshToken, resource, scope }, grant);
 }

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
-import { members, text } from "../http/json.ts";
+import { defined, members, text } from "../http/json.ts";
 
 /** What every token request needs. */
 export interface TokenRequestOptions {
@@ -51,7 +51,7 @@ const told = new Set(["redirect_uri", "resource", "scope"]);
  */
 export async function tokenRequest(
   grantType: string,
-  parameters: Record<string, string>,
+  parameters: Record<string, string | undefined>,
   options: TokenRequestOptions,
 ): Promise<TokenAnswer> {
   const { server, client, clock = systemClock } = options;
@@ -68,10 +68,10 @@ export async function tokenRequest(
 /** Sends a form to an endpoint of the authorization server, with the client's authentication. Any status is an answer. */
 export async function postForm(
   endpoint: string,
-  parameters: Record<string, string>,
+  parameters: Record<string, string | undefined>,
   { client, http, signal }: TokenRequestOptions,
 ): Promise<Response> {
-  const body = new URLSearchParams(parameters);
+  const body = new URLSearchParams(defined(parameters) as Record<string, string>);
   const headers = new Headers({ accept: "application/json" });
   authenticateClient(client, body, headers);
   return http.fetch(endpoint, { method: "POST", headers, body, signal: signal ?? null });

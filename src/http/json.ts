@@ -17,6 +17,11 @@ export function strings(value: unknown): string[] | undefined {
   return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
 }
 
+/** The object without members that have no value. */
+export function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => (value ?? "") !== "")) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
 /** A stranger's value, fit for a message. */
 export function quoted(value: unknown): string {
   return String(JSON.stringify(value))

@@ -1,6 +1,6 @@
 import { systemClock } from "../clock.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
-import { McpAuthError } from "../errors.ts";
+import { McpAuthError, withoutQuery } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
 import { type RegisterClientOptions, registerClient } from "./dynamic.ts";
@@ -63,7 +63,7 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
 async function preRegistered(clientId: string, options: ObtainClientOptions, createdAt: number): Promise<ClientRegistration> {
   const { server, store, clientSecret, tokenEndpointAuthMethod } = options;
   const { issuer } = server;
-  const key = registrationKey(`pre-registered/${clientId}/${new URL(options.serverUrl).href.replace(/[?#].*$/, "")}`);
+  const key = registrationKey(`pre-registered/${clientId}/${withoutQuery(new URL(options.serverUrl).href)}`);
   const remembered = await readRecord(store, key);
   const bound = options.issuer ?? remembered?.issuer;
   if (bound !== undefined && !isSameIssuer(String(bound), issuer)) {

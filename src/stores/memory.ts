@@ -1,6 +1,6 @@
 import { abortable, deadline, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
-import type { HeldLock, LockOptions, Store, StoredRecord } from "./store.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "./store.ts";
 
 /**
  * A store that lives as long as the object. Any number of managers may share it; its locks hold between them.
@@ -36,6 +36,10 @@ export class MemoryStore implements Store {
     return [...this.#records.keys()].filter((key) => key.startsWith(prefix));
   }
 
+  async status(): Promise<StoreStatus> {
+    return { kind: "memory" };
+  }
+
   async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options: LockOptions = {}): Promise<T> {
     const before = this.#locks.get(key);
     const { promise: left, resolve: leave } = Promise.withResolvers<void>();
@@ -44,7 +48,6 @@ export class MemoryStore implements Store {
       if (this.#locks.get(key) === place) this.#locks.delete(key);
     });
     this.#locks.set(key, place);
-    const lost = new AbortController();
     let held = true;
     const whileHeld = async (write: () => Promise<void>) => {
       if (!held) throw new McpAuthError("lock_lost", { detail: key });
@@ -53,7 +56,7 @@ export class MemoryStore implements Store {
     try {
       await turn(before, key, options);
       return await action({
-        signal: lost.signal,
+        signal: new AbortController().signal,
         set: (k, value) => whileHeld(() => this.set(k, value)),
         delete: (k) => whileHeld(() => this.delete(k)),
       });

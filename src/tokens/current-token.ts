@@ -135,6 +135,14 @@ export class CurrentToken {
     return this.freshness === "expired" ? undefined : this.#bearer;
   }
 
+  /** As {@link get}, and looks whether another manager or process has logged in meanwhile. */
+  async find(signal?: AbortSignal): Promise<string | undefined> {
+    const token = await this.get(signal);
+    if (token !== undefined) return token;
+    await abortable(this.reload(), signal);
+    return this.get(signal);
+  }
+
   /** Starts a refresh in the background, unless there is a reason not to. */
   refreshAhead(): void {
     const refreshToken = this.#record?.refreshToken;

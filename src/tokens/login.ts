@@ -31,11 +31,12 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
  * @throws McpAuthError any code of discovery, registration, authorization and token requests; `login_timeout`
  */
 export async function login(session: Session, plan: LoginPlan): Promise<TokenRecord> {
-  const { store, account, server, emit, options, clock } = session;
+  const { store, server, emit, options, clock, keeper } = session;
   const askedAt = clock.now();
   const limits = { signal: plan.signal, waitMs: loginTimeout(options) };
   try {
-    return await store.withLock(`login/${account}/${server}`, () => sharingRefusal(session, askedAt, () => logIn(session, plan)), limits);
+    const name = `${await keeper.account()}/${server}`;
+    return await store.withLock(`login/${name}`, () => sharingRefusal(session, name, askedAt, () => logIn(session, plan)), limits);
   } catch (error) {
     const code = codeOf(error);
     if (code) emit({ type: "login.failed", code });
@@ -44,8 +45,8 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
 }
 
 /** Whoever waited for the lock while the holder's login was refused shares that outcome, too: no second window opens. */
-async function sharingRefusal<T>({ store, account, server, clock }: Session, askedAt: number, work: () => Promise<T>): Promise<T> {
-  const key = `refusals/${account}/${server}`;
+async function sharingRefusal<T>({ store, server, clock }: Session, name: string, askedAt: number, work: () => Promise<T>): Promise<T> {
+  const key = `refusals/${name}`;
   const last = (await store.get(key)) as { code: McpAuthErrorCode; issuer: string; at: number } | undefined;
   if (last && last.at > askedAt) throw new McpAuthError(last.code, { serverUrl: server, issuer: last.issuer, detail: "in another window" });
   try {

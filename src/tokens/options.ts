@@ -59,7 +59,7 @@ export interface TokenManagerOptions {
 
   /** Where tokens and registrations live. Default: in memory. */
   store?: Store | undefined;
-  /** Tells several logins at the same server apart. Default `default`. */
+  /** Tells several logins at the same server apart; no slashes. Default: the one that `makeDefault()` has chosen, else `default`. */
   account?: string | undefined;
   /** Refreshes by a timer as well, so that even the first call after a long pause finds a fresh token. Default `false`. */
   keepFresh?: boolean | undefined;

@@ -1,9 +1,9 @@
 import { McpAuthError } from "../errors.ts";
-import { revokeToken } from "../grants/revocation.ts";
 import { forgetRegistration } from "../registration/stored.ts";
 import { freshness } from "./freshness.ts";
+import { revoke } from "./logout.ts";
 import { requestRefresh } from "./refresh-request.ts";
-import { type Session, serverMetadata } from "./session.ts";
+import type { Session } from "./session.ts";
 import type { Turn } from "./token-keeper.ts";
 import { afterRefresh, sameTokens, type TokenRecord, without } from "./token-record.ts";
 
@@ -34,37 +34,39 @@ export interface RefreshOutcome {
  * @see RFC 6749 §6, §10.4
  */
 export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
-  const { clock, emit, keeper } = session;
-  return keeper.locked(known.resource, async (turn) => {
-    const { current } = turn;
-    if (!current || current.issuer !== known.issuer) return { record: current };
-    const { issuer, refreshToken } = current;
-    if (!sameTokens(current, known) && serves(current, known, demand, clock.now())) {
-      emit({ type: "refresh.shared", issuer });
-      return { record: current };
-    }
-    if (!refreshToken) return { record: current };
+  return session.keeper.locked(known.resource, (turn) => refreshOnce(session, turn, known, demand), known);
+}
 
-    await turn.markRefresh();
-    emit({ type: "refresh.started", issuer, reason: demand.reason });
-    try {
-      const answer = await requestRefresh(session, { ...current, refreshToken });
-      const next = afterRefresh(current, answer, clock.now());
-      if (await isReplaced(turn)) return await discard(session, next);
-      await turn.save(next);
-      if (answer.problem) {
-        emit({ type: "refresh.failed", issuer, code: answer.problem.code, passing: false });
-        return { record: next, error: answer.problem };
-      }
-      emit({ type: "refresh.finished", issuer, rotated: next.refreshToken !== refreshToken });
-      return { record: next };
-    } catch (error) {
-      if (!(error instanceof McpAuthError)) throw error;
-      emit({ type: "refresh.failed", issuer, code: error.code, passing: error.passing });
-      if (error.passing) throw error;
-      return afterRefusal(session, turn, current, demand, error);
+async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
+  const { clock, emit } = session;
+  const { current } = turn;
+  if (!current || current.issuer !== known.issuer) return { record: current };
+  const { issuer, refreshToken } = current;
+  if (!sameTokens(current, known) && serves(current, known, demand, clock.now())) {
+    emit({ type: "refresh.shared", issuer });
+    return { record: current };
+  }
+  if (!refreshToken) return { record: current };
+
+  await turn.markRefresh();
+  emit({ type: "refresh.started", issuer, reason: demand.reason });
+  try {
+    const answer = await requestRefresh(session, { ...current, refreshToken });
+    const next = afterRefresh(current, answer, clock.now());
+    if (await isReplaced(turn)) return await discard(session, next);
+    await turn.save(next);
+    if (answer.problem) {
+      emit({ type: "refresh.failed", issuer, code: answer.problem.code, passing: false });
+      return { record: next, error: answer.problem };
     }
-  });
+    emit({ type: "refresh.finished", issuer, rotated: next.refreshToken !== refreshToken });
+    return { record: next };
+  } catch (error) {
+    if (!(error instanceof McpAuthError)) throw error;
+    emit({ type: "refresh.failed", issuer, code: error.code, passing: error.passing });
+    if (error.passing) throw error;
+    return afterRefusal(session, turn, current, demand, error);
+  }
 }
 
 /** Whether what another holder left serves this demand. */
@@ -81,10 +83,7 @@ function isReplaced(turn: Turn): Promise<boolean> {
 
 /** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
 async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome> {
-  const { http } = session;
-  const server = await serverMetadata(session, unwanted);
-  const token = unwanted.refreshToken ?? unwanted.accessToken;
-  if (token) await revokeToken(token, unwanted.refreshToken ? "refresh_token" : "access_token", { server, client: unwanted.client, http });
+  await revoke(session, unwanted);
   return { record: await session.keeper.load() };
 }
 

@@ -2,9 +2,10 @@ import { type Clock, systemClock } from "../clock.ts";
 import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
 import type { AuthorizationServerMetadata } from "../discovery/discovery.ts";
 import { findAuthorizationServer } from "../discovery/server-metadata.ts";
-import { McpAuthError, withoutQuery } from "../errors.ts";
+import { McpAuthError, unless, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
+import { defined } from "../http/json.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
 import { checkClientMetadataUrl } from "../registration/client-metadata-url.ts";
 import { MemoryStore } from "../stores/memory.ts";
@@ -24,7 +25,6 @@ export interface Session {
   /** The server's name in keys, events and errors: its URL without query, which may be secret, and fragment. */
   readonly server: string;
   readonly options: TokenManagerOptions;
-  readonly account: string;
   readonly store: Store;
   readonly keeper: TokenKeeper;
   readonly http: Http;
@@ -46,11 +46,12 @@ export function remember(session: Session, error: unknown): unknown {
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
 export function createSession(options: TokenManagerOptions): Session {
-  const { account = "default", clock = systemClock, clientId, clientSecret } = options;
+  const { account, clock = systemClock, clientId, clientSecret } = options;
   const http = createHttp({ ...options, clock });
   const serverUrl = http.checkUrl(options.serverUrl);
   serverUrl.hash = "";
-  if (account === "" || account.includes("/")) throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
+  if (account !== undefined && !/^[^/]+$/.test(account))
+    throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
@@ -58,19 +59,17 @@ export function createSession(options: TokenManagerOptions): Session {
   const emit = emitter(options.onEvent, server);
   const store = namingFailures(options.store ?? new MemoryStore(), server);
   const keeper = new TokenKeeper({ store, clock, emit, serverUrl: server, account, clientId });
-  return { serverUrl, server, options, account, store, keeper, http, clock, emit, lastError: undefined, disposed: undefined };
+  return { serverUrl, server, options, store, keeper, http, clock, emit, lastError: undefined, disposed: undefined };
 }
 
 /** How requests to an authorization server differ from the rule: its profile, overridden by the app's options. */
 export function requestProfile({ options, server }: Session, issuer: string): Partial<Profile> {
   const profile = profileFor(issuer, server);
+  const { resourceParameter, redirectHost, refreshScope, bearer } = options;
   return {
     ...profile,
+    ...defined({ resourceParameter, redirectHost, refreshScope, bearer }),
     authorizationParameters: { ...profile?.authorizationParameters, ...options.authorizationParameters },
-    resourceParameter: options.resourceParameter ?? profile?.resourceParameter,
-    redirectHost: options.redirectHost ?? profile?.redirectHost,
-    refreshScope: options.refreshScope ?? profile?.refreshScope,
-    bearer: options.bearer ?? profile?.bearer,
   };
 }
 
@@ -108,7 +107,7 @@ export async function serverMetadata(
   return now - cached.fetchedAt < usableLifeMs ? cached.server : renewed;
 }
 
-/** The same store, whose own failures are typed errors. */
+/** The same store, whose own failures are typed errors. What cannot be read is none, unless it is a login: all else can be had again. */
 function namingFailures(store: Store, serverUrl: string): Store {
   const named = async <T>(work: Promise<T>, isOthers: (error: unknown) => boolean = () => false): Promise<T> => {
     try {
@@ -117,12 +116,17 @@ function namingFailures(store: Store, serverUrl: string): Store {
       throw cause instanceof McpAuthError || isOthers(cause) ? cause : new McpAuthError("store_failed", { serverUrl, cause });
     }
   };
+  const status = store.status?.bind(store);
   return {
-    get: (key) => named(store.get(key)),
+    get(key) {
+      const reading = named(store.get(key));
+      return key.startsWith("tokens/") ? reading : unless("invalid_record", reading);
+    },
     set: (key, value) => named(store.set(key, value)),
     delete: (key) => named(store.delete(key)),
     take: (key) => named(store.take(key)),
     keys: (prefix) => named(store.keys(prefix)),
+    ...(status && { status: () => named(status()) }),
     withLock(key, action, options) {
       // What the action or the waiting caller's signal throws is not the store's failure.
       const others = new Set<unknown>();
@@ -132,6 +136,9 @@ function namingFailures(store: Store, serverUrl: string): Store {
           try {
             return await action({
               signal: held.signal,
+              get restarted() {
+                return held.restarted;
+              },
               set: (name, value) => named(held.set(name, value)),
               delete: (name) => named(held.delete(name)),
             });

@@ -1,7 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { codeOf } from "../errors.ts";
 import type { Emit } from "../events.ts";
-import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
+import { text } from "../http/json.ts";
+import type { HeldLock, Store } from "../stores/store.ts";
+import { defaultAccount } from "./accounts.ts";
 import { asStored, indexKey, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
 /** What a keeper works with. */
@@ -10,7 +12,8 @@ export interface TokenKeeperOptions {
   clock: Clock;
   emit: Emit;
   serverUrl: string;
-  account: string;
+  /** Default: the store's default account at this server. */
+  account: string | undefined;
   /** The client that logins must belong to. Default: any. */
   clientId: string | undefined;
 }
@@ -42,7 +45,7 @@ interface Hold {
 }
 
 /** Longer than a refresh may take, shorter than a request of the SDKs. */
-const defaultWaitMs = 40_000;
+const waitMs = 40_000;
 
 /**
  * The one place that reads and writes the tokens of one login.
@@ -54,6 +57,7 @@ export class TokenKeeper {
   readonly #options: TokenKeeperOptions;
   /** The turn whose tokens could not be written. Its lock is kept until they are, and serves those who come next. */
   #kept: Hold | undefined;
+  #account: Promise<string> | undefined;
   #isDisposed = false;
   /** Ends the pause between two attempts to write. */
   #wake = new AbortController();
@@ -65,36 +69,59 @@ export class TokenKeeper {
     this.#options = options;
   }
 
-  /** The stored login of the server, found without discovery. */
-  async load(): Promise<TokenRecord | undefined> {
-    if (this.#kept && isUnsaved(this.#kept)) return this.#kept.next;
+  /** Whose login it is. What the app does not say is read once: an MCP session belongs to one person from beginning to end. */
+  account(): Promise<string> {
     const { store, serverUrl, account } = this.#options;
-    const index = await store.get(indexKey(account, serverUrl));
-    return typeof index?.resource === "string" ? this.read(index.resource) : undefined;
+    this.#account ??= (account === undefined ? defaultAccount(store, serverUrl) : Promise.resolve(account)).catch((error: unknown) => {
+      this.#account = undefined;
+      throw error;
+    });
+    return this.#account;
+  }
+
+  /** The newest login of the server, found without discovery. */
+  async load(): Promise<TokenRecord | undefined> {
+    return this.#kept && isUnsaved(this.#kept) ? this.#kept.next : this.stored(await this.account());
+  }
+
+  /** The stored login of any account. */
+  async stored(account: string): Promise<TokenRecord | undefined> {
+    const resource = await this.resource(account);
+    return resource === undefined ? undefined : this.read(resource, account);
+  }
+
+  /** To which resource the server URL has led this account. */
+  async resource(account: string): Promise<string | undefined> {
+    const { store, serverUrl } = this.#options;
+    return text((await store.get(indexKey(account, serverUrl)))?.resource);
   }
 
   /** The stored login at a resource, if it is this client's. */
-  async read(resource: string): Promise<TokenRecord | undefined> {
-    const { store, account, clientId } = this.#options;
+  async read(resource: string, account?: string): Promise<TokenRecord | undefined> {
+    const { store, clientId } = this.#options;
+    account ??= await this.account();
     const record = await readTokens(store, tokenKey(account, resource));
     return clientId === undefined || record?.client.clientId === clientId ? record : undefined;
   }
 
   /** Remembers to which resource the server URL leads. */
   async index(resource: string): Promise<void> {
-    const { store, account, serverUrl } = this.#options;
-    const key = indexKey(account, serverUrl);
-    if ((await store.get(key))?.resource !== resource) await store.set(key, { v: 1, resource });
+    const { store, serverUrl } = this.#options;
+    const account = await this.account();
+    if ((await this.resource(account)) !== resource) await store.set(indexKey(account, serverUrl), { v: 1, resource });
   }
 
   /**
    * Runs `action` with the newest record while nobody else, in any process, changes it.
    *
+   * @param known the login in memory: the newest, and stored again, when the store was lost while it was in use
    * @throws McpAuthError `lock_timeout`, `store_failed`, `invalid_record`, and what `action` throws.
    */
-  locked<T>(resource: string, action: (turn: Turn) => Promise<T>, options?: LockOptions): Promise<T> {
-    const key = tokenKey(this.#options.account, resource);
-    return this.#inLine(() => (this.#kept?.key === key ? action(this.#turn(this.#kept)) : this.#acquire(key, action, options)));
+  locked<T>(resource: string, action: (turn: Turn) => Promise<T>, known?: TokenRecord): Promise<T> {
+    return this.#inLine(async () => {
+      const key = tokenKey(await this.account(), resource);
+      return this.#kept?.key === key ? action(this.#turn(this.#kept)) : this.#acquire(key, action, known);
+    });
   }
 
   /** Tries once more to write what is unsaved, then lets go. */
@@ -110,7 +137,7 @@ export class TokenKeeper {
     return turn;
   }
 
-  #acquire<T>(key: string, action: (turn: Turn) => Promise<T>, options?: LockOptions): Promise<T> {
+  #acquire<T>(key: string, action: (turn: Turn) => Promise<T>, known?: TokenRecord): Promise<T> {
     const outcome = Promise.withResolvers<T>();
     const { store } = this.#options;
     const holding = store.withLock(
@@ -118,7 +145,12 @@ export class TokenKeeper {
       async (held) => {
         try {
           const stored = await readTokens(store, key);
-          outcome.resolve(await action(this.#turn({ key, held, stored, next: stored })));
+          const hold = { key, held, stored, next: stored };
+          if (known && !stored && held.restarted) {
+            await this.#turn(hold).save(known);
+            await this.index(known.resource).catch(() => {});
+          }
+          outcome.resolve(await action(this.#turn(hold)));
         } catch (error) {
           outcome.reject(error);
         }
@@ -127,7 +159,7 @@ export class TokenKeeper {
         this.#saving = this.#keepSaving(this.#kept);
         await this.#saving;
       },
-      { waitMs: defaultWaitMs, ...options },
+      { waitMs },
     );
     holding.then(() => this.#saveUnderNewLock(), outcome.reject);
     return outcome.promise;
@@ -142,7 +174,10 @@ export class TokenKeeper {
         // What is stored has been spent already: there is nothing to protect by writing first.
         if (current && !isUnsaved(hold)) await held.set(key, asStored({ ...current, refreshStartedAt: clock.now() }));
       },
-      isReplaced: async () => !sameTokens(hold.stored, await readTokens(store, key)),
+      isReplaced: async () => {
+        const found = await readTokens(store, key);
+        return !sameTokens(hold.stored, found) && !(found === undefined && held.restarted);
+      },
       save: async (next) => {
         const wasUnsaved = isUnsaved(hold);
         hold.next = next;
@@ -190,11 +225,15 @@ export class TokenKeeper {
     const lost = this.#kept;
     if (!lost || this.#isDisposed) return;
     const saving = this.#inLine(() =>
-      this.#acquire(lost.key, async (turn) => {
-        this.#kept = undefined;
-        if (sameTokens(turn.current, lost.stored)) await turn.save(lost.next);
-        if (!this.#kept) this.#saved();
-      }),
+      this.#acquire(
+        lost.key,
+        async (turn) => {
+          if (this.#kept === lost) this.#kept = undefined;
+          if (sameTokens(turn.current, lost.stored)) await turn.save(lost.next);
+          if (!this.#kept) this.#saved();
+        },
+        lost.next,
+      ),
     );
     saving.catch((error: unknown) => this.#tell(error));
   }

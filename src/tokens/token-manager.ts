@@ -7,9 +7,10 @@ import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
 import { isPassing, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { authFetch } from "../transports/fetch.ts";
 import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
+import { type AccountStatus, defaultKey, listAccounts, type StoredLogin, statusOf } from "./accounts.ts";
 import { CurrentToken } from "./current-token.ts";
 import { type GivenTokens, giveTokens } from "./given-tokens.ts";
-import { type LogoutResult, logout } from "./logout.ts";
+import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
 import type { TokenManagerOptions } from "./options.ts";
 import { PersonLogin } from "./person-login.ts";
 import { probe } from "./probe.ts";
@@ -105,12 +106,7 @@ export class TokenManager implements Credential {
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     return this.#remembering(async () => {
       this.#assertUsable();
-      let token = await this.#token.get(options.signal);
-      if (token === undefined) {
-        // Another manager or process may have logged in meanwhile.
-        await abortable(this.#token.reload(), options.signal);
-        token = await this.#token.get(options.signal);
-      }
+      const token = await this.#token.find(options.signal);
       if (token === undefined) throw this.#token.loginRequired();
       return token;
     });
@@ -126,14 +122,42 @@ export class TokenManager implements Credential {
     this.#token.use(await giveTokens(this.#session, tokens), "store");
   }
 
-  /** Revokes the login at the authorization server, as far as it can, and deletes it here. Ends a login in progress. @throws McpAuthError `lock_timeout`, `store_failed` */
-  async logout(): Promise<LogoutResult> {
+  /**
+   * Revokes the login at the authorization server, as far as it can, and deletes it here. Ends a login in progress.
+   *
+   * @param options.everywhere the logins of all accounts at this server; the result says what happened to each
+   * @throws McpAuthError `lock_timeout`, `store_failed`
+   */
+  logout(options?: { everywhere?: false | undefined }): Promise<LogoutResult>;
+  logout(options: { everywhere: true }): Promise<LogoutResult[]>;
+  logout(options: { everywhere?: boolean | undefined }): Promise<LogoutResult | LogoutResult[]>;
+  async logout(options: { everywhere?: boolean | undefined } = {}): Promise<LogoutResult | LogoutResult[]> {
     this.#assertUsable();
     await this.#person.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
-    await this.#token.load();
-    const result = await logout(this.#session, this.#token.record);
+    const result = await (options.everywhere ? logoutEverywhere : logout)(this.#session, this.#token.record);
     this.#token.use(undefined, "store");
     return result;
+  }
+
+  /** Whose login this is and how it stands, for people: asks no server. @throws McpAuthError what reading the store throws */
+  status(): Promise<AccountStatus> {
+    return statusOf(this.#session, this.#token.record);
+  }
+
+  /** The logins that are stored for this server, one an account. @throws McpAuthError what reading the store throws */
+  accounts(): Promise<StoredLogin[]> {
+    return listAccounts(this.#session);
+  }
+
+  /**
+   * From now on this manager's account is that of new managers without `account` at this server, until it logs out. Those
+   * that run keep theirs.
+   *
+   * @throws McpAuthError `store_failed`
+   */
+  async makeDefault(): Promise<void> {
+    const { store, server, keeper } = this.#session;
+    await store.set(defaultKey(server), { v: 1, account: await keeper.account() });
   }
 
   /**
@@ -197,10 +221,8 @@ export class TokenManager implements Credential {
   async #hasLogin(scopes: readonly string[] | undefined, signal: AbortSignal | undefined): Promise<boolean> {
     this.#assertUsable();
     const token = this.#token;
-    await token.load(signal);
-    if (token.freshness === "expired") await token.reload();
     try {
-      if ((await token.get(signal)) === undefined) return false;
+      if ((await token.find(signal)) === undefined) return false;
     } catch (error) {
       // A token endpoint that fails now may still let a person in; a store or lock that fails would not.
       if (isPassing(error) && error.issuer) return false;

@@ -1,5 +1,6 @@
 import { McpAuthError } from "../errors.ts";
 import type { TokenAnswer } from "../grants/token-request.ts";
+import { defined } from "../http/json.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import type { Store, StoredRecord } from "../stores/store.ts";
 
@@ -64,13 +65,15 @@ export function sameTokens(a: TokenRecord | undefined, b: TokenRecord | undefine
 /** What of a token answer a record holds. */
 export function fromAnswer(answer: TokenAnswer, now: number): Partial<TokenRecord> {
   const { accessToken, refreshToken, idToken, expiresIn, scope } = answer;
-  return {
-    ...(accessToken && { accessToken, issuedAt: now }),
-    ...(accessToken && expiresIn !== undefined && { expiresAt: now + expiresIn * 1000 }),
-    ...(refreshToken && { refreshToken }),
-    ...(idToken && { idToken }),
-    ...(scope && { scope }),
-  };
+  const received = accessToken ? now : undefined;
+  return defined({
+    accessToken,
+    issuedAt: received,
+    expiresAt: received && expiresIn && received + expiresIn * 1000,
+    refreshToken,
+    idToken,
+    scope,
+  });
 }
 
 /** The record after a refresh: what the answer leaves out stays, except the lifetime of the old access token. */

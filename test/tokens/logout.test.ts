@@ -28,13 +28,13 @@ test.each([
   const { server, as, store } = await seeded();
   as.intercept(when(revocations, fault));
   const { auth } = manager(server, { store });
-  expect(await auth.logout()).toEqual({ wasLoggedIn: true, refreshTokenRevoked: false, accessTokenRevoked: false });
+  expect(await auth.logout()).toEqual({ account: "default", wasLoggedIn: true, refreshTokenRevoked: false, accessTokenRevoked: false });
   expect(await store.keys("tokens/")).toEqual([]);
 });
 
 test("without a login there is nothing to do", async () => {
   const { server, as } = await seeded();
   const { auth, events } = manager(server);
-  expect(await auth.logout()).toEqual({ wasLoggedIn: false, refreshTokenRevoked: false, accessTokenRevoked: false });
+  expect(await auth.logout()).toEqual({ account: "default", wasLoggedIn: false, refreshTokenRevoked: false, accessTokenRevoked: false });
   expect([as.requests, events]).toEqual([[], []]);
 });
