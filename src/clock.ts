@@ -16,14 +16,16 @@ export const systemClock: Clock = {
         clearTimeout(timer);
         reject(signal?.reason);
       };
+      const wake = () => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      };
+      // A process that was stopped finds its time limits over when it goes on: what has arrived meanwhile comes first.
+      const due = () => {
+        timer = setTimeout(wake);
+      };
       // Timers hold at most 2^31-1 ms; whoever sleeps so long asks the clock again on waking.
-      const timer = setTimeout(
-        () => {
-          signal?.removeEventListener("abort", abort);
-          resolve();
-        },
-        Math.min(ms, 2 ** 31 - 1),
-      );
+      let timer = setTimeout(background ? due : wake, Math.min(ms, 2 ** 31 - 1));
       // Node's timers keep a process alive, browsers' are numbers.
       if (background) (timer as unknown as { unref?(): void }).unref?.();
       signal?.addEventListener("abort", abort, { once: true });

@@ -12,7 +12,7 @@ export interface ProgramSettings {
   folder: string;
   /** How far its clock is ahead of the machine's, in ms. */
   aheadMs?: number;
-  /** Divides the time for which it waits for locks, so that a test need not wait as long. */
+  /** Divides the times for which it waits for locks and answers, so that a test need not wait as long. */
   hurry?: number;
   interactive?: boolean;
 }
@@ -37,6 +37,7 @@ let aheadMs = 0;
 
 const methods = {
   async open(settings: ProgramSettings) {
+    const { hurry = 1 } = settings;
     aheadMs = settings.aheadMs ?? 0;
     process.env.MCP_AUTH_DATA_DIR = settings.folder;
     auth = createMcpAuth(settings.serverUrl, {
@@ -46,9 +47,9 @@ const methods = {
         appendFileSync(join(settings.folder, "windows"), `${process.pid}\n`);
         tell({ news: "browser", url: url.href });
       },
-      clock: { now: () => Date.now() + aheadMs, sleep: systemClock.sleep },
+      clock: { now: () => Date.now() + aheadMs, sleep: (ms, options) => systemClock.sleep(ms / hurry, options) },
       onEvent: (event) => tell({ news: "event", type: event.type, ...("code" in event && { code: event.code }) }),
-      ...(settings.hurry && { store: impatient(sqliteStore(), settings.hurry) }),
+      ...(hurry > 1 && { store: impatient(sqliteStore(), hurry) }),
     });
   },
   /** How often each outcome came: statuses, error codes. */

@@ -13,10 +13,10 @@ async function storm(programs: number, { expired, graceSeconds, spreadMs }: { ex
   const children = await startAll(programs, { aheadMs: expired ? minutes(6) : 0 });
   if (!expired) mcp.revokeAll();
 
-  const seed = Math.floor(Math.random() * 2 ** 32);
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
   const random = new Random(seed);
   const delays = children.map(() => random.below(spreadMs));
-  if (spreadMs > 0) console.log(`seed ${seed}: begun after ${delays.map(Math.round).join(", ")} ms`);
+  if (spreadMs > 0) console.log(`SEED=${seed}: begun after ${delays.map(Math.round).join(", ")} ms`);
   const outcomes = await Promise.all(
     children.map(async (child, i) => {
       await new Promise((resolve) => setTimeout(resolve, delays[i]));
