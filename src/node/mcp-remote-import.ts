@@ -7,6 +7,7 @@ import { members, text } from "../http/json.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod } from "../registration/registration.ts";
 import { findRegistration, registrationKey } from "../registration/stored.ts";
 import { freshness } from "../tokens/freshness.ts";
+import { probe } from "../tokens/probe.ts";
 import { createSession, type Session } from "../tokens/session.ts";
 import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
 import type { McpRemoteImport, McpRemoteImportOptions, McpRemoteImportReason } from "./mcp-remote.ts";
@@ -57,11 +58,14 @@ async function importLogin(session: Session, login: McpRemoteLogin, options: Mcp
 }
 
 /** Where the server's logins happen today; of several authorization servers the one that the login came from. */
-function findServers({ serverUrl, http, clock, emit, options }: Session, hinted: string | undefined): Promise<Discovery> {
+async function findServers(session: Session, hinted: string | undefined): Promise<Discovery> {
+  const { serverUrl, http, clock, emit, options } = session;
   const { strictIssuer } = options;
-  const same = (issuer: string) => hinted !== undefined && isSameIssuer(issuer, hinted, strictIssuer);
-  const chooseAuthorizationServer = hinted && ((issuers: readonly string[]) => issuers.find(same) ?? String(issuers[0]));
-  return discover(serverUrl, { http, clock, emit, strictIssuer, chooseAuthorizationServer: chooseAuthorizationServer || undefined });
+  const choose = (issuers: readonly string[]) =>
+    issuers.find((issuer) => hinted !== undefined && isSameIssuer(issuer, hinted, strictIssuer)) ?? String(issuers[0]);
+  const challenge = await probe(session, undefined);
+  const chooseAuthorizationServer = hinted === undefined ? undefined : choose;
+  return discover(serverUrl, { http, clock, emit, strictIssuer, challenge, chooseAuthorizationServer });
 }
 
 /** The client that the tokens were given to, chosen as mcp-remote chooses. */

@@ -75,7 +75,7 @@ export interface McpRemoteImport {
  *   code of discovery, `lock_timeout` and what the store throws: nothing has been imported then
  * @example
  * ```ts
- * const store = new SqliteStore({ app: "acme" });
+ * const store = sqliteStore({ app: "acme" });
  * const { notice } = await importFromMcpRemote("https://mcp.example.com/mcp", { store });
  * if (notice) console.log(notice);
  * const auth = createMcpAuth("https://mcp.example.com/mcp", { store });

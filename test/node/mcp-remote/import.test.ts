@@ -5,9 +5,15 @@ import { basename, dirname, join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AuthEvent, MemoryStore, TokenManager } from "../../../src/index.ts";
-import { createMcpAuth } from "../../../src/node/index.ts";
+import { createMcpAuth, sqliteStore } from "../../../src/node/index.ts";
 import { importFromMcpRemote, type McpRemoteImportOptions } from "../../../src/node/mcp-remote.ts";
-import { type ProtectedServer, person, registerByHand, startAuthorizationServer } from "../../fixture/index.ts";
+import {
+  type ProtectedServer,
+  type ProtectedServerOptions,
+  person,
+  registerByHand,
+  startAuthorizationServer,
+} from "../../fixture/index.ts";
 import { callTool, codeOf, connect, failure, manager, post, seed, shiftedClock, WatchedStore } from "../../storm/support.ts";
 import { copyOf, type Leftovers, mcpRemote, startServer, temporaryFolder } from "./support.ts";
 
@@ -182,6 +188,36 @@ test("a registration with a secret, as servers want that know no public clients"
   expect(await importFromMcpRemote(server.url, { store, folder: left.folder })).toMatchObject({ tokens: true, registration: true });
   expect(await post(manager(server, { store, clock: later(119_000) }).auth)).toBe(200);
   expect(as.tokenRequests("refresh_token").map(({ status, form }) => [status, form.has("client_secret")])).toEqual([[200, true]]);
+});
+
+test.each<[string, ProtectedServerOptions]>([
+  ["metadata only where its challenge says", { mcpServer: { resourceMetadata: "other" } }],
+  ["an authorization server of 2025-03-26", { sameOrigin: true, mcpServer: { resourceMetadata: "none" } }],
+  [
+    "one of 2025-03-26 without metadata",
+    { sameOrigin: true, mcpServer: { resourceMetadata: "none" }, authorizationServer: { metadata: "none" } },
+  ],
+])("a server with %s", async (_what, options) => {
+  const server = await startServer(options);
+  onTestFinished(() => server.close());
+  // Without metadata of the resource mcp-remote names none.
+  server.authorizationServer.defaultResource = server.mcpServer.resource;
+  const left = await mcpRemote(server, temporaryFolder());
+  const store = new MemoryStore();
+  expect(await importFromMcpRemote(server.url, { store, folder: left.folder })).toMatchObject({ tokens: true, refreshable: true });
+  expect(await post(manager(server, { store }).auth)).toBe(200);
+  expect(await post(manager(server, { store, clock: later(119_000) }).auth)).toBe(200);
+  expect(server.authorizationServer.tokenRequests("refresh_token").map(({ status }) => status)).toEqual([200]);
+});
+
+test("into the store on disk that `createMcpAuth` uses: the next start finds the login", async () => {
+  const { server, left } = found();
+  const place = { app: "acme", folder: temporaryFolder(), keychain: false } as const;
+  const store = sqliteStore(place);
+  expect(await importFromMcpRemote(server.url, { store, folder: left.folder })).toMatchObject({ tokens: true });
+  const auth = createMcpAuth(server.url, { ...place, interactive: false });
+  onTestFinished(() => auth.dispose());
+  expect(await post(auth)).toBe(200);
 });
 
 describe("the folder", () => {

@@ -6,15 +6,18 @@ import { fileURLToPath } from "node:url";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { onTestFinished } from "vitest";
-import { type ProtectedServer, startProtectedServer } from "../../fixture/index.ts";
+import { type ProtectedServer, type ProtectedServerOptions, startProtectedServer } from "../../fixture/index.ts";
 
 const program = fileURLToPath(import.meta.resolve("../../../node_modules/mcp-remote/dist/proxy.js"));
 const person = import.meta.resolve("../../fixture/person.ts");
 
 /** A server with strict rotation. mcp-remote names the resource's scopes at registration: it must know them as its own, too. */
-export function startServer(): Promise<ProtectedServer> {
+export function startServer(options: ProtectedServerOptions = {}): Promise<ProtectedServer> {
   const configuration = { scopes: ["openid", "offline_access", "mcp:read", "mcp:write"] };
-  return startProtectedServer({ authorizationServer: { accessTokenTtlSeconds: 120, configuration } });
+  return startProtectedServer({
+    ...options,
+    authorizationServer: { accessTokenTtlSeconds: 120, configuration, ...options.authorizationServer },
+  });
 }
 
 /** mcp-remote's folder after it has logged in at a server and called a tool. */
