@@ -72,7 +72,6 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
     interactive: options.interactive,
     env: process.env,
     platform: process.platform,
-    // Looked at only where it matters: `process.stdin` costs 6 ms.
     get isTerminal() {
       return process.stdin.isTTY === true && process.stderr.isTTY === true;
     },

@@ -129,7 +129,7 @@ function refusal(path: string, what: string): McpAuthError {
  * @returns `false` when there is one already; it is left as it is
  */
 export function writeNewFile(path: string, text: string): boolean {
-  const temporary = `${path}.${process.pid}.${performance.now()}`;
+  const temporary = `${path}.${crypto.randomUUID()}`;
   const file = fs.openSync(temporary, "wx", 0o600);
   try {
     fs.writeFileSync(file, text);

@@ -40,7 +40,7 @@ export async function checkLocking(folder: string, heldPath: string): Promise<vo
 export function checkLockable(folder: string): void {
   if (lockable.has(folder)) return;
   // Nobody else knows this one.
-  const path = join(folder, `.${process.pid}-${performance.now()}`);
+  const path = join(folder, `.${crypto.randomUUID()}`);
   secureFile(path);
   const database = openDatabase(path);
   try {

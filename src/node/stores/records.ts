@@ -12,8 +12,8 @@ import type { FileLocks } from "./lock.ts";
 const applicationId = 0x4d435041;
 const schemaVersion = 1;
 
-/** Others hold the database for the moment of a write: longer than this one of them must be stopped, in ms. */
-const patienceMs = 10_000;
+/** Others hold the database for the moment of a write: longer than this one of them must be stopped. */
+const patienceSeconds = 10;
 
 /** What a database of records works with. */
 export interface RecordsOptions {
@@ -85,7 +85,8 @@ export class Records {
 
   async #run<T>(work: (database: DatabaseSync) => T, create: boolean): Promise<T | undefined> {
     const { path } = this.#options;
-    const until = performance.now() + patienceMs;
+    // Monotonic, as `performance` is, which costs 3 ms when it is first used.
+    const until = process.uptime() + patienceSeconds;
     for (;;) {
       try {
         const database = this.#open(create);
@@ -96,7 +97,7 @@ export class Records {
         if (error instanceof ForeignDatabase) return await this.setAside("foreign");
         if (!isBusy(error))
           throw new McpAuthError(isWithoutLocks(error) ? "lock_unsupported" : "store_failed", { detail: path, cause: error });
-        if (performance.now() > until) throw new McpAuthError("lock_timeout", { detail: path, cause: error });
+        if (process.uptime() > until) throw new McpAuthError("lock_timeout", { detail: path, cause: error });
       }
       // SQLite's own waiting would block the event loop.
       await systemClock.sleep(1 + Math.random() * 9);
