@@ -146,10 +146,7 @@ export class TokenKeeper {
         try {
           const stored = await readTokens(store, key);
           const hold = { key, held, stored, next: stored };
-          if (known && !stored && held.restarted) {
-            await this.#turn(hold).save(known);
-            await this.index(known.resource).catch(() => {});
-          }
+          if (known && !stored && held.restarted) await this.#turn(hold).save(known);
           outcome.resolve(await action(this.#turn(hold)));
         } catch (error) {
           outcome.reject(error);
@@ -183,7 +180,7 @@ export class TokenKeeper {
         hold.next = next;
         try {
           // Where nothing is stored there is nothing to delete, and no disk that could be too full for it.
-          if (wasUnsaved || isUnsaved(hold)) await write(hold);
+          if (wasUnsaved || isUnsaved(hold)) await this.#write(hold);
           if (wasUnsaved) this.#saved();
         } catch (error) {
           if (!wasUnsaved) this.#tell(error);
@@ -207,7 +204,7 @@ export class TokenKeeper {
       const isOver = await this.#inLine(async () => {
         try {
           if (isUnsaved(kept)) {
-            await write(kept);
+            await this.#write(kept);
             this.#saved();
           }
           this.#kept = undefined;
@@ -218,6 +215,16 @@ export class TokenKeeper {
       });
       if (isOver) return;
     }
+  }
+
+  /** Writes the newest state. @throws McpAuthError what the store throws; the record has not changed then */
+  async #write(hold: Hold): Promise<void> {
+    const { key, held, next, stored } = hold;
+    // First, because nothing shows later that it is missing: a login that is stored but not found is lost with this process.
+    if (next && !stored) await this.index(next.resource);
+    if (next) await held.set(key, asStored(next));
+    else await held.delete(key);
+    hold.stored = next;
   }
 
   /** After a lock was lost with something unsaved: written only if nobody else has changed the login meanwhile. */
@@ -242,14 +249,6 @@ export class TokenKeeper {
     this.#wake.abort();
     this.#options.emit({ type: "tokens.saved" });
   }
-}
-
-/** Writes the newest state. @throws McpAuthError what the store throws; nothing has changed then */
-async function write(hold: Hold): Promise<void> {
-  const { key, held, next } = hold;
-  if (next) await held.set(key, asStored(next));
-  else await held.delete(key);
-  hold.stored = next;
 }
 
 function isUnsaved({ stored, next }: Hold): boolean {

@@ -263,14 +263,39 @@ describe("the disk is full at a login", () => {
     expect(await manager(server, { store: disk, clock }).auth.getAccessToken()).toBe(await auth.getAccessToken());
   });
 
-  test("a login that can be stored, but not found again later, is no failure now", async () => {
+  test("a disk that is full for everything: the next program finds the login all the same, once there is space", async () => {
     const server = await startServer();
-    const store = new WatchedStore(new MemoryStore());
+    const clock = manualClock();
+    const disk = new MemoryStore();
+    const store = new WatchedStore(disk);
+    store.beforeWrite = (key) => {
+      if (/^(tokens|index)/.test(key)) throw diskFull();
+    };
+    const { auth, types } = manager(server, { store, clock, loginHandler: personAtHand() });
+    expect(await auth.authorize()).toBe("authorized");
+    store.beforeWrite = () => {};
+    await expect.poll(() => clock.timers.length).toBeGreaterThan(0);
+    clock.advance(minutes(1));
+    await expect.poll(types).toContain("tokens.saved");
+    expect(await manager(server, { store: disk, clock }).auth.getAccessToken()).toBe(await auth.getAccessToken());
+  });
+
+  test("a login that could not be found again later is no failure now; when there is space, the next program finds it", async () => {
+    const server = await startServer();
+    const clock = manualClock();
+    const disk = new MemoryStore();
+    const store = new WatchedStore(disk);
     store.beforeWrite = (key) => {
       if (key.startsWith("index/")) throw diskFull();
     };
-    const { auth } = manager(server, { store, loginHandler: personAtHand() });
+    const { auth, types } = manager(server, { store, clock, loginHandler: personAtHand() });
     expect([await auth.authorize(), await post(auth)]).toEqual(["authorized", 200]);
+    expect(types()).toContain("tokens.unsaved");
+    store.beforeWrite = () => {};
+    await expect.poll(() => clock.timers.length).toBeGreaterThan(0);
+    clock.advance(minutes(1));
+    await expect.poll(types).toContain("tokens.saved");
+    expect(await manager(server, { store: disk, clock }).auth.getAccessToken()).toBe(await auth.getAccessToken());
   });
 });
 
