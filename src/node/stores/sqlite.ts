@@ -50,7 +50,9 @@ export class SqliteStore implements Store {
   }
 
   async take(key: string): Promise<StoredRecord | undefined> {
-    const row = await this.#records.read((database) => database.prepare("DELETE FROM records WHERE key = ? RETURNING value").get(key));
+    // All rows, although there is one: a statement that is left before its end swallows the failure of its commit.
+    const rows = await this.#records.read((database) => database.prepare("DELETE FROM records WHERE key = ? RETURNING value").all(key));
+    const row = rows?.[0];
     return row && unseal(await this.#openKey(), key, String(row.value));
   }
 
