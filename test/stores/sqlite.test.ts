@@ -267,6 +267,23 @@ describe("others use the database, too", () => {
     expect(await reading).toEqual(record);
   });
 
+  test("who takes a record while another reads gets it once: not before it is gone", async () => {
+    const { open, database } = await used();
+    const reader = new DatabaseSync(database);
+    reader.exec("BEGIN; SELECT * FROM records");
+    const store = open();
+    let settled = false;
+    const taking = store.take("a").finally(() => {
+      settled = true;
+    });
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(settled).toBe(false);
+    reader.exec("COMMIT");
+    reader.close();
+    expect(await taking).toEqual(record);
+    expect(await open().take("a")).toBeUndefined();
+  });
+
   test("a journal that a killed process left behind is rolled back", async () => {
     const { open, path, database } = await used();
     // As a crash in the middle of a transaction leaves it: pages written, journal there.
