@@ -8,13 +8,13 @@ type Text = readonly [what: string, hint: string, passing?: true];
 /** What happened, what the user can do, and whether it passes by itself, for every code. */
 const texts = {
   // options and requests
-  invalid_option: ["An option is missing or wrong", "Correct it."],
+  invalid_option: ["An option is wrong", "Correct it."],
   insecure_url: ["The URL is neither https nor on loopback", "Use https, or `allowInsecure` for development."],
   invalid_url: ["The URL cannot be used", "Correct it."],
   body_not_replayable: ["The body was a stream and cannot be sent again", "Pass it as text or bytes."],
-  disposed: ["The credential has been disposed of", "Create a new one."],
+  disposed: ["The credential is disposed of", "Create a new one."],
   // network
-  network_error: ["The server could not be reached", "Check network, address and proxy.", true],
+  network_error: ["The server cannot be reached", "Check network, address and proxy.", true],
   timeout: ["The server did not answer in time", wait, true],
   server_error: ["The server failed", wait, true],
   rate_limited: ["The server asks to slow down", wait, true],
@@ -22,31 +22,31 @@ const texts = {
   redirect_refused: ["The server redirects elsewhere", "Use the final address."],
   // discovery
   discovery_failed: ["No usable authorization server metadata was found", askOperator],
-  invalid_resource_metadata: ["The resource metadata is not valid", askOperator],
+  invalid_resource_metadata: ["The resource metadata is invalid", askOperator],
   resource_mismatch: ["The resource metadata belongs to another server", "Check the URL; if it is right, do not log in."],
-  pkce_unsupported: ["The authorization server does not support PKCE with S256", askOperator],
+  pkce_unsupported: ["The authorization server lacks PKCE with S256", askOperator],
   // registration
   registration_refused: ["The authorization server refused to register this client", register],
   registration_unsupported: ["The authorization server offers no registration", register],
   client_issuer_mismatch: ["The client belongs to another authorization server", register],
   invalid_client: ["The authorization server does not accept this client", "Check client ID and secret, or register again."],
   // login
-  login_required: ["A login is needed and no person can be asked here", "Run `authorize()` where a person has a browser."],
+  login_required: ["A login is needed and nobody can be asked", "Run `authorize()` where a person has a browser."],
   login_pending: ["A login waits for the person; the request was not sent", "Finish it, then repeat the request."],
   login_timeout: ["The person did not log in in time", logIn],
   redirect_port_in_use: ["No port for the answer is free", "Allow more ports."],
   browser_failed: ["No browser could be opened", "Open the printed address by hand."],
-  state_mismatch: ["The authorization response belongs to no login of this client", logIn],
+  state_mismatch: ["The authorization response belongs to another login", logIn],
   issuer_mismatch: ["The answer comes from another authorization server", "Do not log in there."],
-  invalid_authorization_response: ["The authorization response is malformed", logIn],
+  invalid_authorization_response: ["The authorization response is invalid", logIn],
   authorization_denied: ["The login was denied", "Log in again and allow access."],
   authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client."],
-  insufficient_scope: ["The token lacks scopes that this operation needs", "Log in again and allow them."],
+  insufficient_scope: ["The operation needs more scopes", "Log in again and allow them."],
   // tokens
   invalid_grant: ["The authorization server no longer accepts this login", logIn],
   token_request_refused: ["The authorization server refused the token request", logIn],
   invalid_token_response: ["The token answer cannot be used", askOperator],
-  token_refused: ["The server refuses tokens that were just issued for it", askOperator],
+  token_refused: ["The server refuses a token that was just issued", askOperator],
   // stores
   lock_timeout: ["Another process holds the lock", "Continue or end that process.", true],
   lock_lost: ["The lock was lost", wait, true],
@@ -169,13 +169,13 @@ export function isPassing(error: unknown): error is McpAuthError {
   return error instanceof McpAuthError && error.passing;
 }
 
-/** What is promised; `undefined` when it fails with this code. */
-export async function unless<T>(code: McpAuthErrorCode, promise: Promise<T>): Promise<T | undefined> {
+/** What is promised; `instead` when it fails with this code. */
+export async function unless<T, U = undefined>(code: McpAuthErrorCode, promise: Promise<T>, instead?: U): Promise<T | U> {
   try {
     return await promise;
   } catch (error) {
     if (codeOf(error) !== code) throw error;
-    return undefined;
+    return instead as U;
   }
 }
 

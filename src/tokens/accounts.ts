@@ -1,5 +1,5 @@
 import { splitScope } from "../authorization/scopes.ts";
-import { McpAuthError } from "../errors.ts";
+import { unless } from "../errors.ts";
 import { text } from "../http/json.ts";
 import type { Store, StoreStatus } from "../stores/store.ts";
 import { freshness } from "./freshness.ts";
@@ -45,10 +45,7 @@ export async function listAccounts({ store, server, keeper }: Session): Promise<
   for (const key of await store.keys("index/")) {
     const account = key.split("/")[1] ?? "";
     if (key !== indexKey(account, server)) continue;
-    const record = await keeper.stored(account).catch((error: unknown) => {
-      if (error instanceof McpAuthError && error.code === "invalid_record") return {};
-      throw error;
-    });
+    const record = await unless("invalid_record", keeper.stored(account), {});
     if (record) logins.push(describe(account, usual, record));
   }
   return logins;

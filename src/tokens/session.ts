@@ -9,7 +9,7 @@ import { defined } from "../http/json.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
 import { checkClientMetadataUrl } from "../registration/client-metadata-url.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import type { Store } from "../stores/store.ts";
+import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
 import type { TokenManagerOptions } from "./options.ts";
 import { TokenKeeper } from "./token-keeper.ts";
 import type { TokenRecord } from "./token-record.ts";
@@ -109,11 +109,11 @@ export async function serverMetadata(
 
 /** The same store, whose own failures are typed errors. What cannot be read is none, unless it is a login: all else can be had again. */
 function namingFailures(store: Store, serverUrl: string): Store {
-  const named = async <T>(work: Promise<T>, isOthers: (error: unknown) => boolean = () => false): Promise<T> => {
+  const named = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work;
     } catch (cause) {
-      throw cause instanceof McpAuthError || isOthers(cause) ? cause : new McpAuthError("store_failed", { serverUrl, cause });
+      throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { serverUrl, cause });
     }
   };
   const status = store.status?.bind(store);
@@ -127,29 +127,26 @@ function namingFailures(store: Store, serverUrl: string): Store {
     take: (key) => named(store.take(key)),
     keys: (prefix) => named(store.keys(prefix)),
     ...(status && { status: () => named(status()) }),
-    withLock(key, action, options) {
-      // What the action or the waiting caller's signal throws is not the store's failure.
-      const others = new Set<unknown>();
+    async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions) {
+      let outcome: Promise<T> | undefined;
       const holding = store.withLock(
         key,
         async (held) => {
-          try {
-            return await action({
-              signal: held.signal,
-              get restarted() {
-                return held.restarted;
-              },
-              set: (name, value) => named(held.set(name, value)),
-              delete: (name) => named(held.delete(name)),
-            });
-          } catch (error) {
-            others.add(error);
-            throw error;
-          }
+          outcome = action({
+            signal: held.signal,
+            get restarted() {
+              return held.restarted;
+            },
+            set: (name, value) => named(held.set(name, value)),
+            delete: (name) => named(held.delete(name)),
+          });
+          // What the action throws is not the store's failure.
+          await outcome.catch(() => {});
         },
         options,
       );
-      return named(holding, (error) => others.has(error) || (options?.signal?.aborted === true && error === options.signal.reason));
+      await named(holding);
+      return outcome as Promise<T>;
     },
   };
 }
