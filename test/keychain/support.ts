@@ -45,14 +45,21 @@ export async function secretService(): Promise<SecretService> {
     stdio: ["pipe", "pipe", "ignore"],
   });
   const [address] = (await once(createInterface({ input: session.stdout }), "line")) as [string];
-  const call = async (to: string, path: string, method: string, argument: string) => {
-    const options = ["call", "--session", "--dest", to, "--object-path", path, "--method", method, argument];
+  const gdbus = async (...options: string[]) => {
     const { stdout } = await promisify(execFile)("gdbus", options, { env: { ...env, DBUS_SESSION_BUS_ADDRESS: address } });
     return stdout;
   };
-  const identify = () =>
-    call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.GetConnectionUnixProcessID", "org.freedesktop.secrets");
-  const daemon = Number(/uint32 (\d+)/.exec(await identify())?.[1]);
+  const call = (to: string, path: string, method: string, argument: string) =>
+    gdbus("call", "--session", "--dest", to, "--object-path", path, "--method", method, argument);
+  // The daemon goes to the background before it can be called.
+  await gdbus("wait", "--session", "--timeout", "15", "org.freedesktop.secrets");
+  const answer = await call(
+    "org.freedesktop.DBus",
+    "/org/freedesktop/DBus",
+    "org.freedesktop.DBus.GetConnectionUnixProcessID",
+    "org.freedesktop.secrets",
+  );
+  const daemon = Number(/uint32 (\d+)/.exec(answer)?.[1]);
   const collection = "['/org/freedesktop/secrets/collection/login']";
   return {
     address,
@@ -79,9 +86,10 @@ export function start(command: Command, env: Record<string, string> = {}): Child
   return child;
 }
 
-/** The JSON that the program printed, when it has ended; `undefined` when it was killed. */
-export async function run<T>(command: Command, env?: Record<string, string>): Promise<T | undefined> {
+/** The JSON that the program printed, when it has ended; `undefined` when it was killed. `onOutput` runs before its end. */
+export async function run<T>(command: Command, env?: Record<string, string>, onOutput?: () => void): Promise<T | undefined> {
   const child = start(command, env);
+  if (onOutput) child.stdout?.once("data", onOutput);
   let output = "";
   let problems = "";
   child.stdout?.on("data", (data) => (output += data));

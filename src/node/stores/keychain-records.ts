@@ -17,9 +17,6 @@ export interface KeychainRecordsOptions {
   partSize: number;
 }
 
-/** Others write for a moment; longer than this, in ms, only while the keychain hangs. */
-const patienceMs = 10_000;
-
 /** Lists the keys: looking for entries by their service reads all their values, and ends the process when `keytar` does it on a locked keyring. */
 const indexAccount = "index";
 
@@ -146,7 +143,7 @@ export class KeychainRecords implements Store {
         // A write that was given up may still land: until then nobody else writes.
         await this.#keychain.settled();
       };
-      this.#locks.withLock("keychain-store", turn, { waitMs: patienceMs }).catch(reject);
+      this.#locks.withLock("keychain-store", turn).catch(reject);
     });
   }
 }
