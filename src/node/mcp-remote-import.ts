@@ -53,7 +53,13 @@ async function importLogin(session: Session, login: McpRemoteLogin, options: Mcp
   const client = isProven ? clientOf(login, discovery, options, session.clock.now()) : undefined;
   const outcome = login.tokens ? await importTokens(session, login.tokens, { ...options, client, discovery, isProven }) : nothing;
   if (outcome.reason === "already-logged-in") return outcome;
-  const registration = client?.kind === "dynamic" && (await importRegistration(session, client));
+  const registration =
+    client?.kind === "dynamic" &&
+    (await importRegistration(session, client).catch((error: unknown) => {
+      // With a login in the store, that the next one registers anew is no reason to fail now.
+      if (!outcome.tokens) throw error;
+      return false;
+    }));
   return { ...outcome, registration };
 }
 
@@ -121,6 +127,7 @@ async function importTokens(
 
   const isFree = await keeper.locked(record.resource, async ({ current, save }) => {
     if (!overwrite && isAlive(current, session)) return false;
+    await keeper.index(record.resource);
     await save(record);
     return true;
   });
@@ -129,8 +136,8 @@ async function importTokens(
   await keeper.dispose();
   if (!sameTokens(await keeper.read(record.resource), record))
     throw new McpAuthError("store_failed", { detail: "the login could not be written" });
-  await keeper.index(record.resource);
-  await writeDiscovery(store, discovery);
+  // A cache that cannot be written costs nothing but time.
+  await writeDiscovery(store, discovery).catch(() => {});
   const refreshable = record.refreshToken !== undefined;
   return { tokens: true, refreshable, registration: false, reason: withheld, notice: refreshable ? notice : undefined };
 }

@@ -303,6 +303,7 @@ describe("the refresh token goes to the authorization server that gave it, or no
     const { server, as, store, take } = await switching();
     await using other = await startAuthorizationServer();
     server.mcpServer.moveTo(other, as);
+    expect(await take({ issuer: other.issuer }), "the app wants the other one").toMatchObject({ tokens: false, reason: "other-issuer" });
     expect(await take()).toMatchObject({ tokens: true, refreshable: true });
     expect(await post(manager(server, { store, clock: later(119_000) }).auth)).toBe(200);
     expect(other.tokenRequests()).toEqual([]);
@@ -424,17 +425,27 @@ test("an access token that has expired, without refresh token, is not worth keep
   expect(await store.keys("tokens/")).toEqual([]);
 });
 
-test("a store that does not write, a server that is away: an error, and the import can be repeated", async () => {
+test("a store that does not write logins, a server that is away: an error, and the import can be repeated", async () => {
   const { server, store, take } = found();
   const full = new WatchedStore(store);
-  full.beforeWrite = () => {
-    throw new Error("disk full");
+  full.beforeWrite = (key) => {
+    if (key.startsWith("tokens/")) throw new Error("disk full");
   };
   expect((await failure(take({ store: full }))).code).toBe("store_failed");
   const offline = () => Promise.reject(new TypeError("fetch failed"));
   expect((await failure(take({ fetch: offline }))).code).toBe("network_error");
   expect(await store.keys("tokens/")).toEqual([]);
   expect(await take()).toMatchObject({ tokens: true });
+  expect(await post(manager(server, { store }).auth)).toBe(200);
+});
+
+test("a store that takes nothing but the login: it is imported, the next one registers anew", async () => {
+  const { server, store, take } = found();
+  const full = new WatchedStore(store);
+  full.beforeWrite = (key) => {
+    if (!/^(tokens|index)\//.test(key)) throw new Error("disk full");
+  };
+  expect(await take({ store: full })).toMatchObject({ tokens: true, registration: false });
   expect(await post(manager(server, { store }).auth)).toBe(200);
 });
 
