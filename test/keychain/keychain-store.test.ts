@@ -105,6 +105,7 @@ describe("a process dies while it writes", () => {
           const found = await store.get("k");
           expect([before, after]).toContainEqual(found);
           if (ended) expect(found).toEqual(after);
+        expect(found).toEqual(await open(options).get("k"));
           if (found) expect(await store.keys("")).toContain("k");
           expect(await store.get("other")).toEqual({ v: 1 });
         }
@@ -113,6 +114,7 @@ describe("a process dies while it writes", () => {
         expect(await reader.get("k")).toEqual({ v: 1, text: "d".repeat(700) });
         await open(options).delete("k");
         expect(await open(options).keys("")).toEqual(["other"]);
+        expect(keychain.entries.size).toBe(2);
         await rm(path, { recursive: true });
       }
     },
@@ -154,12 +156,15 @@ describe("Keychain asks again and again (SpeakMCP #635)", () => {
   test("a write that the person allows late is the last one, not one that overtakes", async () => {
     const { open } = await folderOfStores();
     const keychain = new FakeKeychain();
-    const [store, other] = [open({ keychain }), open({ keychain, keychainTimeoutMs: 5000 })];
+    const [store, other] = [open({ keychain }), open({ keychain: new FakeKeychain(keychain.entries), keychainTimeoutMs: 5000 })];
     await store.set("k", { v: 1, n: 1 });
+    await other.keys("");
     const { promise: allowed, resolve: allow } = Promise.withResolvers<void>();
     keychain.before = (call) => (call === "set record:k" ? allowed : undefined);
     await expect(store.set("k", { v: 1, n: 2 })).rejects.toMatchObject({ code: "keychain_timeout" });
     const writing = other.set("k", { v: 1, n: 3 });
+    // It waits for the lock.
+    await expect(other.withLock("keychain-store", async () => {}, { waitMs: 50 })).rejects.toMatchObject({ code: "lock_timeout" });
     allow();
     await writing;
     expect(await store.get("k")).toEqual({ v: 1, n: 3 });

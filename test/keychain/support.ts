@@ -102,11 +102,16 @@ export async function run<T>(command: Command, env?: Record<string, string>, onO
 
 /** A keychain in memory. */
 export class FakeKeychain implements Keychain {
-  readonly entries = new Map<string, string>();
+  readonly entries: Map<string, string>;
   /** Every call, as `get account`. */
   readonly calls: string[] = [];
   /** Runs before each call; what it throws the call throws. */
   before: (call: string) => Promise<void> | void = () => {};
+
+  /** @param entries those of another one: two processes ask the same keychain */
+  constructor(entries = new Map<string, string>()) {
+    this.entries = entries;
+  }
 
   async getPassword(service: string, account: string): Promise<string | null> {
     await this.#called(`get ${account}`);

@@ -2,7 +2,7 @@ import { McpAuthError } from "../../errors.ts";
 
 import type { Keychain } from "./keychain.ts";
 
-/** Long enough a text is kept in parts, in one of two places: the other one keeps the text before until the new one is complete. */
+/** A long text is kept in parts, in one of two places: the other one keeps the text before until the new one is complete. */
 type Place = "a" | "b";
 
 /** What an account holds whose text is in parts. Every part begins with the ID. */
@@ -68,7 +68,6 @@ export class KeychainEntries {
     }
     await this.#set(account, formatHead(head));
     if (before) await this.#clear(account, before.place);
-    await this.#clear(account, head.place, head.count);
   }
 
   /** Deletes a text, and parts that a crash may have left. Resolves to whether the keychain had it. */
@@ -88,11 +87,11 @@ export class KeychainEntries {
     return text;
   }
 
-  /** Deletes the parts from one on; the last one first, so that a crash leaves no gap that hides others. */
-  async #clear(account: string, place: Place, from = 0): Promise<void> {
-    let end = from;
+  /** Deletes parts, also those that a crash has left behind; the last one first, so that another crash leaves no gap that hides some. */
+  async #clear(account: string, place: Place): Promise<void> {
+    let end = 0;
     while ((await this.#get(partOf(account, place, end))) !== null) end++;
-    for (let i = end - 1; i >= from; i--) await this.#keychain.deletePassword(this.#service, partOf(account, place, i));
+    for (let i = end - 1; i >= 0; i--) await this.#keychain.deletePassword(this.#service, partOf(account, place, i));
   }
 
   get #size(): number {
