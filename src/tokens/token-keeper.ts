@@ -46,6 +46,8 @@ interface Hold {
 
 /** Longer than a refresh may take, shorter than a request of the SDKs. */
 const waitMs = 40_000;
+/** The pause between two attempts to write grows to this, in ms. */
+const longestPauseMs = 30_000;
 
 /**
  * The one place that reads and writes the tokens of one login.
@@ -57,6 +59,8 @@ export class TokenKeeper {
   readonly #options: TokenKeeperOptions;
   /** The turn whose tokens could not be written. Its lock is kept until they are, and serves those who come next. */
   #kept: Hold | undefined;
+  /** The same, after that lock was lost: whoever has the next one writes it first. */
+  #lost: Hold | undefined;
   #account: Promise<string> | undefined;
   #isDisposed = false;
   /** Ends the pause between two attempts to write. */
@@ -81,7 +85,8 @@ export class TokenKeeper {
 
   /** The newest login of the server, found without discovery. */
   async load(): Promise<TokenRecord | undefined> {
-    return this.#kept && isUnsaved(this.#kept) ? this.#kept.next : this.stored(await this.account());
+    const unsaved = this.#lost ?? this.#kept;
+    return unsaved && isUnsaved(unsaved) ? unsaved.next : this.stored(await this.account());
   }
 
   /** The stored login of any account. */
@@ -146,19 +151,23 @@ export class TokenKeeper {
         try {
           const stored = await readTokens(store, key);
           const hold = { key, held, stored, next: stored };
-          if (known && !stored && held.restarted) await this.#turn(hold).save(known);
+          await this.#restore(hold, known);
           outcome.resolve(await action(this.#turn(hold)));
         } catch (error) {
           outcome.reject(error);
         }
         // The callers have their tokens; the lock stays until they are stored.
-        if (this.#kept?.held !== held) return;
-        this.#saving = this.#keepSaving(this.#kept);
-        await this.#saving;
+        if (this.#kept?.held === held) {
+          this.#saving = this.#keepSaving(this.#kept);
+          await this.#saving;
+        }
+        return held;
       },
       { waitMs },
     );
-    holding.then(() => this.#saveUnderNewLock(), outcome.reject);
+    holding.then((held) => {
+      if (this.#lost?.held === held) this.#saving = this.#saveUnderNextLock(key);
+    }, outcome.reject);
     return outcome.promise;
   }
 
@@ -195,11 +204,22 @@ export class TokenKeeper {
     this.#options.emit({ type: "tokens.unsaved", code });
   }
 
+  /** Writes what is newer than the store: what a lost lock has left, unless somebody else has changed the login; all of a lost store. */
+  async #restore(hold: Hold, known: TokenRecord | undefined): Promise<void> {
+    const { key, held, stored } = hold;
+    const { save } = this.#turn(hold);
+    const isEmptied = !stored && held.restarted;
+    const lost = this.#lost;
+    if (lost?.key === key) {
+      this.#lost = undefined;
+      if (isEmptied || sameTokens(stored, lost.stored)) await save(lost.next);
+      if (!isUnsaved(hold)) this.#saved();
+    } else if (known && isEmptied) await save(known);
+  }
+
   async #keepSaving(kept: Hold): Promise<void> {
-    const { clock } = this.#options;
-    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, 30_000)) {
-      this.#wake = new AbortController();
-      if (isUnsaved(kept) && !this.#isDisposed) await clock.sleep(waitMs, { signal: this.#wake.signal, background: true }).catch(() => {});
+    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, longestPauseMs)) {
+      if (isUnsaved(kept) && !this.#isDisposed) await this.#pause(waitMs);
       // In line: a refresh may be using this lock right now, and whoever comes after this turn takes the lock anew.
       const isOver = await this.#inLine(async () => {
         try {
@@ -210,11 +230,27 @@ export class TokenKeeper {
           this.#kept = undefined;
           return true;
         } catch (error) {
-          return this.#isDisposed || codeOf(error) === "lock_lost";
+          if (codeOf(error) !== "lock_lost") return this.#isDisposed;
+          this.#lost = kept;
+          this.#kept = undefined;
+          return true;
         }
       });
       if (isOver) return;
     }
+  }
+
+  async #saveUnderNextLock(key: string): Promise<void> {
+    for (let waitMs = 100; this.#lost; waitMs = Math.min(waitMs * 2, longestPauseMs)) {
+      await this.#inLine(() => this.#acquire(key, async () => {})).catch(() => {});
+      if (this.#isDisposed) return;
+      if (this.#lost) await this.#pause(waitMs);
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    this.#wake = new AbortController();
+    await this.#options.clock.sleep(ms, { signal: this.#wake.signal, background: true }).catch(() => {});
   }
 
   /** Writes the newest state. @throws McpAuthError what the store throws; the record has not changed then */
@@ -225,24 +261,6 @@ export class TokenKeeper {
     if (next) await held.set(key, asStored(next));
     else await held.delete(key);
     hold.stored = next;
-  }
-
-  /** After a lock was lost with something unsaved: written only if nobody else has changed the login meanwhile. */
-  #saveUnderNewLock(): void {
-    const lost = this.#kept;
-    if (!lost || this.#isDisposed) return;
-    const saving = this.#inLine(() =>
-      this.#acquire(
-        lost.key,
-        async (turn) => {
-          if (this.#kept === lost) this.#kept = undefined;
-          if (sameTokens(turn.current, lost.stored)) await turn.save(lost.next);
-          if (!this.#kept) this.#saved();
-        },
-        lost.next,
-      ),
-    );
-    saving.catch((error: unknown) => this.#tell(error));
   }
 
   #saved(): void {

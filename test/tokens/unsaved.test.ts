@@ -1,6 +1,6 @@
 /** Rule 4 of tokens: a store that cannot be written costs nobody the login, neither before nor after the token was spent. */
 import { describe, expect, test } from "vitest";
-import { type McpAuthError, MemoryStore } from "../../src/index.ts";
+import { McpAuthError, MemoryStore } from "../../src/index.ts";
 import { gate, tokenRequest } from "../fixture/index.ts";
 import { failure, manager, manualClock, minutes, personAtHand, post, seed, startServer, tally, WatchedStore } from "../storm/support.ts";
 
@@ -239,6 +239,55 @@ test("a logout where another process had logged out before says nothing of unsav
   failWrites(store);
   await auth.logout().catch(() => {});
   expect(types()).not.toContain("tokens.unsaved");
+});
+
+describe("the lock is lost before the new tokens are stored: that is tried with pauses until it works", () => {
+  const troubles: [string, (store: WatchedStore, fail: () => void) => () => void][] = [
+    [
+      "although the disk cannot be read meanwhile",
+      (store, fail) => {
+        const { get } = store;
+        store.get = async () => {
+          fail();
+          throw new Error("input/output error");
+        };
+        return () => Object.assign(store, { get });
+      },
+    ],
+    [
+      "although another process holds the lock for long",
+      (store, fail) => {
+        const { withLock } = store;
+        store.withLock = async () => {
+          fail();
+          throw new McpAuthError("lock_timeout");
+        };
+        return () => Object.assign(store, { withLock });
+      },
+    ],
+  ];
+  test.each(troubles)("%s", async (_name, begin) => {
+    const { auth, clock, store, record, types } = await loggedIn();
+    let writes = 0;
+    store.beforeWrite = () => {
+      if (++writes > 1) throw new McpAuthError("lock_lost");
+    };
+    clock.advance(minutes(61));
+    const token = await auth.getAccessToken();
+    await expect.poll(() => clock.timers.length).toBe(1);
+    let failures = 0;
+    const repair = begin(store, () => failures++);
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      clock.advance(minutes(1));
+      await expect.poll(() => [failures, clock.timers.length]).toEqual([attempt, 1]);
+    }
+    repair();
+    store.beforeWrite = () => {};
+    clock.advance(minutes(1));
+    await expect.poll(types).toContain("tokens.saved");
+    expect((await record())?.accessToken).toBe(token);
+    expect(types().filter((type) => type === "tokens.unsaved")).toHaveLength(1);
+  });
 });
 
 describe("the disk is full at a login", () => {
