@@ -101,7 +101,7 @@ export class SimulatedAuthorizationServer {
   /** Whether the protected server takes this access token. */
   acceptsAccess(token: string | undefined): boolean {
     const found = this.#accessTokens.get(token ?? "");
-    return found !== undefined && found.login.alive && this.#world.now < found.until;
+    return found?.login.alive === true && this.#world.now < found.until;
   }
 
   #isForgiven(token: string): boolean {

@@ -8,8 +8,14 @@ export interface DiskWatcher {
   onReleased(holder: SimulatedProcess, key: string): void;
 }
 
+interface Hold {
+  readonly process: SimulatedProcess;
+  /** Aborts when it is lost. */
+  readonly lost: AbortController;
+}
+
 interface Lock {
-  holder: { process: SimulatedProcess } | undefined;
+  holder: Hold | undefined;
   /** Those who try again when it is free. */
   waiting: (() => void)[];
 }
@@ -60,7 +66,7 @@ export class Disk {
         }),
       keys: (prefix) => read(`keys ${prefix}`, () => [...this.#records.keys()].filter((key) => key.startsWith(prefix))),
       withLock: async (key, action, { signal, waitMs = 60_000 } = {}) => {
-        const hold = { process };
+        const hold = { process, lost: new AbortController() };
         const before = this.#world.broken === "reads before it locks" ? new Map(this.#records) : undefined;
         await this.#acquire(hold, key, signal, waitMs);
         stale = before;
@@ -90,15 +96,26 @@ export class Disk {
     for (const [key, { holder }] of this.#locks) if (holder?.process === process) this.#release(holder, key);
   }
 
-  #held(hold: { process: SimulatedProcess }, key: string): HeldLock {
-    const { process } = hold;
-    const isHeld = () => this.#world.broken === "gives a lock twice" || this.#lock(key).holder === hold;
-    const write = (name: string, value: StoredRecord | undefined) =>
-      isHeld() ? this.#write(process, name, value) : Promise.reject(new McpAuthError("lock_lost", { detail: key }));
-    return { signal: new AbortController().signal, set: write, delete: (name) => write(name, undefined) };
+  /** The files of all locks are gone: others can have them. */
+  loseLocks(): void {
+    for (const [key, { holder }] of this.#locks) {
+      if (!holder) continue;
+      this.#release(holder, key);
+      holder.lost.abort();
+    }
   }
 
-  #acquire(hold: { process: SimulatedProcess }, key: string, signal: AbortSignal | undefined, waitMs: number): Promise<void> {
+  #held(hold: Hold, key: string): HeldLock {
+    const { process } = hold;
+    const check = () => {
+      if (this.#world.broken !== "gives a lock twice" && this.#lock(key).holder !== hold)
+        throw new McpAuthError("lock_lost", { detail: key });
+    };
+    const write = (name: string, value: StoredRecord | undefined) => this.#write(process, name, value, check);
+    return { signal: hold.lost.signal, set: write, delete: (name) => write(name, undefined) };
+  }
+
+  #acquire(hold: Hold, key: string, signal: AbortSignal | undefined, waitMs: number): Promise<void> {
     const { process } = hold;
     const lock = this.#lock(key);
     return new Promise((resolve, reject) => {
@@ -124,13 +141,14 @@ export class Disk {
             return;
           }
           lock.holder = hold;
+          if (key.startsWith("login/")) process.loginSince = this.#world.steps;
           end(resolve);
         });
       attempt();
     });
   }
 
-  #release(hold: { process: SimulatedProcess }, key: string): void {
+  #release(hold: Hold, key: string): void {
     const lock = this.#lock(key);
     if (lock.holder !== hold) return;
     lock.holder = undefined;
@@ -144,9 +162,10 @@ export class Disk {
     return lock;
   }
 
-  #write(process: SimulatedProcess, key: string, value: StoredRecord | undefined): Promise<void> {
+  #write(process: SimulatedProcess, key: string, value: StoredRecord | undefined, check = () => {}): Promise<void> {
     const write = () => {
       process.writing.delete(write);
+      check();
       if (this.state !== "works") {
         this.#world.counts["writes failed"]++;
         throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });

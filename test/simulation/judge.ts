@@ -27,9 +27,15 @@ export class Judge {
   readonly #answers = new Map<string, Answer[]>();
   /** Access tokens that were durable at some time. */
   readonly #durable = new Set<string>();
+  /** Access tokens that were handed out after the app had been told that something is unsaved. */
+  readonly #toldAbout = new Set<string>();
   /** Between mark and save, with the key. */
   #marked: { process: SimulatedProcess; key: string } | undefined;
   #stored: Tokens | undefined;
+  /** The step that stored it. */
+  #storedSince = -1;
+  /** Whether the server's URL leads to what is stored. */
+  #isFound = false;
   /** Since which step a login is stored that is good for a refresh. */
   #goodSince = Number.POSITIVE_INFINITY;
   readonly #lost = new Set<Login>();
@@ -54,6 +60,7 @@ export class Judge {
   begin(record: StoredRecord): void {
     this.#stored = record as Tokens;
     if (this.#stored.accessToken) this.#durable.add(this.#stored.accessToken);
+    this.#isFound = true;
     this.#goodSince = -1;
   }
 
@@ -99,17 +106,21 @@ export class Judge {
 
   /** A record has become durable. */
   onWritten(writer: SimulatedProcess, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void {
-    if (!key.startsWith("tokens/")) return;
+    if (key.startsWith("index/")) this.#isFound = after !== undefined;
+    if (key.startsWith("tokens/")) this.#onTokens(writer, key, before, after);
+    if (!this.#isFound || !this.#issuer.acceptsRefresh(this.#stored?.refreshToken)) this.#goodSince = Number.POSITIVE_INFINITY;
+    else if (this.#goodSince === Number.POSITIVE_INFINITY) this.#goodSince = this.#world.steps;
+  }
+
+  #onTokens(writer: SimulatedProcess, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void {
     const [old, next] = [before, after] as [Tokens | undefined, Tokens | undefined];
     this.#onTurn(writer, key, next?.refreshStartedAt !== undefined);
     this.#stored = next;
+    this.#storedSince = this.#world.steps;
     if (next?.accessToken) this.#durable.add(next.accessToken);
     for (const answers of this.#answers.values()) {
       for (const answer of answers) if (answer.grant.refreshToken === next?.refreshToken) answer.isStored = true;
     }
-    if (!this.#issuer.acceptsRefresh(next?.refreshToken)) this.#goodSince = Number.POSITIVE_INFINITY;
-    else if (this.#goodSince === Number.POSITIVE_INFINITY) this.#goodSince = this.#world.steps;
-
     const login = this.#issuer.loginOf(next?.refreshToken);
     if (!next && writer.hasLoggedOut) {
       const ended = this.#issuer.loginOf(old?.refreshToken);
@@ -153,7 +164,8 @@ export class Judge {
 
   /** A caller or the protected server gets a token. */
   onHandedOut(token: string, by: SimulatedProcess): void {
-    if (this.#durable.has(token) || by.isTold) return;
+    if (by.isTold) this.#toldAbout.add(token);
+    if (this.#durable.has(token) || this.#toldAbout.has(token)) return;
     this.#world.fail("handed out unsaved", `${by.name} hands out ${token}, which is not stored`);
   }
 
@@ -186,9 +198,16 @@ export class Judge {
     }
   }
 
-  /** A browser window opens or closes. */
-  onWindow(change: 1 | -1): void {
-    this.#windows += change;
-    if (this.#windows > 1) this.#world.fail("two windows", "a second browser window opens");
+  onWindowOpened(process: SimulatedProcess): void {
+    if (++this.#windows > 1) this.#world.fail("two windows", "a second browser window opens");
+    const { accessToken, expiresAt } = this.#stored ?? {};
+    const isGood = this.#issuer.acceptsAccess(accessToken) && !process.wasRefused.has(accessToken ?? "");
+    if (this.#storedSince < process.loginSince && isGood && !(expiresAt !== undefined && expiresAt <= process.now())) {
+      this.#world.fail("needless window", `${process.name} asks a person although ${accessToken} is stored`);
+    }
+  }
+
+  onWindowClosed(): void {
+    this.#windows--;
   }
 }

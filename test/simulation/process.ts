@@ -1,4 +1,4 @@
-import { type Clock, type LoginHandler, TokenManager } from "../../src/index.ts";
+import { type Clock, type LoginHandler, McpAuthError, TokenManager } from "../../src/index.ts";
 import type { SimulatedAuthorizationServer } from "./authorization-server.ts";
 import type { Disk } from "./disk.ts";
 import type { Judge } from "./judge.ts";
@@ -41,6 +41,8 @@ export class SimulatedProcess implements Owner {
   isCutOff = false;
   /** Access tokens that the protected server has refused it. */
   readonly wasRefused = new Set<string>();
+  /** Since which step nobody else can begin a login. */
+  loginSince = 0;
   /** Writes that have begun. */
   readonly writing = new Set<() => void>();
   /** Requests that have not arrived. */
@@ -93,7 +95,16 @@ export class SimulatedProcess implements Owner {
     );
   }
 
-  /** @returns the status of the answer, when it comes */
+  impatient(ms: number): void {
+    const patience = new AbortController();
+    this.#around.world.after(ms, this, () => patience.abort(new McpAuthError("timeout")));
+    this.#ask(
+      "token",
+      () => this.auth.getAccessToken({ signal: patience.signal }),
+      (token) => this.#around.judge.onHandedOut(token, this),
+    );
+  }
+
   call(): void {
     const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" });
     this.#ask(
@@ -152,7 +163,7 @@ export class SimulatedProcess implements Owner {
    */
   die(landed: boolean, cutOff: boolean): void {
     const { world, disk, judge } = this.#around;
-    if (this.#window) judge.onWindow(-1);
+    if (this.#window) judge.onWindowClosed();
     this.#window = false;
     this.alive = false;
     this.isCutOff = cutOff;
@@ -219,14 +230,14 @@ export class SimulatedProcess implements Owner {
         redirectUris: [redirectUri],
         authorize: async (url, receive, signal) => {
           this.#window = true;
-          judge.onWindow(1);
+          judge.onWindowOpened(this);
           try {
             await this.#sleep(person.mood === "leaves" ? 3_600_000 : personTakesMs, signal);
             if (world.broken === "throws anything") throw new Error("no window");
             const state = url.searchParams.get("state") ?? "";
             await receive(new URLSearchParams({ state, ...(person.mood === "denies" ? { error: "access_denied" } : { code: "code" }) }));
           } finally {
-            if (this.#window) judge.onWindow(-1);
+            if (this.#window) judge.onWindowClosed();
             this.#window = false;
           }
         },

@@ -11,6 +11,8 @@ export interface Setting extends Rules {
   keepFresh: boolean;
   /** Whether somebody logs in when asked. */
   hasPerson: boolean;
+  /** Whether a login is stored at the beginning. */
+  isLoggedIn: boolean;
   /** Whether the authorization server's metadata is stored. */
   isDiscovered: boolean;
   /** Age of the stored token, as a part of its lifetime. */
@@ -21,6 +23,8 @@ export interface Setting extends Rules {
   fullDisks: boolean;
   clocks: boolean;
   stops: boolean;
+  /** Locks are lost while they are held: what needs them to be exclusive is not expected then. */
+  lostLocks: boolean;
   /** Of everything that is left to chance inside. */
   seed: number;
 }
@@ -32,8 +36,13 @@ export interface Happening {
   what: What;
 }
 
+/** What needs no further facts. */
+type Plain = "token" | "call" | "authorize" | "everybody" | "logout" | "end" | "dispose" | "stop" | "continue" | "refusal" | "locks";
+
 export type What =
-  | { type: "token" | "call" | "authorize" | "everybody" | "logout" | "end" | "dispose" | "stop" | "continue" | "refusal" }
+  | { type: Plain }
+  /** A caller who waits no longer than this. */
+  | { type: "impatient"; ms: number }
   | { type: "crash"; landed: boolean; cutOff: boolean }
   | { type: "passes" | "jump" | "suspend"; ms: number }
   /** So much of an access token's lifetime passes. */
@@ -54,6 +63,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   processes: fc.integer({ min: 2, max: 8 }),
   keepFresh: fc.boolean(),
   hasPerson: fc.constantFrom(false, false, true),
+  isLoggedIn: fc.constantFrom(true, true, true, false),
   isDiscovered: fc.constantFrom(true, true, true, false),
   age: fc.constantFrom(0, 0.7, 0.95, 1.5),
   crashes: fc.boolean(),
@@ -61,6 +71,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   fullDisks: fc.boolean(),
   clocks: fc.boolean(),
   stops: fc.boolean(),
+  lostLocks: fc.constantFrom(false, false, false, false, false, true),
   seed: fc.nat(),
 });
 
@@ -78,36 +89,32 @@ const fate: fc.Arbitrary<Fate> = fc.oneof(
   ),
 );
 
+const jump = fc.constantFrom(-hour, -minute, day);
+
 const duration = fc.oneof(
   fc.integer({ min: 1, max: 10 }).map((count) => count * 200),
   fc.integer({ min: 1, max: 12 }).map((count) => count * 5 * second),
   fc.integer({ min: 1, max: 12 }).map((count) => count * 5 * minute),
 );
 
+const one = (...types: Plain[]): fc.Arbitrary<What> => fc.constantFrom(...types.map((type) => ({ type })));
+
 const what: fc.Arbitrary<What> = fc.oneof(
-  { weight: 8, arbitrary: fc.constantFrom<What>({ type: "token" }, { type: "token" }, { type: "call" }, { type: "everybody" }) },
+  { weight: 8, arbitrary: one("token", "token", "call", "call", "everybody") },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("impatient"), ms: duration }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("passes"), ms: duration }) },
   { weight: 5, arbitrary: fc.record({ type: fc.constant("ages"), part: fc.constantFrom(0.1, 0.5, 1) }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("crash"), landed: fc.boolean(), cutOff: fc.boolean() }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("fate"), fate }) },
   { weight: 3, arbitrary: fc.record({ type: fc.constant("disk"), state: fc.constantFrom("full", "fails", "works", "works") }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ type: fc.constantFrom("jump", "suspend"), ms: fc.oneof(duration, fc.constantFrom(-hour, -minute, day)) }),
-  },
-  { weight: 2, arbitrary: fc.constantFrom<What>({ type: "stop" }, { type: "continue" }) },
-  {
-    weight: 2,
-    arbitrary: fc.constantFrom<What>({ type: "logout" }, { type: "end" }, { type: "end" }, { type: "dispose" }, { type: "refusal" }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.constantFrom<What>({ type: "authorize" }, { type: "person", mood: "denies" }, { type: "person", mood: "leaves" }),
-  },
+  { weight: 2, arbitrary: fc.record({ type: fc.constantFrom("jump", "suspend"), ms: fc.oneof(duration, jump) }) },
+  { weight: 2, arbitrary: one("stop", "continue", "locks") },
+  { weight: 3, arbitrary: one("logout", "end", "end", "dispose", "refusal", "authorize") },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("person"), mood: fc.constantFrom("allows", "denies", "leaves") }) },
 );
 
 const happening: fc.Arbitrary<Happening> = fc.record({ after: fc.nat({ max: 14 }), process: fc.nat({ max: 7 }), what });
 
 /** A world and what happens in it. */
-export const schedule = fc.record({ setting, happenings: fc.array(happening, { minLength: 2, maxLength: 30, size: "max" }) });
+export const schedule = fc.record({ setting, happenings: fc.array(happening, { minLength: 2, maxLength: 40, size: "max" }) });
 export type Schedule = typeof schedule extends fc.Arbitrary<infer T> ? T : never;

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { type Counts, counts } from "./counts.ts";
 import { schedule } from "./schedule.ts";
 import { type PlayOptions, play } from "./stage.ts";
+import { Violation } from "./world.ts";
 
 /** Which schedules are played. */
 export interface SimulationOptions extends Pick<PlayOptions, "broken" | "only"> {
@@ -28,21 +29,22 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const { broken, only, runs, seed, path, shrink = true, onRun } = options;
   const sum = counts();
   let played = 0;
-  const property = fc.asyncProperty(fc.scheduler(), schedule, async (scheduler, script) => {
-    await play(scheduler, script, { broken, only, counts: sum });
-    onRun?.(++played, sum);
+  let hasFailed = false;
+  const property = fc.asyncProperty(schedule, async (script) => {
+    try {
+      // What only makes a failing schedule shorter does not count.
+      await play(script, { broken, only, counts: hasFailed ? undefined : sum });
+    } catch (error) {
+      hasFailed = true;
+      throw error;
+    }
+    if (!hasFailed) onRun?.(++played, sum);
   });
   const details = await fc.check(property, { numRuns: runs, seed, ...(path && { path }), endOnFailure: !shrink || path !== undefined });
   if (!details.failed) return { runs: details.numRuns, counts: sum, failure: undefined };
   const { counterexample, counterexamplePath, errorInstance } = details;
-  const report = [
-    String(errorInstance),
-    "",
-    JSON.stringify(counterexample?.[1], undefined, 1),
-    "",
-    String(counterexample?.[0]),
-    "",
-    `npm run simulate -- --seed ${seed} --path ${counterexamplePath}`,
-  ].join("\n");
+  const steps = errorInstance instanceof Violation ? errorInstance.steps : [];
+  const again = `npm run simulate -- --seed ${seed} --path ${counterexamplePath}`;
+  const report = [errorInstance, JSON.stringify(counterexample?.[0], undefined, 1), steps.join("\n"), again].join("\n\n");
   return { runs: details.numRuns, counts: sum, failure: { error: errorInstance, report } };
 }

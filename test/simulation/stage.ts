@@ -1,4 +1,4 @@
-import type { Scheduler } from "fast-check";
+import fc, { type Scheduler } from "fast-check";
 import { writeDiscovery } from "../../src/discovery/cache.ts";
 import { MemoryStore, TokenManager } from "../../src/index.ts";
 import { SimulatedAuthorizationServer } from "./authorization-server.ts";
@@ -8,7 +8,7 @@ import { Judge } from "./judge.ts";
 import { issuer, metadata, Network, resource } from "./network.ts";
 import { type Person, SimulatedProcess, type Surroundings } from "./process.ts";
 import { day, type Happening, hour, type Schedule, type Setting, second, type What } from "./schedule.ts";
-import { type Broken, controlled, type Invariant, World } from "./world.ts";
+import { type Broken, controlled, type Invariant, Violation, World } from "./world.ts";
 
 /** How a schedule is played. */
 export interface PlayOptions {
@@ -24,10 +24,16 @@ export interface PlayOptions {
 const maxSteps = 5000;
 
 /** Plays one schedule to its end. @throws Violation */
-export async function play(scheduler: Scheduler, { setting, happenings }: Schedule, options: PlayOptions = {}): Promise<void> {
+export async function play({ setting, happenings }: Schedule, options: PlayOptions = {}): Promise<void> {
+  // Made from a seed of the schedule's own: a scheduler that fast-check hands over is not the same in each attempt to shrink.
+  const [scheduler] = fc.sample(fc.scheduler(), { numRuns: 1, seed: setting.seed }) as [Scheduler];
   const world = new World(scheduler, options);
   try {
     await controlled(setting.seed, () => new Stage(world, setting).play(happenings));
+  } catch (error) {
+    if (error instanceof Violation)
+      error.steps = scheduler.report().map(({ label, status }) => `${label}${status === "pending" ? " (pending)" : ""}`);
+    throw error;
   } finally {
     world.counts.steps = world.steps;
     if (options.counts) add(options.counts, world.counts);
@@ -60,11 +66,12 @@ class Stage {
       keepFresh: setting.keepFresh,
       person,
     };
+    world.losesLocks = setting.lostLocks;
     this.#running = Array.from({ length: setting.processes }, () => undefined);
   }
 
   async play(happenings: readonly Happening[]): Promise<void> {
-    await this.#begin();
+    if (this.#setting.isLoggedIn || !this.#setting.hasPerson) await this.#begin();
     for (const { after, process, what } of happenings) {
       await this.#world.run(after);
       this.#happen(process % this.#running.length, what);
@@ -115,12 +122,14 @@ class Stage {
     const running = this.#running[index];
     if (what.type === "token" || what.type === "call" || what.type === "authorize") this.#process(index)[what.type]();
     else if (what.type === "everybody") for (let each = 0; each < this.#running.length; each++) this.#process(each).token();
+    else if (what.type === "impatient") this.#process(index).impatient(what.ms);
     else if (what.type === "logout" || what.type === "end" || what.type === "dispose") running?.alive && running[what.type]();
     else if (what.type === "passes") this.#world.pass(what.ms);
     else if (what.type === "ages") this.#world.pass(what.part * this.#setting.lifetime * second);
     else if (what.type === "person") this.#person.mood = what.mood;
     else if (what.type === "fate" && faults) network.fates.push(what.fate);
     else if (what.type === "refusal" && faults) network.refusals++;
+    else if (what.type === "locks" && this.#setting.lostLocks) disk.loseLocks();
     else if (what.type === "disk" && fullDisks) disk.state = what.state;
     else if (what.type === "crash" && crashes && running?.alive) {
       counts.crashes++;
