@@ -322,6 +322,16 @@ describe("the database is deleted while it is in use", () => {
     expect(await open().get("k")).toEqual({ v: 1, n: 2 });
   });
 
+  test("by somebody whose program makes it anew: its key is used, by readers and writers", async () => {
+    const { open, path } = await place();
+    const store = open();
+    await store.set("k", record);
+    rmSync(path(), { recursive: true });
+    await open().set("theirs", record);
+    await store.set("ours", record);
+    expect([await store.get("theirs"), await open().get("ours")]).toEqual([record, record]);
+  });
+
   test("who holds a lock that was deleted learns it when it writes: lock_lost", async () => {
     const { open, path } = await place();
     const store = open();

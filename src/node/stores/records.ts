@@ -45,7 +45,7 @@ export class Records {
 
   /** Whether all records were lost while this object used them, and none has been confirmed since. */
   get restarted(): boolean {
-    this.#notice();
+    this.notice();
     return this.#restarted;
   }
 
@@ -106,7 +106,7 @@ export class Records {
 
   #open(create: boolean): DatabaseSync | undefined {
     const { path } = this.#options;
-    this.#notice();
+    this.notice();
     if (this.#opened) return this.#opened.database;
     if (!create && !fileAt(path)) return undefined;
     secureFolder(dirname(path));
@@ -125,8 +125,8 @@ export class Records {
     return isStillAt(path, inode) ? database : this.#open(create);
   }
 
-  /** A database whose file was deleted or replaced goes on working, for nobody. */
-  #notice(): void {
+  /** Looks whether the file was deleted or replaced: an open database goes on working then, for nobody. */
+  notice(): void {
     const { path, tell } = this.#options;
     if (!this.#opened || isStillAt(path, this.#opened.inode)) return;
     this.#close();

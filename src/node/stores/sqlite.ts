@@ -31,7 +31,11 @@ export class SqliteStore implements Store {
     this.#options = options;
     this.#folder = appFolder(options);
     this.#locks = new FileLocks(join(this.#folder, "locks"));
-    const tell = (event: StoreEvent) => options.onEvent?.(event);
+    const tell = (event: StoreEvent) => {
+      // Whoever makes the folder anew makes a new key with it.
+      if (event.type === "store.restarted") this.#key = undefined;
+      options.onEvent?.(event);
+    };
     this.#records = new Records({ path: join(this.#folder, "records.sqlite"), locks: this.#locks, tell });
   }
 
@@ -92,6 +96,7 @@ export class SqliteStore implements Store {
 
   /** Read once, as long as it is there. What failed is tried again: a keychain may have been unlocked. */
   #openKey(): Promise<StoreKey> {
+    this.#records.notice();
     if (!findKey(this.#folder)) this.#key = undefined;
     this.#key ??= this.#findKey().catch((error: unknown) => {
       this.#key = undefined;
