@@ -109,6 +109,11 @@ describe("AuthEvent", () => {
         case "tokens.deleted":
         case "logout.finished":
           return "tokens";
+        case "store.opened":
+        case "store.set-aside":
+        case "store.restarted":
+        case "store.on-network":
+          return "store";
         default:
           expectTypeOf(event).toBeNever();
           return event;

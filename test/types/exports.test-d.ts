@@ -54,7 +54,7 @@ describe("names that stay", () => {
       | "discoverProtectedResource"
       | "parseChallenges"
     >().toExtend<keyof typeof core>();
-    expectTypeOf<"getAccessToken" | "setTokens">().toExtend<keyof core.TokenManager>();
+    expectTypeOf<"getAccessToken" | "setTokens" | "logout" | "status" | "accounts" | "makeDefault">().toExtend<keyof core.TokenManager>();
     // Composition is for Node: browsers and workers would load what they cannot use.
     expectTypeOf<"createMcpAuth">().not.toExtend<keyof typeof core>();
   });

@@ -1,5 +1,14 @@
 /** `createMcpAuth` and `TokenManager`, as a program that installed the package sees them. */
-import type { AuthEvent, LiveRequestInit, LogoutResult, McpAuthError, TokenManagerOptions } from "mcp-client-auth";
+import type {
+  AccountStatus,
+  AuthEvent,
+  LiveRequestInit,
+  LogoutResult,
+  McpAuthError,
+  StoredLogin,
+  StoreStatus,
+  TokenManagerOptions,
+} from "mcp-client-auth";
 import { TokenManager } from "mcp-client-auth";
 import { createMcpAuth, type McpAuthOptions } from "mcp-client-auth/node";
 import { describe, expectTypeOf, test } from "vitest";
@@ -14,9 +23,11 @@ describe("createMcpAuth", () => {
     createMcpAuth();
   });
 
-  test("takes the token manager's options, and those of the login on this machine", () => {
-    type Own = "port" | "ports" | "callbackPath" | "redirectUri" | "bindAddress" | "page" | "openBrowser" | "print";
-    expectTypeOf<keyof McpAuthOptions>().toEqualTypeOf<Exclude<keyof TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding"> | Own>();
+  test("takes the token manager's options, and those of login and store on this machine", () => {
+    type Login = "port" | "ports" | "callbackPath" | "redirectUri" | "bindAddress" | "page" | "openBrowser" | "print";
+    type Store = "app" | "folder" | "keychain" | "keychainFailure" | "keychainTimeoutMs";
+    type Shared = Exclude<keyof TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">;
+    expectTypeOf<keyof McpAuthOptions>().toEqualTypeOf<Shared | Login | Store>();
     createMcpAuth("https://mcp.example/mcp", {
       onEvent: (event) => expectTypeOf(event).toEqualTypeOf<AuthEvent>(),
       openBrowser: async (url) => void expectTypeOf(url).toEqualTypeOf<URL>(),
@@ -74,7 +85,36 @@ describe("TokenManager", () => {
 
   test("logout() tells what it did", () => {
     expectTypeOf(auth.logout()).toEqualTypeOf<Promise<LogoutResult>>();
-    expectTypeOf<LogoutResult>().toEqualTypeOf<{ wasLoggedIn: boolean; refreshTokenRevoked: boolean; accessTokenRevoked: boolean }>();
+    expectTypeOf<LogoutResult>().toEqualTypeOf<{
+      account: string;
+      wasLoggedIn: boolean;
+      refreshTokenRevoked: boolean;
+      accessTokenRevoked: boolean;
+      error?: McpAuthError | undefined;
+    }>();
+  });
+
+  test("logout({ everywhere }) tells it for each account; a flag that is not known yet gives one or the other", () => {
+    expectTypeOf(auth.logout({ everywhere: true })).toEqualTypeOf<Promise<LogoutResult[]>>();
+    expectTypeOf(auth.logout({ everywhere: false })).toEqualTypeOf<Promise<LogoutResult>>();
+    expectTypeOf(auth.logout({ everywhere: undefined })).toEqualTypeOf<Promise<LogoutResult>>();
+    expectTypeOf(auth.logout({ everywhere: true as boolean })).toEqualTypeOf<Promise<LogoutResult | LogoutResult[]>>();
+    // @ts-expect-error accounts are not named here: another manager has another account
+    auth.logout({ account: "work" });
+  });
+
+  test("accounts() lists logins, status() says more of this one; neither has a token", () => {
+    expectTypeOf(auth.accounts()).toEqualTypeOf<Promise<StoredLogin[]>>();
+    expectTypeOf(auth.status()).toEqualTypeOf<Promise<AccountStatus>>();
+    expectTypeOf<keyof StoredLogin>().toEqualTypeOf<"account" | "isDefault" | "issuer" | "scopes" | "expiresAt" | "canRefresh">();
+    expectTypeOf<keyof AccountStatus>().toEqualTypeOf<keyof StoredLogin | "isLoggedIn" | "store">();
+    expectTypeOf<AccountStatus["store"]>().toEqualTypeOf<StoreStatus | undefined>();
+    expectTypeOf<StoredLogin["scopes"]>().toEqualTypeOf<readonly string[] | undefined>();
+  });
+
+  test("makeDefault() takes this manager's account: no other can be named", () => {
+    expectTypeOf(auth.makeDefault).parameters.toEqualTypeOf<[]>();
+    expectTypeOf(auth.makeDefault()).toEqualTypeOf<Promise<void>>();
   });
 
   test("requestInit() is a RequestInit whose headers can only be read", () => {
