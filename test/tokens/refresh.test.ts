@@ -314,6 +314,18 @@ describe("rule 5: answers", () => {
     expect(await auth.getAccessToken()).toBe("next");
   });
 
+  test("a refusal that did not last keeps nobody from refreshing: another process got a token with the same refresh token since", async () => {
+    const { as, auth, clock, store, server } = await loggedIn({}, 30);
+    as.rotation = false;
+    as.intercept(when(refreshes, answer(403, "<h1>Blocked</h1>"), 1));
+    clock.advance(minutes(0.5));
+    expect((await failure(auth.getAccessToken())).code).toBe("token_request_refused");
+    const token = await manager(server, { store, clock }).auth.getAccessToken();
+    expect(await auth.getAccessToken()).toBe(token);
+    clock.advance(minutes(0.5));
+    expect(await auth.getAccessToken()).not.toBe(token);
+  });
+
   test("a person is not told to log in for an answer without an access token, also where another process had refreshed before", async () => {
     const { as, auth, clock, store, server } = await loggedIn();
     const other = manager(server, { store, clock });
