@@ -92,7 +92,10 @@ export class CurrentToken {
       this.#jitter = Math.random();
       this.#origin = origin;
       this.accepted = false;
-      if (bearer) this.refusal = undefined;
+      if (bearer) {
+        this.refusal = undefined;
+        this.#pace.onAnswer();
+      }
     }
     this.#arm();
   }

@@ -46,9 +46,10 @@ export class RefreshPace {
     if (this.#busy && now >= this.#busy.since && now < this.#busy.until) throw this.#busy.error;
   }
 
-  /** The server answered. */
+  /** The server answered, or another process has got a token from it. */
   onAnswer(): void {
     this.#faults.count = 0;
+    this.#refused = undefined;
   }
 
   /** The server refused the refresh token, but not for good. */
