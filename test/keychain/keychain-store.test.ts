@@ -1,6 +1,6 @@
 /** Records in a keychain: what real ones do not do here is done by fakes. */
-import { readdirSync, readFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { StoreEvent } from "../../src/events.ts";
@@ -105,7 +105,7 @@ describe("a process dies while it writes", () => {
           const found = await store.get("k");
           expect([before, after]).toContainEqual(found);
           if (ended) expect(found).toEqual(after);
-        expect(found).toEqual(await open(options).get("k"));
+          expect(found).toEqual(await open(options).get("k"));
           if (found) expect(await store.keys("")).toContain("k");
           expect(await store.get("other")).toEqual({ v: 1 });
         }
@@ -237,6 +237,7 @@ describe("where the keychain does not work", () => {
     await store.set("k", { v: 1 });
     expect(await store.status()).toEqual({ kind: "sqlite", path, key: "file" });
     expect(events).toEqual([{ type: "store.opened", kind: "sqlite", key: "file", path }]);
+    expect(await open({ keychain: false }).status()).toEqual({ kind: "sqlite", path, key: "file" });
     const working = new FakeKeychain();
     expect(await open({ keychain: working }).get("k")).toEqual({ v: 1 });
     expect(working.calls).toEqual([]);
@@ -267,7 +268,7 @@ test("nothing but locks and versions is on disk, and a deleted folder loses noth
   const keychain = new FakeKeychain();
   const store = open({ keychain });
   await store.set("tokens/default/https://mcp.example", { v: 1, refreshToken: "secret-of-a-person" });
-  expect(await store.status()).toEqual({ kind: "keychain", path, key: "keychain" });
+  for (const one of [store, open({ keychain })]) expect(await one.status()).toEqual({ kind: "keychain", path, key: "keychain" });
   expect(events).toEqual([{ type: "store.opened", kind: "keychain", key: "keychain", path }]);
   const files = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   for (const { parentPath, name } of files) {
@@ -278,6 +279,33 @@ test("nothing but locks and versions is on disk, and a deleted folder loses noth
   await rm(path, { recursive: true });
   await store.set("k", { v: 1 });
   expect((await open({ keychain }).keys("")).sort()).toEqual(["k", "tokens/default/https://mcp.example"]);
+});
+
+test.each([undefined, "key-file"] as const)("reading creates nothing, and decides nothing (fallback %s)", async (fallback) => {
+  const { open, path } = await folderOfStores();
+  const keychain = new FakeKeychain();
+  for (const asked of [keychain, false] as const) {
+    const store = open({ keychain: asked, fallback });
+    expect([await store.get("k"), await store.take("k"), await store.keys(""), await store.delete("k")]).toEqual([
+      undefined,
+      undefined,
+      [],
+      undefined,
+    ]);
+  }
+  expect([keychain.entries.size, existsSync(path)]).toEqual([0, false]);
+  const store = open({ keychain, fallback });
+  expect(await store.get("k")).toBeUndefined();
+  await open({ keychain, fallback }).set("k", { v: 1 });
+  expect(await store.get("k")).toEqual({ v: 1 });
+});
+
+test("a folder that has moved still finds its records", async () => {
+  const [from, to] = [await folderOfStores(), await folderOfStores()];
+  const keychain = new FakeKeychain();
+  await from.open({ keychain }).set("k", { v: 1 });
+  await rename(from.path, to.path);
+  expect(await to.open({ keychain }).get("k")).toEqual({ v: 1 });
 });
 
 test("two folders of one app do not share records", async () => {

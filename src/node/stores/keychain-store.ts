@@ -24,10 +24,12 @@ export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {
   onEvent?: ((event: StoreEvent) => void) | undefined;
 }
 
-/** Where the records of a folder are, written when the first process has opened them. */
+/** Where the records of a folder are, written when the first process writes one. */
 interface Marker {
   readonly v: 1;
   readonly place: "keychain" | "sqlite";
+  /** Under this name they are found in the keychain, also when the folder has moved. */
+  readonly service: string;
 }
 
 /** Credential Manager: 2,560 bytes; libraries write one or two a character. */
@@ -55,7 +57,7 @@ export class KeychainStore implements Store {
   }
 
   async get(key: string): Promise<StoredRecord | undefined> {
-    return (await this.#open()).get(key);
+    return (await this.#existing())?.get(key);
   }
 
   async set(key: string, value: StoredRecord): Promise<void> {
@@ -63,15 +65,15 @@ export class KeychainStore implements Store {
   }
 
   async delete(key: string): Promise<void> {
-    return (await this.#open()).delete(key);
+    await (await this.#existing())?.delete(key);
   }
 
   async take(key: string): Promise<StoredRecord | undefined> {
-    return (await this.#open()).take(key);
+    return (await this.#existing())?.take(key);
   }
 
   async keys(prefix: string): Promise<string[]> {
-    return (await this.#open()).keys(prefix);
+    return (await this.#existing())?.keys(prefix) ?? [];
   }
 
   async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T> {
@@ -80,17 +82,34 @@ export class KeychainStore implements Store {
 
   async status(): Promise<StoreStatus> {
     const opened = await this.#opened?.catch(() => undefined);
-    const status = await opened?.status?.();
-    return status ?? { kind: "keychain", path: this.#folder };
+    if (opened?.status) return opened.status();
+    const place = this.#marker()?.place;
+    return place === "sqlite" ? this.#inDatabase().status() : { kind: "keychain", path: this.#folder, key: place };
+  }
+
+  /** Reading decides nothing: what was never written is nowhere. */
+  #existing(): Promise<Store | undefined> {
+    return this.#typed(async () => {
+      const exists = this.#opened !== undefined || this.#marker() !== undefined || (await this.#isInKeychain());
+      return exists ? this.#open() : undefined;
+    });
   }
 
   /** What failed is tried again: a keychain may be unlocked any time. */
   #open(): Promise<Store> {
-    this.#opened ??= this.#find().catch((error: unknown) => {
+    this.#opened ??= this.#typed(() => this.#find()).catch((error: unknown) => {
       this.#opened = undefined;
-      throw error instanceof McpAuthError ? error : new McpAuthError("store_failed", { detail: this.#folder, cause: error });
+      throw error;
     });
     return this.#opened;
+  }
+
+  async #typed<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { detail: this.#folder, cause });
+    }
   }
 
   async #find(): Promise<Store> {
@@ -116,11 +135,20 @@ export class KeychainStore implements Store {
     }
   }
 
+  /** The folder may have been deleted: the records are still there. */
+  async #isInKeychain(): Promise<boolean> {
+    try {
+      for await (const keychain of openKeychains(this.#options)) return await this.#records(keychain).exists();
+    } catch (error) {
+      if (!isKeychainError(error) || this.#options.fallback === "error") throw error;
+    }
+    return false;
+  }
+
   async #first(): Promise<Store> {
     try {
       for await (const keychain of openKeychains(this.#options)) {
         const records = this.#records(keychain);
-        // The folder may have been deleted: the records are still there.
         if (!(await records.exists())) await records.begin();
         this.#mark("keychain");
         return this.#tell(records);
@@ -139,7 +167,7 @@ export class KeychainStore implements Store {
 
   /** Two folders of one app do not know each other's locks: each has records of its own. */
   #service(): string {
-    return `${keychainService}/${basename(this.#folder)}/${sha256(this.#folder).slice(0, 8)}`;
+    return this.#marker()?.service ?? `${keychainService}/${basename(this.#folder)}/${sha256(this.#folder).slice(0, 8)}`;
   }
 
   #tell(records: KeychainRecords): Store {
@@ -148,7 +176,7 @@ export class KeychainStore implements Store {
   }
 
   /** It tells by itself where the key is. */
-  #inDatabase(): Store {
+  #inDatabase(): SqliteStore {
     const { app, folder, onEvent } = this.#options;
     return new SqliteStore({ app, folder, onEvent, keychain: false });
   }
@@ -163,9 +191,10 @@ export class KeychainStore implements Store {
   #mark(place: Marker["place"]): void {
     const path = this.#markerPath();
     secureFolder(this.#folder);
-    // The app may want errors where it had the database before.
+    const marker: Marker = { v: 1, place, service: this.#service() };
+    // The app may want the keychain's errors where it had the database before.
     fs.rmSync(path, { force: true });
-    writeNewFile(path, JSON.stringify({ v: 1, place } satisfies Marker));
+    writeNewFile(path, JSON.stringify(marker));
   }
 
   #markerPath(): string {
