@@ -33,7 +33,7 @@ export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
   const { server, scope, resource, parameters } = request;
   const url = URL.parse(server.authorization_endpoint ?? "");
   if (!url) {
-    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no valid `authorization_endpoint`" });
+    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "no valid `authorization_endpoint`" });
   }
   /** What belongs to the protocol's own checks: the app cannot set it. */
   const own: Readonly<Record<string, string>> = {

@@ -104,7 +104,7 @@ async function chooseIssuers(resource: ProtectedResource, options: DiscoverOptio
   if (!choose || issuers.length === 1) return issuers;
   const chosen = await choose(issuers, resource);
   if (!issuers.includes(chosen)) {
-    throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` must return one of the given issuers" });
+    throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` chose none of them" });
   }
   return [chosen];
 }

@@ -55,8 +55,7 @@ export async function tokenRequest(
   options: TokenRequestOptions,
 ): Promise<TokenAnswer> {
   const { server, client, clock = systemClock } = options;
-  if (!server.token_endpoint)
-    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "the metadata has no `token_endpoint`" });
+  if (!server.token_endpoint) throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "no `token_endpoint`" });
   const response = await postForm(server.token_endpoint, { grant_type: grantType, ...parameters }, options);
   const body = parse(await response.text());
   // Some servers report errors with status 200.
@@ -93,7 +92,7 @@ function readAnswer(body: Readonly<Record<string, unknown>>, issuer: string, sta
   };
   const isBearer = /^bearer$/i.test(text(body.token_type) ?? "bearer");
   if (accessToken && isBearer) return { accessToken, ...answer };
-  const detail = accessToken ? "its `token_type` is not Bearer" : "it holds no usable `access_token`";
+  const detail = accessToken ? "`token_type` is not Bearer" : "no usable `access_token`";
   const problem = new McpAuthError("invalid_token_response", { issuer, status, detail });
   if (refreshToken) return { ...answer, problem };
   throw problem;

@@ -99,7 +99,7 @@ async function request(endpoint: string, redirectUris: readonly string[], option
       status: response.status,
       serverError: text(answer.error),
       serverDescription: text(answer.error_description),
-      detail: response.ok ? "the answer names no client ID" : `redirect URIs ${options.redirectUris.join(" and ")}`,
+      detail: response.ok ? "no client ID" : `redirect URIs ${options.redirectUris.join(" and ")}`,
     });
   }
 

@@ -86,7 +86,7 @@ async function sendPerson(
   discovery: Discovery,
   { client, receiver, profile, scopes, signal, onResponse }: Authorization,
 ): Promise<TokenRecord> {
-  const { http, emit, server: serverUrl } = session;
+  const { http, emit, clock, server: serverUrl } = session;
   const { issuer, server, resource } = discovery;
   const resourceParameter = profile.resourceParameter === false ? undefined : resource;
   const codeVerifier = generateCodeVerifier();
@@ -119,6 +119,7 @@ async function sendPerson(
       server,
       client,
       http,
+      clock,
       code,
       codeVerifier,
       redirectUri: pending.redirectUri,
@@ -130,9 +131,9 @@ async function sendPerson(
       issuer,
       client,
       requestedScopes: scopes,
-      issuedAt: session.clock.now(),
+      issuedAt: clock.now(),
       ...(scopes.length > 0 && { scope: scopes.join(" ") }),
-      ...fromAnswer(answer, session.clock.now()),
+      ...fromAnswer(answer, clock.now()),
     });
     if (answer.problem) throw answer.problem;
   };

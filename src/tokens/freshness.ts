@@ -35,5 +35,5 @@ export function freshness(token: Lifetime, now: number, jitter: number): Freshne
 
 /** When a refresh ahead of expiry is due; `Infinity` when the lifetime is unknown. */
 export function aheadAt({ issuedAt, expiresAt }: Lifetime, jitter: number): number {
-  return expiresAt === undefined ? Number.POSITIVE_INFINITY : issuedAt + (expiresAt - issuedAt) * (0.5 + 0.15 * jitter);
+  return expiresAt === undefined ? Infinity : issuedAt + (expiresAt - issuedAt) * (0.5 + 0.15 * jitter);
 }

@@ -2,23 +2,23 @@ import type { ServerResponse } from "node:http";
 import { expect, onTestFinished, test } from "vitest";
 import type { McpAuthErrorCode } from "../../src/errors.ts";
 import { refreshGrant } from "../../src/grants/refresh.ts";
-import { createHttp, type HttpOptions } from "../../src/http/http.ts";
+import { createHttp } from "../../src/http/http.ts";
 import { failure } from "../discovery/support.ts";
 import { listen } from "../fixture/http-server.ts";
+import { manualClock } from "../storm/support.ts";
 
 const answer = JSON.stringify({ access_token: "new-access", token_type: "Bearer", refresh_token: "new-refresh" });
 
-test.each<[string, McpAuthErrorCode, (res: ServerResponse) => void, HttpOptions]>([
-  ["a token endpoint that never answers", "timeout", () => {}, { timeoutMs: 30 }],
-  ["one that sends headers, then nothing", "timeout", (res) => void res.writeHead(200).write('{"access'), { timeoutMs: 30 }],
-  ["one that closes the connection in place of an answer", "network_error", (res) => void res.socket?.destroy(), {}],
+test.each<[string, McpAuthErrorCode, (res: ServerResponse) => void]>([
+  ["a token endpoint that never answers", "timeout", () => {}],
+  ["one that sends headers, then nothing", "timeout", (res) => void res.writeHead(200).write('{"access')],
+  ["one that closes the connection in place of an answer", "network_error", (res) => void res.socket?.destroy()],
   [
     "one whose connection breaks in the body",
     "network_error",
     (res) => void res.writeHead(200, { "content-length": "1000" }).write(answer, () => res.socket?.destroy()),
-    {},
   ],
-])("%s: %s, which may pass", async (_what, code, misbehave, options) => {
+])("%s: %s, which may pass", async (_what, code, misbehave) => {
   let requests = 0;
   const { origin, close } = await listen((_req, res) => {
     requests++;
@@ -27,7 +27,11 @@ test.each<[string, McpAuthErrorCode, (res: ServerResponse) => void, HttpOptions]
   onTestFinished(close);
   const server = { issuer: origin, token_endpoint: `${origin}/token` };
   const client = { clientId: "client-1", tokenEndpointAuthMethod: "none" } as const;
-  const error = await failure(refreshGrant({ server, client, http: createHttp(options), refreshToken: "the-old-refresh-token" }));
+  const clock = manualClock();
+  const refreshing = failure(refreshGrant({ server, client, http: createHttp({ clock }), refreshToken: "the-old-refresh-token" }));
+  await expect.poll(() => requests).toBe(1);
+  if (code === "timeout") clock.advance(10_000);
+  const error = await refreshing;
   expect(error).toMatchObject({ code, passing: true });
-  expect(requests).toBe(1);
+  expect([requests, clock.timers]).toEqual([1, []]);
 });

@@ -1,0 +1,73 @@
+/** A session's clock governs all its time: limits of requests, of the probe, of a refresh, and dates that servers name. */
+import { expect, test } from "vitest";
+import { MemoryStore } from "../../src/index.ts";
+import { answer, closeAfter, gate, type Matcher, tokenRequest, when } from "../fixture/index.ts";
+import { failure, manager, manualClock, minutes, personAtHand, seed, startServer } from "../storm/support.ts";
+
+/** In another century: whoever looks at the machine's clock is off by decades. */
+const farAway = Date.UTC(2101, 0, 1);
+
+test("the first request of `authorize()` that is never answered ends after ten of its seconds", async () => {
+  const server = await startServer();
+  const clock = manualClock(farAway);
+  let asked = 0;
+  const hangs = () => {
+    asked++;
+    return new Promise<never>(() => {});
+  };
+  const { auth } = manager(server, { clock, speculate: false, loginHandler: personAtHand(), fetch: patient(hangs) });
+  const waiting = failure(auth.authorize());
+  await expect.poll(() => asked).toBe(1);
+  clock.advance(9_999);
+  expect(clock.timers).toEqual([1]);
+  clock.advance(1);
+  expect((await waiting).code).toBe("timeout");
+  expect(clock.timers).toEqual([]);
+});
+
+/** Keeps to the signal, as `fetch` does. */
+function patient(work: () => Promise<Response>): typeof globalThis.fetch {
+  return (_input, init) =>
+    Promise.race([work(), new Promise<never>((_, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason)))]);
+}
+
+test("metadata that never come end the login after ten of its seconds", async () => {
+  const server = await startServer();
+  const clock = manualClock(farAway);
+  const metadata: Matcher = ({ path }) => path.includes("/.well-known/");
+  const held = gate(metadata);
+  server.authorizationServer.intercept(held.hook);
+  const { auth } = manager(server, { clock, loginHandler: personAtHand() });
+  const waiting = failure(auth.authorize());
+  await held.reached(2);
+  clock.advance(10_000);
+  expect((await waiting).code).toBe("timeout");
+  held.open();
+});
+
+test("a date in the token endpoint's `Retry-After` is as far away as the clock says", async () => {
+  const server = await startServer();
+  const store = new MemoryStore();
+  const clock = manualClock(farAway);
+  await seed(server, store, { clock, lifetimeSeconds: 60 });
+  const { auth } = manager(server, { store, clock });
+  clock.advance(minutes(2));
+  const inFiveSeconds = new Date(clock.now() + 5000).toUTCString();
+  server.authorizationServer.intercept(when(tokenRequest("refresh_token"), answer(503, "busy", { "retry-after": inFiveSeconds }), 1));
+  await auth.getAccessToken();
+  expect(clock.slept).toHaveLength(1);
+  expect(Math.abs((clock.slept[0] ?? 0) - 5000)).toBeLessThanOrEqual(1000);
+});
+
+test("no limit is left behind by what has been answered", async () => {
+  const server = await startServer();
+  const store = new MemoryStore();
+  const clock = manualClock(farAway);
+  await seed(server, store, { clock, lifetimeSeconds: 60 });
+  const { auth } = manager(server, { store, clock, loginHandler: personAtHand() });
+  server.authorizationServer.intercept(when(tokenRequest("refresh_token"), closeAfter, 1));
+  clock.advance(minutes(2));
+  await auth.getAccessToken().catch(() => {});
+  await auth.authorize();
+  expect(clock.timers).toEqual([]);
+});
