@@ -17,9 +17,11 @@ export function strings(value: unknown): string[] | undefined {
   return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
 }
 
-/** The object without members that have no value. */
+/** The object without members that say nothing: undefined, null, empty text. */
 export function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => (value ?? "") !== "")) as { [K in keyof T]?: Exclude<T[K], undefined> };
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => (value ?? "") !== "")) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 }
 
 /** A stranger's value, fit for a message. */
