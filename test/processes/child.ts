@@ -16,6 +16,10 @@ export interface Child {
   authorize(): Promise<string>;
   token(): Promise<string>;
   setAhead(ms: number): Promise<void>;
+  /** Counts on under a lock, so many times. */
+  count(key: string, turns: number): Promise<void>;
+  /** Writes a record again and again. */
+  write(key: string, times: number): Promise<void>;
   close(): Promise<void>;
   /** Told of each piece of news from now on. */
   listen(listener: (news: ProgramNews) => void): void;
@@ -81,6 +85,8 @@ export async function startChild(): Promise<Child> {
     authorize: ask("authorize"),
     token: ask("token"),
     setAhead: ask("setAhead"),
+    count: ask("count"),
+    write: ask("write"),
     close: ask("close"),
     listen: (listener) => void listeners.push(listener),
     signal: (signal) => void child.kill(signal),

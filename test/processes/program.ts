@@ -3,7 +3,9 @@ import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { McpAuthError, type Store, systemClock, type TokenManager } from "../../src/index.ts";
 import { createMcpAuth, sqliteStore } from "../../src/node/index.ts";
+import type { WrongStore } from "../chaos/wrong-stores.ts";
 import { toolRequest } from "../fixture/tool-request.ts";
+import { textOf } from "./text.ts";
 
 /** How a program is told to work. */
 export interface ProgramSettings {
@@ -15,6 +17,8 @@ export interface ProgramSettings {
   /** Divides the times for which it waits for locks and answers, so that a test need not wait as long. */
   hurry?: number;
   interactive?: boolean;
+  /** A store that breaks promises, to show that this is found. */
+  wrongStore?: WrongStore;
 }
 
 /** What a program tells on its own. */
@@ -22,7 +26,9 @@ export type ProgramNews =
   | { news: "event"; type: string; code?: string | undefined }
   | { news: "browser"; url: string }
   /** How long it would wait for a lock, in ms. */
-  | { news: "lock"; key: string; waitMs: number | undefined };
+  | { news: "lock"; key: string; waitMs: number | undefined }
+  /** It holds the lock of the counter; it has counted; it begins to write a record; the record is written. */
+  | { news: "inside" | "counted" | "writing" | "written"; key: string; n: number };
 
 export interface ProgramRequest {
   id: number;
@@ -33,6 +39,7 @@ export interface ProgramRequest {
 export type ProgramAnswer = { id: number; value?: unknown } | { id: number; code: string };
 
 let auth: TokenManager | undefined;
+let store: Store = sqliteStore();
 let aheadMs = 0;
 
 const methods = {
@@ -40,6 +47,9 @@ const methods = {
     const { hurry = 1 } = settings;
     aheadMs = settings.aheadMs ?? 0;
     process.env.MCP_AUTH_DATA_DIR = settings.folder;
+    const { wrongStore } = settings;
+    store = wrongStore ? (await import("../chaos/wrong-stores.ts")).wrongStores[wrongStore](settings.folder) : sqliteStore();
+    if (hurry > 1) store = impatient(store, hurry);
     auth = createMcpAuth(settings.serverUrl, {
       interactive: settings.interactive ?? false,
       print: () => {},
@@ -49,7 +59,8 @@ const methods = {
       },
       clock: { now: () => Date.now() + aheadMs, sleep: (ms, options) => systemClock.sleep(ms / hurry, options) },
       onEvent: (event) => tell({ news: "event", type: event.type, ...("code" in event && { code: event.code }) }),
-      ...(hurry > 1 && { store: impatient(sqliteStore(), hurry) }),
+      // Otherwise the default, which is the same.
+      ...((hurry > 1 || wrongStore) && { store }),
     });
   },
   /** How often each outcome came: statuses, error codes. */
@@ -63,6 +74,25 @@ const methods = {
   logout: () => opened().logout(),
   async setAhead(ms: number) {
     aheadMs = ms;
+  },
+  /** Counts on under a lock, so many times. */
+  async count(key: string, turns: number) {
+    for (let turn = 0; turn < turns; turn++) {
+      await store.withLock(key, async (held) => {
+        const n = 1 + Number((await store.get(key))?.n ?? 0);
+        tell({ news: "inside", key, n });
+        await held.set(key, { v: 1, n });
+        tell({ news: "counted", key, n });
+      });
+    }
+  },
+  /** Writes a record again and again. */
+  async write(key: string, times: number) {
+    for (let n = 1; n <= times; n++) {
+      tell({ news: "writing", key, n });
+      await store.set(key, { v: 1, n, text: textOf(n) });
+      tell({ news: "written", key, n });
+    }
   },
   async close() {
     await auth?.dispose();
@@ -90,7 +120,11 @@ function codeOf(error: unknown): string {
 
 function impatient(store: Store, hurry: number): Store {
   return {
-    ...store,
+    get: (key) => store.get(key),
+    set: (key, value) => store.set(key, value),
+    delete: (key) => store.delete(key),
+    take: (key) => store.take(key),
+    keys: (prefix) => store.keys(prefix),
     withLock: (key, action, options) => {
       tell({ news: "lock", key, waitMs: options?.waitMs });
       return store.withLock(key, action, { ...options, waitMs: (options?.waitMs ?? 60_000) / hurry });
