@@ -9,7 +9,9 @@ export interface BenchClient {
 
 /** A user and what the client remembers of them: registration, tokens. */
 export interface User extends AsyncDisposable {
-  /** A new transport (or bridge process) to the server; the first one logs in. */
+  /** Starts so many processes for the connections that follow, where a connection has one that can wait. */
+  prepare?(count: number): Promise<void>;
+  /** A new transport (or process) to the server; the first one logs in. */
   connect(): Promise<Connection>;
   /** Makes the client believe that its access token has expired, if it looks at that at all. */
   expireToken(): void;

@@ -11,6 +11,7 @@ import { bundleSizes } from "./bundles.ts";
 import { importTimes } from "./imports.ts";
 import { mcpRemote } from "./mcp-remote.ts";
 import { ours } from "./ours.ts";
+import { type Processes, processClients, sharedLogin } from "./processes.ts";
 import { countRoundTrips, type RoundTrips } from "./round-trips.ts";
 import { sdkClients } from "./sdk.ts";
 import { steadyState } from "./steady-state.ts";
@@ -20,6 +21,7 @@ const clients = [ours, ...sdkClients, mcpRemote];
 
 const sections: Record<string, { title: string; run: () => Promise<object[]> }> = {
   storm: { title: "Calls at once, with a token that has expired, or that the server refuses", run: storms },
+  processes: { title: "Eight processes, one shared login, its token has expired", run: allProcesses },
   roundtrips: { title: "Round trips to the first authorised answer", run: allRoundTrips },
   imports: { title: "Import time above an empty module, in fresh processes", run: importTimes },
   bundles: { title: "Bundle size", run: bundleSizes },
@@ -33,6 +35,14 @@ async function storms(): Promise<Storm[]> {
       for (const transports of [1, 10])
         for (const client of clients)
           await twice(`${client.name}, ${token}, ${calls} calls`, async () => rows.push(await storm(client, token, calls, transports)));
+  return rows;
+}
+
+async function allProcesses(): Promise<Processes[]> {
+  const rows: Processes[] = [];
+  for (const spreadMs of [0, 1000])
+    for (const client of processClients)
+      await twice(`${client.name}, ${spreadMs} ms`, async () => rows.push(await sharedLogin(client, spreadMs, 2)));
   return rows;
 }
 

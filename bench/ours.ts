@@ -1,41 +1,71 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
-import { systemClock } from "mcp-client-auth";
-import { createMcpAuth } from "mcp-client-auth/node";
+import { systemClock, type TokenManager } from "mcp-client-auth";
+import { createMcpAuth, type McpAuthOptions } from "mcp-client-auth/node";
 import { person, recordingFetch } from "../test/fixture/index.ts";
-import { type BenchClient, connection } from "./client.ts";
+import { type BenchClient, type Connection, connection } from "./client.ts";
 import { lifetimeSeconds } from "./servers.ts";
 
-/** This package, as built, below the transport of SDK v1. */
+/** What surrounds a client: a person, and time. */
+export interface Surroundings extends Pick<McpAuthOptions, "fetch" | "folder"> {
+  isPresent: () => boolean;
+  openWindow: () => void;
+  aheadMs: () => number;
+}
+
+export function createOurs(url: string, { isPresent, openWindow, aheadMs, ...options }: Surroundings): TokenManager {
+  return createMcpAuth(url, {
+    ...options,
+    // Whether the machine has a keychain must not matter.
+    keychain: false,
+    clock: { ...systemClock, now: () => Date.now() + aheadMs() },
+    interactive: true,
+    print: () => {},
+    openBrowser: async (window) => {
+      openWindow();
+      if (isPresent()) void person(window, options.fetch ? { fetch: options.fetch } : {});
+    },
+  });
+}
+
+export async function connectOurs(auth: TokenManager): Promise<Connection> {
+  const client = new Client({ name: "bench", version: "1" });
+  const transport = new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch });
+  await client.connect(transport as Transport);
+  return connection(client);
+}
+
+/** This package, as built, below the transport of SDK v1, with its default store. */
 export const ours: BenchClient = {
   name: "mcp-client-auth",
   async start(server) {
     const fetch = recordingFetch();
     const user = { present: true, windows: 0 };
+    const folder = mkdtempSync(join(tmpdir(), "bench-ours-"));
     let aheadMs = 0;
-    const auth = createMcpAuth(server.url, {
+    const auth = createOurs(server.url, {
       fetch,
-      clock: { ...systemClock, now: () => Date.now() + aheadMs },
-      interactive: true,
-      print: () => {},
-      openBrowser: async (url) => {
+      folder,
+      isPresent: () => user.present,
+      openWindow: () => {
         user.windows++;
-        if (user.present) void person(url, { fetch });
       },
+      aheadMs: () => aheadMs,
     });
     return Object.assign(user, {
       log: fetch.log,
       expireToken: () => {
         aheadMs += lifetimeSeconds * 1000;
       },
-      async connect() {
-        const client = new Client({ name: "bench", version: "1" });
-        const transport = new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch });
-        await client.connect(transport as Transport);
-        return connection(client);
+      connect: () => connectOurs(auth),
+      async [Symbol.asyncDispose]() {
+        await auth.dispose();
+        rmSync(folder, { recursive: true, force: true });
       },
-      [Symbol.asyncDispose]: () => auth.dispose(),
     });
   },
 };

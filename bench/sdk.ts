@@ -3,7 +3,7 @@ import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { person, recordingFetch } from "../test/fixture/index.ts";
-import { type BenchClient, connection, type ToolCaller } from "./client.ts";
+import { type BenchClient, type Connection, connection, type ToolCaller } from "./client.ts";
 
 /** The parts of an SDK that an app uses; in both generations the same. */
 interface Sdk {
@@ -77,39 +77,89 @@ export class FullProvider extends MemoryProvider {
   }
 }
 
+/** Where several processes keep what they share. */
+export interface Files {
+  read(name: string): unknown;
+  write(name: string, value: unknown): void;
+}
+
+/** The full provider with everything in files, for several processes: each reads what another has written. */
+export class InFiles extends FullProvider {
+  readonly #files: Files;
+  readonly #openWindow: () => void;
+
+  constructor(files: Files, openWindow: () => void) {
+    super();
+    this.#files = files;
+    this.#openWindow = openWindow;
+  }
+
+  override clientInformation() {
+    return this.#files.read("client") ?? undefined;
+  }
+  override saveClientInformation(client: unknown) {
+    this.#files.write("client", client);
+  }
+  override tokens() {
+    return this.#files.read("tokens") ?? undefined;
+  }
+  override saveTokens(tokens: unknown) {
+    this.#files.write("tokens", tokens);
+  }
+  override redirectToAuthorization(url: URL) {
+    this.#openWindow();
+    super.redirectToAuthorization(url);
+  }
+  override invalidateCredentials(scope: string) {
+    super.invalidateCredentials(scope);
+    if (scope === "all" || scope === "client") this.#files.write("client", undefined);
+    if (scope === "all" || scope === "tokens") this.#files.write("tokens", undefined);
+  }
+}
+
+/** How an app connects: through the SDK's transport, and a person when the SDK asks for one. */
+export interface SdkConnection {
+  url: string;
+  provider: MemoryProvider;
+  fetch: typeof globalThis.fetch;
+  isPresent: () => boolean;
+}
+
+export async function connectSdk(sdk: Sdk, { url, provider, fetch, isPresent }: SdkConnection): Promise<Connection> {
+  const transport = () => new sdk.StreamableHTTPClientTransport(new URL(url), { authProvider: provider, fetch });
+  const first = transport();
+  const client = new sdk.Client({ name: "bench", version: "1" });
+  try {
+    await client.connect(first);
+    return connection(client);
+  } catch (error) {
+    const window = provider.windows.at(-1);
+    if (!(error instanceof sdk.UnauthorizedError) || !window || !isPresent()) throw error;
+    // The app's listener would have this; it is no request of the client.
+    const { callbackUrl } = await person(window, { fetch, followCallback: false });
+    const { searchParams } = callbackUrl ?? new URL("about:blank");
+    await first.finishAuth(searchParams.get("code") ?? "", searchParams.get("iss") ?? undefined);
+    const again = new sdk.Client({ name: "bench", version: "1" });
+    await again.connect(transport());
+    return connection(again);
+  }
+}
+
 function sdkClient(name: string, sdk: Sdk, Provider: typeof MemoryProvider): BenchClient {
   return {
     name,
     async start(server) {
       const fetch = recordingFetch();
-      const authProvider = new Provider();
-      const transport = () => new sdk.StreamableHTTPClientTransport(new URL(server.url), { authProvider, fetch });
+      const provider = new Provider();
       const user = {
         present: true,
         get windows() {
-          return authProvider.windows.length;
+          return provider.windows.length;
         },
         log: fetch.log,
         // The SDKs ignore `expires_in`.
         expireToken: () => {},
-        async connect() {
-          const first = transport();
-          const client = new sdk.Client({ name: "bench", version: "1" });
-          try {
-            await client.connect(first);
-            return connection(client);
-          } catch (error) {
-            const url = authProvider.windows.at(-1);
-            if (!(error instanceof sdk.UnauthorizedError) || !url || !user.present) throw error;
-            // The app's listener would have this; it is no request of the client.
-            const { callbackUrl } = await person(url, { fetch, followCallback: false });
-            const { searchParams } = callbackUrl ?? new URL("about:blank");
-            await first.finishAuth(searchParams.get("code") ?? "", searchParams.get("iss") ?? undefined);
-            const again = new sdk.Client({ name: "bench", version: "1" });
-            await again.connect(transport());
-            return connection(again);
-          }
-        },
+        connect: () => connectSdk(sdk, { url: server.url, provider, fetch, isPresent: () => user.present }),
         [Symbol.asyncDispose]: async () => {},
       };
       return user;
@@ -120,6 +170,7 @@ function sdkClient(name: string, sdk: Sdk, Provider: typeof MemoryProvider): Ben
 // Type arguments of the two generations have nothing in common; what is used of them has the same form.
 const sdkV1 = { Client, StreamableHTTPClientTransport, UnauthorizedError } as unknown as Sdk;
 const sdkV2 = v2 as unknown as Sdk;
+export const sdks = { v1: sdkV1, v2: sdkV2 };
 
 export const sdkClients: readonly BenchClient[] = [
   sdkClient("SDK v1", sdkV1, MemoryProvider),
