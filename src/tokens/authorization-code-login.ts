@@ -107,6 +107,8 @@ async function sendPerson(
     resource: resourceParameter,
     parameters: { ...(profile.audienceFromResource && { audience: resource }), ...profile.authorizationParameters },
   });
+  // A handler that only listens would wait for ever.
+  signal.throwIfAborted();
   emit({ type: "login.opened", issuer, redirectUri: pending.redirectUri });
 
   let record: TokenRecord | undefined;

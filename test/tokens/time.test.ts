@@ -1,6 +1,6 @@
 /** A session's clock governs all its time: limits of requests, of the probe, of a refresh, and dates that servers name. */
 import { expect, test } from "vitest";
-import { MemoryStore } from "../../src/index.ts";
+import { type LoginHandler, MemoryStore } from "../../src/index.ts";
 import { answer, closeAfter, gate, type Matcher, tokenRequest, when } from "../fixture/index.ts";
 import { failure, manager, manualClock, minutes, personAtHand, seed, startServer } from "../storm/support.ts";
 
@@ -70,4 +70,28 @@ test("no limit is left behind by what has been answered", async () => {
   await auth.getAccessToken().catch(() => {});
   await auth.authorize();
   expect(clock.timers).toEqual([]);
+});
+
+test("a login whose time is over before the person is sent away ends, even where the handler does not look", async () => {
+  const server = await startServer();
+  const clock = manualClock(farAway);
+  let opened = 0;
+  const loginHandler: LoginHandler = {
+    async start() {
+      clock.advance(minutes(5));
+      const redirectUri = "http://127.0.0.1:1/callback";
+      return {
+        redirectUri,
+        redirectUris: [redirectUri],
+        authorize(_url, _receive, signal) {
+          opened++;
+          return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+        },
+        close: async () => {},
+      };
+    },
+  };
+  const { auth } = manager(server, { clock, loginHandler, clientId: "known", redirectUris: ["http://127.0.0.1:1/callback"] });
+  expect((await failure(auth.authorize())).code).toBe("login_timeout");
+  expect(opened).toBe(0);
 });
