@@ -153,8 +153,10 @@ export class CurrentToken {
     this.refresh({ reason: "ahead" }).catch(() => {});
   }
 
-  /** Refreshes, or joins the refresh that runs. @throws McpAuthError as `refreshLogin` */
+  /** Refreshes, or joins the refresh that runs. @throws McpAuthError as `refreshLogin`, `disposed` */
   async refresh(demand: RefreshDemand): Promise<RefreshOutcome> {
+    // Nobody waits for what begins now: the process may end in the middle of it.
+    if (this.#session.disposed) throw this.#session.disposed;
     const record = this.#record;
     if (!record) return { record };
     this.#pace.throwIfBusy();

@@ -14,6 +14,7 @@ import {
   seed,
   startServer,
   tally,
+  WatchedStore,
 } from "../storm/support.ts";
 
 /** A login with an hour to live, a manager that has read it, and a server that accepts its token as long as it lives. */
@@ -634,6 +635,24 @@ describe("a token that has never been accepted is refused", () => {
 });
 
 describe("dispose", () => {
+  test("a call that still reads the store begins no refresh afterwards: a program that ended then lost its login", async () => {
+    const { server, as, clock, store } = await loggedIn();
+    clock.advance(minutes(61));
+    const slow = new WatchedStore(store);
+    const { get } = slow;
+    const reading = Promise.withResolvers<void>();
+    slow.get = async (name) => {
+      await reading.promise;
+      return get(name);
+    };
+    const { auth } = manager(server, { store: slow, clock });
+    const call = failure(auth.getAccessToken());
+    await auth.dispose();
+    reading.resolve();
+    expect((await call).code).toBe("disposed");
+    expect(as.tokenRequests()).toHaveLength(0);
+  });
+
   test("waits for a refresh in flight until it is stored, and starts none any more", async () => {
     const { as, auth, clock, store, server, tokens } = await loggedIn();
     const held = gate(refreshes, "after");
