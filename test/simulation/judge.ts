@@ -27,7 +27,7 @@ export class Judge {
   readonly #answers = new Map<string, Answer[]>();
   /** Access tokens that were durable at some time. */
   readonly #durable = new Set<string>();
-  /** Access tokens that were handed out after the app had been told that something is unsaved. */
+  /** Access tokens that could not be stored, and the app was told. */
   readonly #toldAbout = new Set<string>();
   /** Between mark and save, with the key. */
   #marked: { process: SimulatedProcess; key: string } | undefined;
@@ -104,6 +104,13 @@ export class Judge {
     else counts["logins lost with an answer"]++;
   }
 
+  /** A process ends by itself. */
+  onEnded(process: SimulatedProcess): void {
+    for (const { body } of process.requests) {
+      if (body.has("refresh_token")) this.#world.fail("login lost", `${process.name} ends while it refreshes`);
+    }
+  }
+
   /** A record has become durable. */
   onWritten(writer: SimulatedProcess, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void {
     if (key.startsWith("index/")) this.#isFound = after !== undefined;
@@ -142,12 +149,15 @@ export class Judge {
   #onReplaced(writer: SimulatedProcess, old: Tokens, next: Tokens | undefined): void {
     if (!next && writer.hasLoggedOut) return;
     const issuer = this.#issuer;
-    const lostRefresh =
-      old.refreshToken !== next?.refreshToken && issuer.acceptsRefresh(old.refreshToken) && !issuer.acceptsRefresh(next?.refreshToken);
-    if (lostRefresh) this.#world.fail("thrown away", `${writer.name} deletes ${old.refreshToken}, which is valid`);
+    const isRefreshable = issuer.acceptsRefresh(next?.refreshToken);
+    if (old.refreshToken !== next?.refreshToken && issuer.acceptsRefresh(old.refreshToken) && !isRefreshable) {
+      this.#world.fail("thrown away", `${writer.name} deletes ${old.refreshToken}, which is valid`);
+    }
+    // A login that a person has made replaces the one before, whatever that is worth.
+    if (isRefreshable && issuer.loginOf(next?.refreshToken) !== issuer.loginOf(old.refreshToken)) return;
     const isUsable = issuer.acceptsAccess(old.accessToken) && !(old.expiresAt !== undefined && old.expiresAt <= writer.now());
-    const lostAccess = old.accessToken !== next?.accessToken && isUsable && !issuer.acceptsAccess(next?.accessToken);
-    if (lostAccess && !writer.wasRefused.has(old.accessToken ?? "")) {
+    const wasRefused = writer.wasRefused.has(old.accessToken ?? "");
+    if (old.accessToken !== next?.accessToken && isUsable && !wasRefused && !issuer.acceptsAccess(next?.accessToken)) {
       this.#world.fail("thrown away", `${writer.name} deletes ${old.accessToken}, which is valid`);
     }
   }
@@ -184,7 +194,7 @@ export class Judge {
 
   onEvent(event: AuthEvent, by: SimulatedProcess): void {
     const { counts } = this.#world;
-    if (event.type === "tokens.unsaved") counts.unsaved++;
+    if (event.type === "tokens.unsaved") this.#onTold(by);
     if (event.type === "refresh.shared") counts["refreshes shared"]++;
     if (event.type === "login.finished") counts.logins++;
     if (event.type === "logout.finished") counts.logouts++;
@@ -196,6 +206,11 @@ export class Judge {
     for (const answers of this.#answers.values()) {
       this.#world.counts["answers lost"] += answers.filter(({ receiver }) => !receiver).length;
     }
+  }
+
+  #onTold(process: SimulatedProcess): void {
+    this.#world.counts.unsaved++;
+    for (const { receiver, grant } of [...this.#answers.values()].flat()) if (receiver === process) this.#toldAbout.add(grant.accessToken);
   }
 
   onWindowOpened(process: SimulatedProcess): void {

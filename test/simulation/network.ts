@@ -30,7 +30,8 @@ export type Fate =
   /** It is processed, and the answer holds a refresh token, but no access token. */
   | { what: "mangled" };
 
-interface Request {
+/** A request as the servers see it. */
+export interface Request {
   url: URL;
   method: string;
   body: URLSearchParams;
@@ -65,38 +66,43 @@ export class Network {
   fetchFor(process: SimulatedProcess): typeof globalThis.fetch {
     return (input, init) =>
       new Promise((resolve, reject) => {
-        const request = read(input, init);
         const { signal } = init ?? {};
         if (signal?.aborted) return reject(signal.reason);
-        let isOpen = true;
+        const request = read(input, init);
+        process.requests.add(request);
         signal?.addEventListener("abort", () => {
-          isOpen = false;
+          process.requests.delete(request);
           reject(signal.reason);
         });
         this.#onSent(request, process);
-        const fate = request.url.pathname === "/token" ? this.fates.shift() : undefined;
-        if (fate) this.#world.counts["faults of the network"]++;
-        const breakOff = () => this.#world.step("broken", process, () => reject(new TypeError("fetch failed")));
-        const deliver = (reply: Reply) =>
-          this.#world.step(`answer ${reply.status}`, process, () => {
-            if (!isOpen) return;
-            if (reply.answer) this.#judge.onReceived(reply.answer, process);
-            this.#world.handsOver();
-            resolve(response(reply));
-          });
-        const arrive = () => {
-          process.sending.delete(request);
-          if (!process.alive && process.isCutOff) return;
-          const reply = this.#reply(request, process, fate, isOpen && process.alive);
-          if (fate?.what === "lost") breakOff();
-          else if (fate?.what === "slow") this.#world.after(fate.back, undefined, () => deliver(reply));
-          else if (fate?.what !== "hangs") deliver(reply);
-        };
-        process.sending.add(request);
-        if (fate?.what === "unsent") breakOff();
-        else if (fate?.what === "slow") this.#world.after(fate.there, undefined, () => this.#world.step("arrival", undefined, arrive));
-        else this.#world.step(`request ${request.url.pathname}`, undefined, arrive);
+        this.#send(request, process, (reply) => {
+          if (!process.requests.delete(request)) return;
+          if (!reply) return reject(new TypeError("fetch failed"));
+          if (reply.answer) this.#judge.onReceived(reply.answer, process);
+          this.#world.handsOver();
+          resolve(response(reply));
+        });
       });
+  }
+
+  /** @param receive what the process does with the answer, or with a connection that broke */
+  #send(request: Request, process: SimulatedProcess, receive: (reply?: Reply) => void): void {
+    const world = this.#world;
+    const { pathname } = request.url;
+    const fate = pathname === "/token" ? this.fates.shift() : undefined;
+    if (fate) world.counts["faults of the network"]++;
+    const breakOff = () => world.step("broken", process, () => receive());
+    const deliver = (reply: Reply) => world.step(`answer ${reply.status}`, process, () => receive(reply));
+    const arrive = () => {
+      if (!process.alive && process.isCutOff) return;
+      const reply = this.#reply(request, process, fate);
+      if (fate?.what === "lost") breakOff();
+      else if (fate?.what === "slow") world.after(fate.back, undefined, () => deliver(reply));
+      else if (fate?.what !== "hangs") deliver(reply);
+    };
+    if (fate?.what === "unsent") breakOff();
+    else if (fate?.what === "slow") world.after(fate.there, undefined, () => world.step(`request ${pathname}, late`, undefined, arrive));
+    else world.step(`request ${pathname}`, undefined, arrive);
   }
 
   #onSent({ url, body, bearer }: Request, process: SimulatedProcess): void {
@@ -105,7 +111,7 @@ export class Network {
     if (url.href === resource && bearer) this.#judge.onHandedOut(bearer, process);
   }
 
-  #reply(request: Request, process: SimulatedProcess, fate: Fate | undefined, isAwaited: boolean): Reply {
+  #reply(request: Request, process: SimulatedProcess, fate: Fate | undefined): Reply {
     const { url, method, body } = request;
     if (url.href === resource) return method === "POST" ? this.#call(request, process) : { status: 405 };
     if (url.pathname === "/.well-known/oauth-protected-resource/mcp")
@@ -116,7 +122,7 @@ export class Network {
       this.#issuer.revoke(body.get("token") ?? "");
       return { status: 200 };
     }
-    return url.pathname === "/token" ? this.#token(body, process, fate, isAwaited) : { status: 404 };
+    return url.pathname === "/token" ? this.#token(request, process, fate) : { status: 404 };
   }
 
   #call({ bearer }: Request, process: SimulatedProcess): Reply {
@@ -126,8 +132,8 @@ export class Network {
     return { status: 401, headers: { "www-authenticate": "Bearer" } };
   }
 
-  #token(body: URLSearchParams, process: SimulatedProcess, fate: Fate | undefined, isAwaited: boolean): Reply {
-    const token = body.get("refresh_token");
+  #token(request: Request, process: SimulatedProcess, fate: Fate | undefined): Reply {
+    const token = request.body.get("refresh_token");
     if (fate?.what === "answered") {
       if (this.#world.broken === "invents refusals" && fate.status === 403) return { status: 400, body: { error: "invalid_grant" } };
       return { status: fate.status, headers: fate.retryAfter ? { "retry-after": `${fate.retryAfter}` } : {} };
@@ -136,7 +142,7 @@ export class Network {
     this.#world.counts["refresh requests"]++;
     const grant = this.#issuer.refresh(token);
     if (!grant) {
-      this.#judge.onRefused(token, process, isAwaited);
+      this.#judge.onRefused(token, process, process.alive && process.requests.has(request));
       return { status: 400, body: { error: "invalid_grant" } };
     }
     const answer = { token, grant, sender: process };

@@ -2,7 +2,7 @@ import { type Clock, type LoginHandler, McpAuthError, TokenManager } from "../..
 import type { SimulatedAuthorizationServer } from "./authorization-server.ts";
 import type { Disk } from "./disk.ts";
 import type { Judge } from "./judge.ts";
-import { issuer, type Network, resource } from "./network.ts";
+import { issuer, type Network, type Request, resource } from "./network.ts";
 import type { Owner, World } from "./world.ts";
 
 /** What all processes share. */
@@ -45,8 +45,8 @@ export class SimulatedProcess implements Owner {
   loginSince = 0;
   /** Writes that have begun. */
   readonly writing = new Set<() => void>();
-  /** Requests that have not arrived. */
-  readonly sending = new Set<unknown>();
+  /** Requests without an answer. */
+  readonly requests = new Set<Request>();
   /** Calls that have no answer yet. */
   readonly callers = new Set<string>();
   readonly auth: TokenManager;
@@ -150,6 +150,7 @@ export class SimulatedProcess implements Owner {
       () => this.auth.dispose(),
       () => {
         this.hasEnded = true;
+        this.#around.judge.onEnded(this);
         this.die(false, false);
       },
     );

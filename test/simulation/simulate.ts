@@ -45,6 +45,6 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const { counterexample, counterexamplePath, errorInstance } = details;
   const steps = errorInstance instanceof Violation ? errorInstance.steps : [];
   const again = `npm run simulate -- --seed ${seed} --path ${counterexamplePath}`;
-  const report = [errorInstance, JSON.stringify(counterexample?.[0], undefined, 1), steps.join("\n"), again].join("\n\n");
+  const report = [JSON.stringify(counterexample?.[0], undefined, 1), steps.join("\n"), errorInstance, again].join("\n\n");
   return { runs: details.numRuns, counts: sum, failure: { error: errorInstance, report } };
 }
