@@ -69,7 +69,7 @@ storeContract("sqlite", async () => {
 });
 
 test("store contract: sqlite, by eight processes at once", { timeout: 60_000 }, async () => {
-  await expectContractOfProcesses("sqlite", await temporaryFolder());
+  await expectContractOfProcesses(await temporaryFolder());
 });
 
 describe("what is on the disk", () => {

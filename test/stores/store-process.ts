@@ -5,11 +5,11 @@
 
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { SqliteStore } from "../../src/node/stores/sqlite.ts";
 import { below, contract } from "./store-contract.ts";
-import { openStore } from "./store-under-test.ts";
 
-const { STORE = "", FOLDER = "", TURNS = "0" } = process.env;
-const open = () => openStore(STORE, FOLDER);
+const { FOLDER = "", TURNS = "0" } = process.env;
+const open = () => new SqliteStore({ app: "test", folder: FOLDER, keychain: false });
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 const store = open();
 
