@@ -10,10 +10,11 @@ const unhandled: unknown[] = [];
 const { setImmediate } = globalThis;
 process.on("unhandledRejection", (reason) => unhandled.push(reason));
 
-/** Logins of tests never meet those of the machine's user, nor each other. Created by who needs them. */
+/** Logins of tests never meet those of the machine's user, nor each other, nor the user's keychain. Created by who needs them. */
 const folders = join(tmpdir(), `mcp-client-auth-${randomUUID()}`);
 beforeEach(() => {
   process.env.MCP_AUTH_DATA_DIR = join(folders, randomUUID());
+  process.env.MCP_AUTH_KEYCHAIN = "off";
 });
 
 afterEach(async () => {

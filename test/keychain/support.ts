@@ -7,13 +7,18 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { onTestFinished } from "vitest";
+import { beforeEach, onTestFinished } from "vitest";
 import { hasSecretService as isInstalled } from "../../scripts/system.ts";
 import type { Keychain } from "../../src/node/stores/keychain.ts";
 import type { Command } from "./program.ts";
 
 /** In CI a missing service is a failure; elsewhere the tests say that they were skipped. */
 export const hasSecretService = isInstalled() || Boolean(process.env.CI);
+
+// The keychains here are fakes, or of a session of their own.
+beforeEach(() => {
+  delete process.env.MCP_AUTH_KEYCHAIN;
+});
 
 /** A folder that goes with the test. */
 export async function temporaryFolder(): Promise<string> {
