@@ -1,7 +1,7 @@
 /**
  * This package beside the official SDKs and mcp-remote, in one run: `npm run bench`, and after `--`:
  *
- * - `--only storm,roundtrips,imports,bundles,steady`: these sections
+ * - `--only storm,processes,roundtrips,warm,locking,imports,bundles,steady`: these sections
  * - `--json`: the numbers on stdout and nothing else there; `--json FILE`: tables on stdout, the numbers in the file
  */
 import { writeFileSync } from "node:fs";
@@ -9,6 +9,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { bundleSizes } from "./bundles.ts";
 import { importTimes } from "./imports.ts";
+import { lockingCosts } from "./locking.ts";
 import { mcpRemote } from "./mcp-remote.ts";
 import { ours } from "./ours.ts";
 import { type Processes, processClients, sharedLogin } from "./processes.ts";
@@ -16,13 +17,16 @@ import { countRoundTrips, type RoundTrips } from "./round-trips.ts";
 import { sdkClients } from "./sdk.ts";
 import { steadyState } from "./steady-state.ts";
 import { type Storm, storm } from "./storm.ts";
+import { warmStart } from "./warm.ts";
 
 const clients = [ours, ...sdkClients, mcpRemote];
 
 const sections: Record<string, { title: string; run: () => Promise<object[]> }> = {
   storm: { title: "Calls at once, with a token that has expired, or that the server refuses", run: storms },
-  processes: { title: "Eight processes, one shared login, its token has expired", run: allProcesses },
+  processes: { title: "Eight processes that share one login, when its token has expired or is refused", run: allProcesses },
   roundtrips: { title: "Round trips to the first authorised answer", run: allRoundTrips },
+  warm: { title: "From createMcpAuth to the first token, which is stored, in fresh processes", run: warmStart },
+  locking: { title: "What a refresh costs here, beside its request", run: lockingCosts },
   imports: { title: "Import time above an empty module, in fresh processes", run: importTimes },
   bundles: { title: "Bundle size", run: bundleSizes },
   steady: { title: "A call with a valid token, without network", run: steadyState },
@@ -40,9 +44,13 @@ async function storms(): Promise<Storm[]> {
 
 async function allProcesses(): Promise<Processes[]> {
   const rows: Processes[] = [];
-  for (const spreadMs of [0, 1000])
+  for (const [token, spreadMs] of [
+    ["expired", 0],
+    ["expired", 1000],
+    ["refused", 0],
+  ] as const)
     for (const client of processClients)
-      await twice(`${client.name}, ${spreadMs} ms`, async () => rows.push(await sharedLogin(client, spreadMs, 2)));
+      await twice(`${client.name}, ${token}, ${spreadMs} ms`, async () => rows.push(await sharedLogin(client, token, spreadMs, 5)));
   return rows;
 }
 

@@ -9,9 +9,12 @@ import { type BenchClient, type Connection, callTimeoutMs } from "./client.ts";
 import { mcpRemote } from "./mcp-remote.ts";
 import type { ClientKind, ProcessAnswer, ProcessRequest } from "./process.ts";
 import { lifetimeSeconds, startServer } from "./servers.ts";
+import type { Situation } from "./storm.ts";
 
 export interface Processes {
   client: string;
+  /** Whether the client can know that its token has expired, or it looks valid and is refused. */
+  token: Situation;
   /** Within how many ms the processes begin. */
   "started within, ms": number;
   runs: number;
@@ -35,11 +38,12 @@ export const processClients: readonly BenchClient[] = [
   mcpRemote,
 ];
 
-/** Processes that begin to work, together or one after the other, when the token that they share has expired. */
-export async function sharedLogin(client: BenchClient, spreadMs: number, runs: number, seed = 1): Promise<Processes> {
-  const random = new Random(seed);
+/** Processes that begin to work, together or one after the other, when the server does not take the token any more that they share. */
+export async function sharedLogin(client: BenchClient, token: Situation, spreadMs: number, runs: number): Promise<Processes> {
+  const random = new Random(1);
   const row: Processes = {
     client: client.name,
+    token,
     "started within, ms": spreadMs,
     runs,
     "token requests": 0,
@@ -53,7 +57,7 @@ export async function sharedLogin(client: BenchClient, spreadMs: number, runs: n
     await using user = await client.start(server);
     await (await user.connect()).close();
     mcp.revokeAll();
-    user.expireToken();
+    if (token === "expired") user.expireToken();
     user.present = false;
     const [requests, windows] = [as.tokenRequests().length, user.windows];
     await user.prepare?.(processes);
