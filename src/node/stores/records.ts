@@ -37,21 +37,16 @@ type Fault = "damaged" | "foreign" | "key-missing";
 export class Records {
   readonly #options: RecordsOptions;
   #opened: Opened | undefined;
-  #restarted = false;
+  #restarts = 0;
 
   constructor(options: RecordsOptions) {
     this.#options = options;
   }
 
-  /** Whether all records were lost while this object used them, and none has been confirmed since. */
-  get restarted(): boolean {
+  /** How often all records were lost while this object used them. */
+  get restarts(): number {
     this.notice();
-    return this.#restarted;
-  }
-
-  /** What was lost has been written again. */
-  confirm(): void {
-    this.#restarted = false;
+    return this.#restarts;
   }
 
   /** Reads, without creating anything: `undefined` where there is no database. */
@@ -130,7 +125,7 @@ export class Records {
     const { path, tell } = this.#options;
     if (!this.#opened || isStillAt(path, this.#opened.inode)) return;
     this.#close();
-    this.#restarted = true;
+    this.#restarts++;
     tell({ type: "store.restarted", path: dirname(path) });
   }
 

@@ -25,6 +25,8 @@ export class SqliteStore implements Store {
   readonly #locks: FileLocks;
   readonly #records: Records;
   #key: Promise<StoreKey> | undefined;
+  /** After which restart of the database something was written under a lock. */
+  readonly #confirmed = new Map<string, number>();
 
   /** @throws McpAuthError `invalid_option` */
   constructor(options: SqliteStoreOptions = {}) {
@@ -68,19 +70,20 @@ export class SqliteStore implements Store {
   }
 
   withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T> {
+    const records = this.#records;
+    const confirmed = this.#confirmed;
     return this.#locks.withLock(
       key,
       (lock) => {
         const write = async (work: () => Promise<void>) => {
           lock.check();
           await work();
-          this.#records.confirm();
+          confirmed.set(key, records.restarts);
         };
-        const records = this.#records;
         return action({
           signal: lock.signal,
           get restarted() {
-            return records.restarted;
+            return records.restarts > (confirmed.get(key) ?? 0);
           },
           set: (name, value) => write(() => this.set(name, value)),
           delete: (name) => write(() => this.delete(name)),
