@@ -189,7 +189,7 @@ export class TokenKeeper {
         hold.next = next;
         try {
           // Where nothing is stored there is nothing to delete, and no disk that could be too full for it.
-          if (wasUnsaved || isUnsaved(hold)) await this.#write(hold);
+          if (isUnsaved(hold)) await this.#write(hold);
           if (wasUnsaved) this.#saved();
         } catch (error) {
           if (!wasUnsaved) this.#tell(error);

@@ -241,6 +241,19 @@ test("a logout where another process had logged out before says nothing of unsav
   expect(types()).not.toContain("tokens.unsaved");
 });
 
+test("a logout before a new login could be stored leaves nothing unsaved, however full the disk is", async () => {
+  const server = await startServer();
+  const store = new WatchedStore(new MemoryStore());
+  store.beforeWrite = (key) => {
+    if (key.startsWith("tokens/")) throw diskFull();
+  };
+  const { auth, types } = manager(server, { store, clock: manualClock(), loginHandler: personAtHand() });
+  await auth.authorize();
+  expect(types()).toContain("tokens.unsaved");
+  expect(await auth.logout()).toMatchObject({ wasLoggedIn: true });
+  expect(types()).toContain("tokens.saved");
+});
+
 describe("the lock is lost before the new tokens are stored: that is tried with pauses until it works", () => {
   const troubles: [string, (store: WatchedStore, fail: () => void) => () => void][] = [
     [
