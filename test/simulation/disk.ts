@@ -84,7 +84,13 @@ export class Disk {
   abandon(process: SimulatedProcess, landed: boolean): void {
     const underWay = [...process.writing];
     process.writing.clear();
-    if (landed && this.state === "works") for (const write of underWay) write();
+    for (const write of landed ? underWay : []) {
+      try {
+        write();
+      } catch {
+        // What the disk refuses does not land either.
+      }
+    }
     if (this.#world.broken === "forgets with its writer") {
       for (const [key, before] of this.#undo.get(process) ?? []) {
         if (before === undefined) this.#records.delete(key);

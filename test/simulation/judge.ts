@@ -169,7 +169,7 @@ export class Judge {
   /** The authorization server has ended a login at an app's wish. */
   onRevoked(token: string, by: SimulatedProcess): void {
     const login = this.#issuer.loginOf(token);
-    if (login && by.isLoggingOut) login.loggedOut = true;
+    if (login && by.logouts > 0) login.loggedOut = true;
   }
 
   /** A caller or the protected server gets a token. */

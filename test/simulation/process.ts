@@ -35,7 +35,8 @@ export class SimulatedProcess implements Owner {
   hasEnded = false;
   /** The app knows that something could not be stored. */
   isTold = false;
-  isLoggingOut = false;
+  /** Logouts that are under way. */
+  logouts = 0;
   hasLoggedOut = false;
   /** Whether its requests under way are lost with it. */
   isCutOff = false;
@@ -125,10 +126,10 @@ export class SimulatedProcess implements Owner {
 
   logout(): void {
     this.hasLoggedOut = true;
-    this.isLoggingOut = true;
+    this.logouts++;
     this.#ask("logout", () =>
       this.auth.logout().finally(() => {
-        this.isLoggingOut = false;
+        this.logouts--;
       }),
     );
   }
