@@ -51,7 +51,7 @@ export async function* chaos({ seed, runs, kinds: wanted = kinds, wrongStore }: 
       const processes = 2 + Math.floor(random.below(3));
       const dead = pool.filter(({ isAlive }) => !isAlive);
       for (const child of dead) pool.splice(pool.indexOf(child), 1);
-      pool.push(...(await Promise.all(Array.from({ length: Math.max(0, processes - pool.length) }, startChild))));
+      pool.push(...(await Promise.all(Array.from({ length: Math.max(0, processes - pool.length) }, () => startChild()))));
       yield await one({ server, children: pool.slice(0, processes), random, run, kind: random.pick(wanted), wrongStore });
     }
   } finally {

@@ -1,6 +1,7 @@
-import { fork } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import type { GivenTokens, StoredRecord } from "../../src/index.ts";
 import type { ProgramAnswer, ProgramNews, ProgramRequest, ProgramSettings } from "./program.ts";
 
 /** A program in a process of its own. What it was asked rejects with its error's code, or with `died`. */
@@ -16,6 +17,12 @@ export interface Child {
   authorize(): Promise<string>;
   token(): Promise<string>;
   setAhead(ms: number): Promise<void>;
+  /** Takes over tokens, as after a login. */
+  setTokens(tokens: GivenTokens): Promise<void>;
+  /** The record, as it is in the store now. */
+  stored(key: string): Promise<StoredRecord | undefined>;
+  /** Writes a file until the disk is full, or deletes it. */
+  fillDisk(isFull: boolean): Promise<void>;
   /** Counts on under a lock, so many times. */
   count(key: string, turns: number): Promise<void>;
   /** Writes a record again and again. */
@@ -30,10 +37,16 @@ export interface Child {
   saw(type: string): number;
 }
 
-/** Starts a program; what it imports is loaded when this resolves. */
-export async function startChild(): Promise<Child> {
+/**
+ * Starts a program; what it imports is loaded when this resolves.
+ *
+ * @param launcher a command that runs it, for a program in other circumstances
+ */
+export async function startChild(...launcher: string[]): Promise<Child> {
   const path = fileURLToPath(new URL("program.ts", import.meta.url));
-  const child = fork(path, { env: { ...process.env, NODE_OPTIONS: "", MCP_AUTH_KEYCHAIN: "off" }, execArgv: ["--no-warnings"] });
+  const [command = "", ...args] = [...launcher, process.execPath, "--no-warnings", path];
+  const env = { ...process.env, NODE_OPTIONS: "", MCP_AUTH_KEYCHAIN: "off" };
+  const child = spawn(command, args, { env, stdio: ["ignore", "inherit", "inherit", "ipc"] });
   let news: ProgramNews[] = [];
   let listeners: ((news: ProgramNews) => void)[] = [];
   const asked = new Map<number, PromiseWithResolvers<never>>();
@@ -85,6 +98,9 @@ export async function startChild(): Promise<Child> {
     authorize: ask("authorize"),
     token: ask("token"),
     setAhead: ask("setAhead"),
+    setTokens: ask("setTokens"),
+    stored: ask("stored"),
+    fillDisk: ask("fillDisk"),
     count: ask("count"),
     write: ask("write"),
     close: ask("close"),

@@ -1,7 +1,7 @@
 /** A program with a login, one of several that share it: does what its parent tells it, and tells what happens. */
-import { appendFileSync } from "node:fs";
+import { appendFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { McpAuthError, type Store, systemClock, type TokenManager } from "../../src/index.ts";
+import { type GivenTokens, McpAuthError, type Store, systemClock, type TokenManager } from "../../src/index.ts";
 import { createMcpAuth, sqliteStore } from "../../src/node/index.ts";
 import type { WrongStore } from "../chaos/wrong-stores.ts";
 import { toolRequest } from "../fixture/tool-request.ts";
@@ -17,6 +17,7 @@ export interface ProgramSettings {
   /** Divides the times for which it waits for locks and answers, so that a test need not wait as long. */
   hurry?: number;
   interactive?: boolean;
+  keepFresh?: boolean;
   /** A store that breaks promises, to show that this is found. */
   wrongStore?: WrongStore;
 }
@@ -52,6 +53,7 @@ const methods = {
     if (hurry > 1) store = impatient(store, hurry);
     auth = createMcpAuth(settings.serverUrl, {
       interactive: settings.interactive ?? false,
+      keepFresh: settings.keepFresh,
       print: () => {},
       openBrowser: async (url) => {
         appendFileSync(join(settings.folder, "windows"), `${process.pid}\n`);
@@ -71,7 +73,8 @@ const methods = {
   },
   authorize: () => opened().authorize(),
   token: () => opened().getAccessToken(),
-  logout: () => opened().logout(),
+  setTokens: (tokens: GivenTokens) => opened().setTokens(tokens),
+  stored: (key: string) => sqliteStore().get(key),
   async setAhead(ms: number) {
     aheadMs = ms;
   },
@@ -94,10 +97,23 @@ const methods = {
       tell({ news: "written", key, n });
     }
   },
+  async fillDisk(isFull: boolean) {
+    const path = join(process.env.MCP_AUTH_DATA_DIR ?? "", "filler");
+    rmSync(path, { force: true });
+    for (const piece of isFull ? [65_536, 4096, 1] : []) fillBy(path, Buffer.alloc(piece));
+  },
   async close() {
     await auth?.dispose();
   },
 };
+
+function fillBy(path: string, piece: Buffer): void {
+  try {
+    for (;;) appendFileSync(path, piece);
+  } catch (error) {
+    if (Reflect.get(error as Error, "code") !== "ENOSPC") throw error;
+  }
+}
 
 function opened(): TokenManager {
   if (!auth) throw new Error("not opened");

@@ -29,9 +29,9 @@ export async function computer(options?: ProtectedServerOptions) {
   const store = () => sqliteStore({ app: manifest.name, folder });
   const record = async () => (await store().get(`tokens/default/${server.url}`)) as Record<string, unknown> | undefined;
 
-  async function start(settings: Partial<ProgramSettings> = {}): Promise<Child> {
-    const child = idle.pop() ?? (await startChild());
-    onTestFinished(() => putBack(child));
+  async function start(settings: Partial<ProgramSettings> = {}, ...launcher: string[]): Promise<Child> {
+    const child = (launcher.length > 0 ? undefined : idle.pop()) ?? (await startChild(...launcher));
+    onTestFinished(() => (launcher.length > 0 ? child.kill() : putBack(child)));
     await child.open({ serverUrl: server.url, folder, ...settings });
     return child;
   }
