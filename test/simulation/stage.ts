@@ -57,15 +57,7 @@ class Stage {
     const disk = new Disk(world, judge);
     const network = new Network(world, server, judge);
     const person = setting.hasPerson ? this.#person : undefined;
-    this.#around = {
-      world,
-      disk,
-      network,
-      judge,
-      issuer: server,
-      keepFresh: setting.keepFresh,
-      person,
-    };
+    this.#around = { world, disk, network, judge, issuer: server, keepFresh: setting.keepFresh, person };
     world.losesLocks = setting.lostLocks;
     this.#running = Array.from({ length: setting.processes }, () => undefined);
   }
@@ -116,34 +108,48 @@ class Stage {
   }
 
   #happen(index: number, what: What): void {
-    const { crashes, faults, fullDisks, clocks, stops } = this.#setting;
-    const { network, disk } = this.#around;
-    const { counts } = this.#world;
     const running = this.#running[index];
     if (what.type === "token" || what.type === "call" || what.type === "authorize") this.#process(index)[what.type]();
-    else if (what.type === "everybody") for (let each = 0; each < this.#running.length; each++) this.#process(each).token();
-    else if (what.type === "impatient") this.#process(index).impatient(what.ms);
-    else if (what.type === "logout" || what.type === "end" || what.type === "dispose") running?.alive && running[what.type]();
-    else if (what.type === "passes") this.#world.pass(what.ms);
-    else if (what.type === "ages") this.#world.pass(what.part * this.#setting.lifetime * second);
-    else if (what.type === "person") this.#person.mood = what.mood;
-    else if (what.type === "fate" && faults) network.fates.push(what.fate);
-    else if (what.type === "refusal" && faults) network.refusals++;
-    else if (what.type === "locks" && this.#setting.lostLocks) disk.loseLocks();
-    else if (what.type === "disk" && fullDisks) disk.state = what.state;
-    else if (what.type === "crash" && crashes && running?.alive) {
+    if (what.type === "impatient") this.#process(index).impatient(what.ms);
+    if (what.type === "everybody") for (let each = 0; each < this.#running.length; each++) this.#process(each).token();
+    if (what.type === "passes") this.#world.pass(what.ms);
+    if (what.type === "ages") this.#world.pass(what.part * this.#setting.lifetime * second);
+    if (what.type === "person") this.#person.mood = what.mood;
+    this.#befall(what);
+    if (running?.alive) this.#happenTo(running, what);
+  }
+
+  /** To the world, where its setting allows that. */
+  #befall(what: What): void {
+    const { faults, fullDisks, lostLocks, clocks } = this.#setting;
+    const { network, disk } = this.#around;
+    if (what.type === "fate" && faults) network.fates.push(what.fate);
+    if (what.type === "refusal" && faults) network.refusals++;
+    if (what.type === "disk" && fullDisks) disk.state = what.state;
+    if (what.type === "locks" && lostLocks) disk.loseLocks();
+    if (what.type === "suspend" && clocks) {
+      this.#world.counts["clock jumps"]++;
+      this.#world.suspend(Math.max(what.ms, 0));
+    }
+  }
+
+  /** To a process that lives, where the world's setting allows that. */
+  #happenTo(process: SimulatedProcess, what: What): void {
+    const { crashes, clocks, stops } = this.#setting;
+    const { counts } = this.#world;
+    if (what.type === "logout" || what.type === "end" || what.type === "dispose" || what.type === "continue") process[what.type]();
+    if (what.type === "crash" && crashes) {
       counts.crashes++;
-      running.die(what.landed, what.cutOff);
-    } else if (what.type === "jump" && clocks && running?.alive) {
+      process.die(what.landed, what.cutOff);
+    }
+    if (what.type === "jump" && clocks) {
       counts["clock jumps"]++;
-      running.jump(what.ms);
-    } else if (what.type === "suspend" && clocks && what.ms > 0) {
-      counts["clock jumps"]++;
-      this.#world.suspend(what.ms);
-    } else if (what.type === "stop" && stops && running?.alive) {
+      process.jump(what.ms);
+    }
+    if (what.type === "stop" && stops) {
       counts.stops++;
-      running.stop();
-    } else if (what.type === "continue") running?.continue();
+      process.stop();
+    }
   }
 
   get #alive(): SimulatedProcess[] {
