@@ -50,10 +50,10 @@ export async function computer(options?: ProtectedServerOptions) {
     windows: () =>
       existsSync(join(folder, "windows")) ? readFileSync(join(folder, "windows"), "utf8").trim().split("\n").map(Number) : [],
     /** The login that is stored can be refreshed: what the processes left behind is the newest. */
-    async expectAlive() {
+    async expectAlive(aheadMs = 0) {
       expect(server.authorizationServer.liveLogins).toBe(1);
       const clock = shiftedClock();
-      clock.shift(minutes(20));
+      clock.shift(aheadMs + minutes(20));
       const { auth } = manager(server, { store: store(), clock });
       expect(await auth.getAccessToken()).toBeTruthy();
     },
