@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { MemoryStore, type Store, TokenManager } from "mcp-client-auth";
+import { sqliteStore } from "mcp-client-auth/node";
 import { FullProvider } from "./sdk.ts";
 
 export interface SteadyState {
@@ -12,11 +16,12 @@ export interface SteadyState {
 const serverUrl = "https://mcp.example/mcp";
 const tokens = { accessToken: "a".repeat(800), expiresIn: 3600 };
 
-/** What a call costs when the token is valid and known, without any network. */
+/** What a call costs when the token is valid and known, without any network. @throws Error when a call reads the store */
 export async function steadyState(): Promise<SteadyState[]> {
   const answer = new Response("{}", { headers: { "content-type": "application/json" } });
   const fetch: typeof globalThis.fetch = async () => answer;
-  const { store, operations } = counting(new MemoryStore());
+  const folder = mkdtempSync(join(tmpdir(), "bench-steady-"));
+  const { store, operations } = counting(sqliteStore({ app: "bench", folder, keychain: false }));
   await using auth = new TokenManager({ serverUrl, fetch, store });
   await auth.setTokens(tokens);
 
@@ -33,6 +38,7 @@ export async function steadyState(): Promise<SteadyState[]> {
 
   await auth.fetch(url, request());
   const before = operations();
+  if (before === 0) throw new Error("the store's operations are not counted");
   const [plain, authorized] = await times(
     () => fetch(url, request()),
     () => auth.fetch(url, request()),
@@ -42,13 +48,21 @@ export async function steadyState(): Promise<SteadyState[]> {
     () => auth.getAccessToken(),
     () => auth.headers({ method: "POST", url }),
   );
+  const operationsInCalls = operations() - before;
+  if (operationsInCalls > 0) throw new Error(`calls with a valid token asked the store ${operationsInCalls} times`);
+  rmSync(folder, { recursive: true });
+  const shared = new MemoryStore();
   return [
     { what: "auth.fetch above a plain fetch", value: round((authorized as number) - (plain as number)), unit: "ns" },
     { what: "… where the request alone, with its Headers, costs", value: round(plain as number), unit: "ns" },
     { what: "getAccessToken() above an async function", value: round((token as number) - (nothing as number)), unit: "ns" },
     { what: "headers() above an async function", value: round((provided as number) - (nothing as number)), unit: "ns" },
-    { what: "store operations in all these calls", value: operations() - before, unit: "" },
-    { what: "memory a TokenManager, one store for all", value: memory(() => new TokenManager({ serverUrl, fetch, store })), unit: "bytes" },
+    { what: "operations of the default store in all these calls", value: operationsInCalls, unit: "" },
+    {
+      what: "memory a TokenManager, one store for all",
+      value: memory(() => new TokenManager({ serverUrl, fetch, store: shared })),
+      unit: "bytes",
+    },
     { what: "memory a TokenManager with a store of its own", value: memory(() => new TokenManager({ serverUrl, fetch })), unit: "bytes" },
     { what: "memory an SDK OAuthClientProvider", value: memory(() => new FullProvider()), unit: "bytes" },
   ];

@@ -1,8 +1,12 @@
 import { describe, expect, test } from "vitest";
+import { lockingCosts } from "../bench/locking.ts";
 import { ours } from "../bench/ours.ts";
+import { processClients, sharedLogin } from "../bench/processes.ts";
 import { countRoundTrips } from "../bench/round-trips.ts";
 import { sdkClients } from "../bench/sdk.ts";
+import { steadyState } from "../bench/steady-state.ts";
 import { storm } from "../bench/storm.ts";
+import { warmStart } from "../bench/warm.ts";
 
 const v1 = sdkClients.find(({ name }) => name === "SDK v1");
 if (!v1) throw new Error("the bench does not know SDK v1 any more");
@@ -42,4 +46,43 @@ describe("round trips of the bench", () => {
     expect(counts["cold start"]).toBeGreaterThan(6);
     expect(counts["token expired, metadata known"]).toBeGreaterThan(2);
   });
+});
+
+describe("processes of the bench", () => {
+  const [own, sdk] = ["mcp-client-auth", "SDK v1, provider in files"].map((wanted) => processClients.find(({ name }) => name === wanted));
+  if (!own || !sdk) throw new Error("the bench does not know its clients any more");
+
+  test.each(["expired", "refused"] as const)(
+    "eight with one login, token %s: one token request, all work, the login survives",
+    async (token) => {
+      expect(await sharedLogin(own, token, 0, 1)).toMatchObject({
+        "token requests": 1,
+        "processes whose calls failed": 0,
+        windows: 0,
+        "logins lost": 0,
+      });
+    },
+  );
+
+  test("SDK v1 with its provider in files loses the login", async () => {
+    const { "token requests": requests, "logins lost": lost } = await sharedLogin(sdk, "expired", 0, 1);
+    expect({ lost, many: requests > 1 }).toEqual({ lost: 1, many: true });
+  });
+});
+
+test("calls with a valid token read nothing from the default store", async () => {
+  const rows = await steadyState();
+  expect(rows.find(({ what }) => what.startsWith("operations of the default store"))?.value).toBe(0);
+}, 60_000);
+
+test("a lock costs a refresh less than a millisecond", async () => {
+  const [lock] = await lockingCosts();
+  expect(lock?.["minimum, ms"]).toBeLessThan(1);
+});
+
+// The goal is far lower; a machine on which tests run must not fail it.
+test("a program has its stored token soon after Node's start", async () => {
+  const [whole, ...parts] = await warmStart(5);
+  expect(whole?.["minimum, ms"]).toBeLessThan(100);
+  for (const part of parts) expect(part["minimum, ms"]).toBeLessThanOrEqual(whole?.["minimum, ms"] ?? 0);
 });
