@@ -11,7 +11,7 @@ export interface LockingCost {
   "median, ms": number;
 }
 
-const rounds = 200;
+const rounds = 60;
 const record = { v: 1, accessToken: "a".repeat(800), refreshToken: "r".repeat(40) };
 
 /** What the default store adds to a refresh: its lock, and two durable writes. */
