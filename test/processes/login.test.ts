@@ -4,13 +4,14 @@ import { toolRequest } from "../fixture/tool-request.ts";
 import type { Child } from "./child.ts";
 import { answerBrowser, browserOf, computer } from "./support.ts";
 
-/** Programs that all want to log in; each has asked the server, and one of them has sent the person to the browser. */
+/** Programs that all want the lock of the login; one of them has it, and has sent the person to the browser. */
 async function waiting(programs: number) {
   const desk = await computer();
-  const children = await desk.startAll(programs, { interactive: true });
+  const children = await desk.startAll(programs, { interactive: true, tellLocks: true });
   const logins = children.map((child) => outcomeOf(child.authorize()));
   const url = await browserOf(...children);
-  await expect.poll(() => desk.mcp.requests.filter(({ method }) => method === "POST").length, { timeout: 15_000 }).toBe(programs);
+  const wants = (child: Child) => child.news.some((piece) => piece.news === "lock" && piece.key.startsWith("login/"));
+  await expect.poll(() => children.every(wants), { timeout: 15_000 }).toBe(true);
   const [owner] = desk.windows();
   return { ...desk, children, logins, url, owner: children.find(({ pid }) => pid === owner) as Child };
 }

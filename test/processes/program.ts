@@ -16,6 +16,8 @@ export interface ProgramSettings {
   aheadMs?: number;
   /** Divides the times for which it waits for locks and answers, so that a test need not wait as long. */
   hurry?: number;
+  /** Tells of each lock that it wants. Default: when it is in a hurry. */
+  tellLocks?: boolean;
   interactive?: boolean;
   keepFresh?: boolean;
   /** A store that breaks promises, to show that this is found. */
@@ -45,12 +47,12 @@ let aheadMs = 0;
 
 const methods = {
   async open(settings: ProgramSettings) {
-    const { hurry = 1 } = settings;
+    const { hurry = 1, tellLocks = hurry > 1 } = settings;
     aheadMs = settings.aheadMs ?? 0;
     process.env.MCP_AUTH_DATA_DIR = settings.folder;
     const { wrongStore } = settings;
     store = wrongStore ? (await import("../chaos/wrong-stores.ts")).wrongStores[wrongStore](settings.folder) : sqliteStore();
-    if (hurry > 1) store = impatient(store, hurry);
+    if (tellLocks) store = impatient(store, hurry);
     auth = createMcpAuth(settings.serverUrl, {
       interactive: settings.interactive ?? false,
       keepFresh: settings.keepFresh,
@@ -62,7 +64,7 @@ const methods = {
       clock: { now: () => Date.now() + aheadMs, sleep: (ms, options) => systemClock.sleep(ms / hurry, options) },
       onEvent: (event) => tell({ news: "event", type: event.type, ...("code" in event && { code: event.code }) }),
       // Otherwise the default, which is the same.
-      ...((hurry > 1 || wrongStore) && { store }),
+      ...((tellLocks || wrongStore) && { store }),
     });
   },
   /** How often each outcome came: statuses, error codes. */
