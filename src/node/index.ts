@@ -22,19 +22,16 @@ export { loopbackLogin, pasteLogin } from "./login-handlers.ts";
 export type { ListenerLoginOptions, LoopbackLoginOptions } from "./loopback/loopback-login.ts";
 export type { LoginOutcome, LoginPage } from "./loopback/page.ts";
 export type { RedirectOptions } from "./loopback/redirect-uris.ts";
-export {
-  importFromMcpRemote,
-  type McpRemoteImport,
-  type McpRemoteImportOptions,
-  type McpRemoteImportReason,
-  type McpRemoteLocation,
-} from "./mcp-remote.ts";
+export type { McpRemoteLocation } from "./mcp-remote/files.ts";
+export type { McpRemoteImport, McpRemoteImportOptions, McpRemoteImportReason } from "./mcp-remote/import.ts";
+export { importFromMcpRemote } from "./mcp-remote.ts";
 export type { PasteLoginOptions } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
 export type { AppOptions } from "./stores/app.ts";
 export type { FolderOptions } from "./stores/folder.ts";
 export type { KeyOptions } from "./stores/key.ts";
-export type { Keychain, KeychainOptions } from "./stores/keychain.ts";
+export type { KeychainOptions } from "./stores/keychain.ts";
+export type { Keychain } from "./stores/keychain-calls.ts";
 export type { KeychainStoreOptions } from "./stores/keychain-store.ts";
 export type { SqliteStoreOptions } from "./stores/sqlite.ts";
 export { keychainStore, sqliteStore } from "./stores.ts";

@@ -1,7 +1,8 @@
 import { splitScope } from "../authorization/scopes.ts";
 import { unless } from "../errors.ts";
 import { text } from "../http/json.ts";
-import type { Store, StoreStatus } from "../stores/store.ts";
+import type { StoreStatus } from "../stores/store.ts";
+import { defaultAccount } from "./default-account.ts";
 import { freshness } from "./freshness.ts";
 import type { Session } from "./session.ts";
 import { indexKey, type TokenRecord } from "./token-record.ts";
@@ -60,14 +61,4 @@ function describe(account: string, usual: string, { issuer, scope, expiresAt, re
     expiresAt,
     canRefresh: refreshToken !== undefined,
   };
-}
-
-/** Where it is remembered who uses a server when the app does not say it. */
-export function defaultKey(serverUrl: string): string {
-  return `accounts/${serverUrl}`;
-}
-
-/** The account of managers that name none. */
-export async function defaultAccount(store: Store, serverUrl: string): Promise<string> {
-  return text((await store.get(defaultKey(serverUrl)))?.account) ?? "default";
 }

@@ -1,6 +1,7 @@
 import { codeOf, McpAuthError, unless } from "../errors.ts";
 import { revokeToken } from "../grants/revocation.ts";
-import { defaultAccount, defaultKey, listAccounts } from "./accounts.ts";
+import { listAccounts } from "./accounts.ts";
+import { defaultAccount, defaultKey } from "./default-account.ts";
 import { type Session, serverMetadata } from "./session.ts";
 import type { Turn } from "./token-keeper.ts";
 import { readTokens, type TokenRecord, tokenKey } from "./token-record.ts";

@@ -3,7 +3,7 @@ import { codeOf } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import { text } from "../http/json.ts";
 import type { HeldLock, Store } from "../stores/store.ts";
-import { defaultAccount } from "./accounts.ts";
+import { defaultAccount } from "./default-account.ts";
 import { asStored, indexKey, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
 /** What a keeper works with. */

@@ -1,6 +1,7 @@
 /** Which keychain is asked, for how long, and what its errors mean. */
 import { describe, expect, test, vi } from "vitest";
-import { type Keychain, openKeychains } from "../../src/node/stores/keychain.ts";
+import { openKeychains } from "../../src/node/stores/keychain.ts";
+import type { Keychain } from "../../src/node/stores/keychain-calls.ts";
 import { BoundedKeychain } from "../../src/node/stores/keychain-calls.ts";
 import { keychainError } from "../../src/node/stores/keychain-error.ts";
 import { FakeKeychain, run, temporaryFolder } from "./support.ts";

@@ -1,7 +1,16 @@
 import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
-import type { Keychain } from "./keychain.ts";
 import { keychainError } from "./keychain-error.ts";
+
+/** The part of `keytar`'s interface that is used. */
+export interface Keychain {
+  /** `null` when there is none; some keychains say so, too, when they are locked. */
+  getPassword(service: string, account: string): Promise<string | null>;
+  /** Creates or replaces. */
+  setPassword(service: string, account: string, password: string): Promise<void>;
+  /** Whether there was one. */
+  deletePassword(service: string, account: string): Promise<boolean>;
+}
 
 /** The last call that each keychain got. */
 const lastCalls = new WeakMap<Keychain, Promise<unknown>>();

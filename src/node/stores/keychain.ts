@@ -1,16 +1,6 @@
 import { McpAuthError } from "../../errors.ts";
-import { BoundedKeychain } from "./keychain-calls.ts";
+import { BoundedKeychain, type Keychain } from "./keychain-calls.ts";
 import { isKeychainError } from "./keychain-error.ts";
-
-/** The part of `keytar`'s interface that is used. */
-export interface Keychain {
-  /** `null` when there is none; some keychains say so, too, when they are locked. */
-  getPassword(service: string, account: string): Promise<string | null>;
-  /** Creates or replaces. */
-  setPassword(service: string, account: string, password: string): Promise<void>;
-  /** Whether there was one. */
-  deletePassword(service: string, account: string): Promise<boolean>;
-}
 
 /** Which keychain is used, and how long. `MCP_AUTH_KEYCHAIN=off` switches all off. */
 export interface KeychainOptions {

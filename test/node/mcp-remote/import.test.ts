@@ -5,8 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AuthEvent, MemoryStore, TokenManager } from "../../../src/index.ts";
-import { createMcpAuth, sqliteStore } from "../../../src/node/index.ts";
-import { importFromMcpRemote, type McpRemoteImportOptions } from "../../../src/node/mcp-remote.ts";
+import { createMcpAuth, importFromMcpRemote, type McpRemoteImportOptions, sqliteStore } from "../../../src/node/index.ts";
 import {
   type ProtectedServer,
   type ProtectedServerOptions,

@@ -3,8 +3,8 @@ import { constants } from "node:fs";
 import { type FileHandle, open, readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { presentable } from "../grants/token-request.ts";
-import { members, strings, text } from "../http/json.ts";
+import { presentable } from "../../grants/token-request.ts";
+import { members, strings, text } from "../../http/json.ts";
 
 /** Where mcp-remote keeps its logins, and the parts of its command line that tell several at one server apart. */
 export interface McpRemoteLocation {

@@ -1,17 +1,70 @@
-import { splitScope } from "../authorization/scopes.ts";
-import { writeDiscovery } from "../discovery/cache.ts";
-import { type Discovery, discover } from "../discovery/discovery.ts";
-import { isSameIssuer } from "../discovery/server-metadata.ts";
-import { McpAuthError } from "../errors.ts";
-import { members, text } from "../http/json.ts";
-import { authMethods, type ClientRegistration, chooseAuthMethod } from "../registration/registration.ts";
-import { findRegistration, registrationKey } from "../registration/stored.ts";
-import { freshness } from "../tokens/freshness.ts";
-import { probe } from "../tokens/probe.ts";
-import { createSession, type Session } from "../tokens/session.ts";
-import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
-import type { McpRemoteImport, McpRemoteImportOptions, McpRemoteImportReason } from "./mcp-remote.ts";
-import { type McpRemoteClient, type McpRemoteLogin, type McpRemoteTokens, readMcpRemote } from "./mcp-remote-files.ts";
+import { splitScope } from "../../authorization/scopes.ts";
+import { writeDiscovery } from "../../discovery/cache.ts";
+import { type Discovery, discover } from "../../discovery/discovery.ts";
+import { isSameIssuer } from "../../discovery/server-metadata.ts";
+import { McpAuthError } from "../../errors.ts";
+import { members, text } from "../../http/json.ts";
+import { authMethods, type ClientRegistration, chooseAuthMethod } from "../../registration/registration.ts";
+import { findRegistration, registrationKey } from "../../registration/stored.ts";
+import type { Store } from "../../stores/store.ts";
+import { freshness } from "../../tokens/freshness.ts";
+import type { TokenManagerOptions } from "../../tokens/options.ts";
+import { probe } from "../../tokens/probe.ts";
+import { createSession, type Session } from "../../tokens/session.ts";
+import { sameTokens, type TokenRecord } from "../../tokens/token-record.ts";
+import { type McpRemoteClient, type McpRemoteLocation, type McpRemoteLogin, type McpRemoteTokens, readMcpRemote } from "./files.ts";
+
+/** Options of `importFromMcpRemote`. Those that mcp-remote was given as well must say the same. */
+export interface McpRemoteImportOptions
+  extends McpRemoteLocation,
+    Pick<
+      TokenManagerOptions,
+      "account" | "tokenEndpointAuthMethod" | "issuer" | "strictIssuer" | "fetch" | "allowInsecure" | "onEvent" | "clock"
+    > {
+  /** Where the login goes: the store that the app uses. */
+  store: Store;
+  /** The client of `--static-oauth-client-info`, which mcp-remote keeps in no file. */
+  clientId?: string | undefined;
+  /** Its secret, where it has one. */
+  clientSecret?: string | undefined;
+  /** Replaces a login that the store has already. Default `false`. */
+  overwrite?: boolean | undefined;
+}
+
+/** Why an import brought no tokens, or no refresh token. */
+export type McpRemoteImportReason =
+  /** mcp-remote has nothing about this server, under these options. */
+  | "nothing-found"
+  /** It has, but the files cannot be used: see `problems`. */
+  | "unreadable"
+  /** The store has a login of this account at this server. */
+  | "already-logged-in"
+  /** The access token has expired, and there is no refresh token. */
+  | "expired"
+  /** The login was made at another authorization server than the one that the server, or `issuer`, names. */
+  | "other-issuer"
+  /** Nothing tells which authorization server gave the refresh token, so that it can be sent to none: see `issuer`. */
+  | "issuer-unknown"
+  /** Nothing tells to which client the refresh token was given: see `clientId`. */
+  | "client-unknown";
+
+/** What an import brought. No tokens are in it. */
+export interface McpRemoteImport {
+  /** Whether the store has a login now that came from mcp-remote. */
+  tokens: boolean;
+  /** Whether that login can be refreshed: without, it ends with its access token. */
+  refreshable: boolean;
+  /** Whether mcp-remote's registration was taken over, for the next login. */
+  registration: boolean;
+  /** Why there are no tokens, or no refresh token. */
+  reason?: McpRemoteImportReason | undefined;
+  /** The files that were used. */
+  files: readonly string[];
+  /** Files that were not, and why. */
+  problems: readonly string[];
+  /** What the user must know now, in plain English. */
+  notice?: string | undefined;
+}
 
 const notice =
   "Do not use mcp-remote for this server any more: both hold the same refresh token, and a server that sees it used twice ends the login.";
