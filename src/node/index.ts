@@ -30,9 +30,9 @@ export { isEnding, waitUntil } from "./process-end.ts";
 export type { AppOptions } from "./stores/app.ts";
 export type { FolderOptions } from "./stores/folder.ts";
 export type { KeyOptions } from "./stores/key.ts";
-export type { KeychainOptions } from "./stores/keychain.ts";
-export type { Keychain } from "./stores/keychain-calls.ts";
-export type { KeychainStoreOptions } from "./stores/keychain-store.ts";
+export type { Keychain } from "./stores/keychain/calls.ts";
+export type { KeychainOptions } from "./stores/keychain/keychain.ts";
+export type { KeychainStoreOptions } from "./stores/keychain/store.ts";
 export type { SqliteStoreOptions } from "./stores/sqlite.ts";
 export { keychainStore, sqliteStore } from "./stores.ts";
 

@@ -1,6 +1,6 @@
 import type { Store } from "../stores/store.ts";
 import { checkApp } from "./stores/app.ts";
-import type { KeychainStoreOptions } from "./stores/keychain-store.ts";
+import type { KeychainStoreOptions } from "./stores/keychain/store.ts";
 import type { SqliteStoreOptions } from "./stores/sqlite.ts";
 
 /**
@@ -35,7 +35,7 @@ export function sqliteStore(options: SqliteStoreOptions = {}): Store {
  */
 export function keychainStore(options: KeychainStoreOptions = {}): Store {
   checkApp(options);
-  return whenNeeded(async () => new (await import("./stores/keychain-store.ts")).KeychainStore(options));
+  return whenNeeded(async () => new (await import("./stores/keychain/store.ts")).KeychainStore(options));
 }
 
 /** What a store needs is loaded with its first use. */

@@ -4,7 +4,7 @@ import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { StoreEvent } from "../../src/events.ts";
-import { KeychainStore, type KeychainStoreOptions } from "../../src/node/stores/keychain-store.ts";
+import { KeychainStore, type KeychainStoreOptions } from "../../src/node/stores/keychain/store.ts";
 import type { StoredRecord } from "../../src/stores/store.ts";
 import { storeContract } from "../stores/contract-suite.ts";
 import { FakeKeychain, temporaryFolder, WindowsKeychain } from "./support.ts";

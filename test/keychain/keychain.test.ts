@@ -1,9 +1,9 @@
 /** Which keychain is asked, for how long, and what its errors mean. */
 import { describe, expect, test, vi } from "vitest";
-import { openKeychains } from "../../src/node/stores/keychain.ts";
-import type { Keychain } from "../../src/node/stores/keychain-calls.ts";
-import { BoundedKeychain } from "../../src/node/stores/keychain-calls.ts";
-import { keychainError } from "../../src/node/stores/keychain-error.ts";
+import type { Keychain } from "../../src/node/stores/keychain/calls.ts";
+import { BoundedKeychain } from "../../src/node/stores/keychain/calls.ts";
+import { keychainError } from "../../src/node/stores/keychain/error.ts";
+import { openKeychains } from "../../src/node/stores/keychain/keychain.ts";
 import { FakeKeychain, run, temporaryFolder } from "./support.ts";
 
 async function first(keychain?: Keychain | false): Promise<BoundedKeychain | undefined> {

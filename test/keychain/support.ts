@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { beforeEach, onTestFinished } from "vitest";
 import { hasSecretService as isInstalled } from "../../scripts/system.ts";
-import type { Keychain } from "../../src/node/stores/keychain-calls.ts";
+import type { Keychain } from "../../src/node/stores/keychain/calls.ts";
 import type { Command } from "./program.ts";
 
 /** In CI a missing service is a failure; elsewhere the tests say that they were skipped. */

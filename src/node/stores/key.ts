@@ -3,8 +3,8 @@ import { McpAuthError } from "../../errors.ts";
 import { fs } from "./builtins.ts";
 import type { StoreKey } from "./encryption.ts";
 import { fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
-import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain.ts";
-import { isKeychainError } from "./keychain-error.ts";
+import { isKeychainError } from "./keychain/error.ts";
+import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain/keychain.ts";
 import type { FileLocks } from "./lock.ts";
 
 /** Where the key that encrypts a store lives. */

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { fs, sha256 } from "./builtins.ts";
-import { isErrno, secureFolder } from "./folder.ts";
+import { fs, sha256 } from "../builtins.ts";
+import { isErrno, secureFolder } from "../folder.ts";
 
 interface Cached {
   readonly version: string;

@@ -1,6 +1,6 @@
-import { systemClock } from "../../clock.ts";
-import { McpAuthError } from "../../errors.ts";
-import { keychainError } from "./keychain-error.ts";
+import { systemClock } from "../../../clock.ts";
+import { McpAuthError } from "../../../errors.ts";
+import { keychainError } from "./error.ts";
 
 /** The part of `keytar`'s interface that is used. */
 export interface Keychain {

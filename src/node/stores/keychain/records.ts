@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { McpAuthError } from "../../errors.ts";
-import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
-import { sha256 } from "./builtins.ts";
-import { KeychainCache } from "./keychain-cache.ts";
-import type { BoundedKeychain } from "./keychain-calls.ts";
-import { KeychainEntries } from "./keychain-entries.ts";
-import type { FileLocks } from "./lock.ts";
+import { McpAuthError } from "../../../errors.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
+import { sha256 } from "../builtins.ts";
+import type { FileLocks } from "../lock.ts";
+import { KeychainCache } from "./cache.ts";
+import type { BoundedKeychain } from "./calls.ts";
+import { KeychainEntries } from "./entries.ts";
 
 /** What records in a keychain work with. */
 export interface KeychainRecordsOptions {

@@ -1,4 +1,4 @@
-import { McpAuthError, type McpAuthErrorCode } from "../../errors.ts";
+import { McpAuthError, type McpAuthErrorCode } from "../../../errors.ts";
 
 /**
  * What the libraries say, as macOS (Security framework), Windows and the Secret Service word it. There are no codes in

@@ -1,6 +1,6 @@
-import { McpAuthError } from "../../errors.ts";
-import { BoundedKeychain, type Keychain } from "./keychain-calls.ts";
-import { isKeychainError } from "./keychain-error.ts";
+import { McpAuthError } from "../../../errors.ts";
+import { BoundedKeychain, type Keychain } from "./calls.ts";
+import { isKeychainError } from "./error.ts";
 
 /** Which keychain is used, and how long. `MCP_AUTH_KEYCHAIN=off` switches all off. */
 export interface KeychainOptions {

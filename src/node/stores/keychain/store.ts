@@ -1,15 +1,15 @@
 import { basename, join } from "node:path";
-import { McpAuthError } from "../../errors.ts";
-import type { StoreEvent } from "../../events.ts";
-import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
-import { fs, sha256 } from "./builtins.ts";
-import { appFolder, type FolderOptions, fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
+import { McpAuthError } from "../../../errors.ts";
+import type { StoreEvent } from "../../../events.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
+import { fs, sha256 } from "../builtins.ts";
+import { appFolder, type FolderOptions, fileAt, secureFile, secureFolder, writeNewFile } from "../folder.ts";
+import { FileLocks } from "../lock.ts";
+import { SqliteStore } from "../sqlite.ts";
+import type { BoundedKeychain } from "./calls.ts";
+import { isKeychainError } from "./error.ts";
 import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain.ts";
-import type { BoundedKeychain } from "./keychain-calls.ts";
-import { isKeychainError } from "./keychain-error.ts";
-import { KeychainRecords } from "./keychain-records.ts";
-import { FileLocks } from "./lock.ts";
-import { SqliteStore } from "./sqlite.ts";
+import { KeychainRecords } from "./records.ts";
 
 /** Options of `keychainStore`. */
 export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {

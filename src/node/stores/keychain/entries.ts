@@ -1,5 +1,5 @@
-import { McpAuthError } from "../../errors.ts";
-import type { Keychain } from "./keychain-calls.ts";
+import { McpAuthError } from "../../../errors.ts";
+import type { Keychain } from "./calls.ts";
 
 /** A long text is kept in parts, in one of two places: the other one keeps the text before until the new one is complete. */
 type Place = "a" | "b";
