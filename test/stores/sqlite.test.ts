@@ -356,6 +356,10 @@ describe("name spaces", () => {
     },
   );
 
+  test.each(["acme", "@acme+agent", "Müller & Söhne", "a", "1.2"])("an app may be called %j", (name) => {
+    expect(() => new SqliteStore({ app: name })).not.toThrow();
+  });
+
   test("a relative folder is refused: it would depend on where a program is started", () => {
     expect(() => new SqliteStore({ app, folder: "here" })).toThrow(expect.objectContaining({ code: "invalid_option" }));
   });

@@ -3,8 +3,8 @@ import { McpAuthError } from "../../errors.ts";
 /** What programs share logins. */
 export interface AppOptions {
   /**
-   * Name space: programs share logins only when all give the same. Letters, digits, spaces and `@+._-`. Default: the name of
-   * the package that the program belongs to.
+   * Name space: programs share logins only when all give the same. Any name that a folder can have. Default: the name of the
+   * package that the program belongs to.
    */
   app?: string | undefined;
 }
@@ -15,7 +15,8 @@ export interface AppOptions {
  * @throws McpAuthError `invalid_option`
  */
 export function checkApp({ app }: AppOptions): void {
-  if (app === undefined || /^[\p{L}\p{N}@_][\p{L}\p{N}@+._ -]{0,99}$/u.test(app)) return;
-  const detail = "`app` may hold letters, digits, spaces and `@+._-`, and begins with none of `+.-` or a space";
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are among what Windows forbids
+  if (app === undefined || /^(?![. ])[^\u0000-\u001f\u007f/\\:*?"<>|]{1,100}(?<![. ])$/.test(app)) return;
+  const detail = "`app` must be the name of a folder: at most 100 characters, no slashes, no dot or space at either end";
   throw new McpAuthError("invalid_option", { detail });
 }
