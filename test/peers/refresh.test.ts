@@ -1,8 +1,9 @@
 /**
  * What users of other clients saw go wrong, as tests named by what they saw: while tokens are refreshed.
  *
- * Lines of that list which come with later work: keychains that ask again and again, or hang; browsers on another machine,
- * as far as that is the device code; no machine login. What a person over SSH sees is in `test/node`.
+ * Lines of that list which come with later work: browsers on another machine, as far as that is the device code; no machine
+ * login. Several processes are in `processes.test.ts`, files in `storage.test.ts`, keychains in `test/keychain`; what a person
+ * over SSH sees is in `test/node`.
  */
 import { describe, expect, test, vi } from "vitest";
 import { MemoryStore, type Store } from "../../src/index.ts";
