@@ -14,10 +14,10 @@ const longestPauseMs = 40;
 
 /** A lock while it is held. */
 export interface FileLock {
-  /** Aborts when {@link FileLock.check} finds the lock lost. */
+  /** Aborts when {@link FileLock.write} finds the lock lost. */
   readonly signal: AbortSignal;
-  /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
-  check(): void;
+  /** Writes while the lock is held. @throws McpAuthError `lock_lost` when it is not any more */
+  write(work: () => Promise<void>): Promise<void>;
 }
 
 /** Who waits in this process waits in a line, so that only the first of them asks the file system. */
@@ -105,8 +105,8 @@ class HeldFileLock implements FileLock {
     return this.#lost.signal;
   }
 
-  check(): void {
-    if (this.#database && isStillAt(this.#path, this.#inode)) return;
+  async write(work: () => Promise<void>): Promise<void> {
+    if (this.#database && isStillAt(this.#path, this.#inode)) return work();
     const error = new McpAuthError("lock_lost", { detail: this.#database ? "its file was deleted" : "it was released" });
     this.#lost.abort(error);
     throw error;

@@ -76,8 +76,7 @@ export class SqliteStore implements Store {
       key,
       (lock) => {
         const write = async (work: () => Promise<void>) => {
-          lock.check();
-          await work();
+          await lock.write(work);
           confirmed.set(key, records.restarts);
         };
         return action({

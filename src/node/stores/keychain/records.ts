@@ -85,17 +85,12 @@ export class KeychainRecords implements Store {
   withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T> {
     return this.#locks.withLock(
       key,
-      (lock) => {
-        const write = async (work: () => Promise<void>) => {
-          lock.check();
-          await work();
-        };
-        return action({
+      (lock) =>
+        action({
           signal: lock.signal,
-          set: (name, value) => write(() => this.set(name, value)),
-          delete: (name) => write(() => this.delete(name)),
-        });
-      },
+          set: (name, value) => lock.write(() => this.set(name, value)),
+          delete: (name) => lock.write(() => this.delete(name)),
+        }),
       options,
     );
   }
