@@ -11,10 +11,14 @@ export interface BundleSize {
 const entries = Object.keys(manifest.exports).filter((entry) => entry !== "./package.json");
 const ours = entries.map((entry) => manifest.name + entry.slice(1));
 
+/** What the neutral core uses of oauth4webapi. */
+const needed = ["calculatePKCECodeChallenge", "generateRandomCodeVerifier", "generateRandomState", "ClientSecretPost", "None"];
+
 /** What an app bundles for authorization: each entry of this package beside what it would import otherwise. */
 export async function bundleSizes(): Promise<BundleSize[]> {
   const programs: [name: string, code: string][] = [
     ...ours.map((name): [string, string] => [name, `export * from "${name}";`]),
+    ["oauth4webapi, what is needed", `export { ${needed.join(", ")} } from "oauth4webapi";`],
     ["SDK v1: auth", `export { auth } from "@modelcontextprotocol/sdk/client/auth.js";`],
     ["SDK v2: auth", `export { auth } from "@modelcontextprotocol/client";`],
   ];

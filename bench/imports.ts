@@ -27,6 +27,7 @@ export async function importTimes(): Promise<ImportTime[]> {
   const imports: Record<string, string> = {
     empty: pathToFileURL(empty).href,
     ...Object.fromEntries(names.map((name) => [name, name])),
+    oauth4webapi: "oauth4webapi",
     "SDK v1: auth": "@modelcontextprotocol/sdk/client/auth.js",
     "SDK v2: auth": "@modelcontextprotocol/client",
   };

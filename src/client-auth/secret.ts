@@ -1,3 +1,4 @@
+import { type ClientAuth, ClientSecretPost, None } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
 
 /** Who the client is to one authorization server. */
@@ -11,21 +12,22 @@ export interface ClientIdentity {
 }
 
 /**
- * Adds to a token request what proves who the client is.
+ * How the client proves itself in a token request.
  *
  * @throws McpAuthError `invalid_option` when the method needs a secret and there is none.
  * @see RFC 6749 §2.3.1
  */
-export function authenticateClient(client: ClientIdentity, body: URLSearchParams, headers: Headers): void {
-  const { clientId, tokenEndpointAuthMethod: method, clientSecret = "" } = client;
-  if (method !== "none" && !clientSecret)
-    throw new McpAuthError("invalid_option", { detail: `client ${clientId} has no secret for ${method}` });
-  if (method === "client_secret_basic") {
-    headers.set("authorization", `Basic ${btoa(`${formEncoded(clientId)}:${formEncoded(clientSecret)}`)}`);
-    return;
-  }
-  body.set("client_id", clientId);
-  if (method === "client_secret_post") body.set("client_secret", clientSecret);
+export function clientAuthentication(client: ClientIdentity): ClientAuth {
+  const { tokenEndpointAuthMethod: method, clientSecret } = client;
+  if (method === "none") return None();
+  if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `client ${client.clientId} has no secret for ${method}` });
+  return method === "client_secret_post" ? ClientSecretPost(clientSecret) : basic(clientSecret);
+}
+
+function basic(clientSecret: string): ClientAuth {
+  return (_server, client, _body, headers) => {
+    headers.set("authorization", `Basic ${btoa(`${formEncoded(client.client_id)}:${formEncoded(clientSecret)}`)}`);
+  };
 }
 
 /** As browsers do it, not with `-` and `_` escaped as well: many servers compare without decoding. */

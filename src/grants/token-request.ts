@@ -1,5 +1,5 @@
 import type { AuthorizationServer } from "oauth4webapi";
-import { authenticateClient, type ClientIdentity, formEncoded } from "../client-auth/secret.ts";
+import { type ClientIdentity, clientAuthentication, formEncoded } from "../client-auth/secret.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
@@ -68,11 +68,11 @@ export async function tokenRequest(
 export async function postForm(
   endpoint: string,
   parameters: Record<string, string | undefined>,
-  { client, http, signal }: TokenRequestOptions,
+  { server, client, http, signal }: TokenRequestOptions,
 ): Promise<Response> {
   const body = new URLSearchParams(defined(parameters) as Record<string, string>);
   const headers = new Headers({ accept: "application/json" });
-  authenticateClient(client, body, headers);
+  await clientAuthentication(client)(server, { client_id: client.clientId }, body, headers);
   return http.fetch(endpoint, { method: "POST", headers, body, signal: signal ?? null });
 }
 

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { authenticateClient, type ClientIdentity } from "../../src/client-auth/secret.ts";
+import { type ClientIdentity, clientAuthentication } from "../../src/client-auth/secret.ts";
 
 /** What a token request of this client carries. */
 async function present(client: ClientIdentity) {
   const body = new URLSearchParams();
   const headers = new Headers();
-  authenticateClient(client, body, headers);
+  const server = { issuer: "https://as.example" };
+  await clientAuthentication(client)(server, { client_id: client.clientId }, body, headers);
   const [scheme, credentials = ""] = headers.get("authorization")?.split(" ") ?? [];
   return { scheme, credentials: atob(credentials), body: Object.fromEntries(body) };
 }
@@ -38,7 +39,7 @@ test.each([
 });
 
 test.each(["client_secret_basic", "client_secret_post"] as const)("%s without a secret is refused", (tokenEndpointAuthMethod) => {
-  expect(() => authenticateClient({ clientId: "c", tokenEndpointAuthMethod }, new URLSearchParams(), new Headers())).toThrow(
+  expect(() => clientAuthentication({ clientId: "c", tokenEndpointAuthMethod })).toThrow(
     expect.objectContaining({ code: "invalid_option" }),
   );
 });
