@@ -84,7 +84,7 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
     interactive: options.loginHandler ? options.interactive : way !== "none",
     loginHandler:
       options.loginHandler ?? (way === "paste" ? pasteLogin(loopbackOptions(options)) : loopbackLogin(loopbackOptions(options))),
-    store: options.store ?? sqliteStore({ ...options, onEvent: emitter(onEvent, withoutQuery(String(serverUrl))) }),
+    store: options.store ?? sqliteStore({ ...options, onEvent: emitter(onEvent, withoutQuery(URL.parse(serverUrl)?.href ?? "")) }),
     onEvent,
     waitUntil,
     isEnding,

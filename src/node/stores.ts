@@ -39,8 +39,8 @@ export function keychainStore(options: KeychainStoreOptions = {}): Store {
 }
 
 /** What a store needs is loaded with its first use. */
-function whenNeeded(load: () => Promise<Store>): Store {
-  let loading: Promise<Store> | undefined;
+function whenNeeded(load: () => Promise<Required<Store>>): Store {
+  let loading: Promise<Required<Store>> | undefined;
   const store = () => {
     loading ??= load();
     return loading;
@@ -52,6 +52,6 @@ function whenNeeded(load: () => Promise<Store>): Store {
     take: async (key) => (await store()).take(key),
     keys: async (prefix) => (await store()).keys(prefix),
     withLock: async (key, action, options) => (await store()).withLock(key, action, options),
-    status: async () => (await store()).status?.() ?? { kind: "unknown" },
+    status: async () => (await store()).status(),
   };
 }

@@ -30,6 +30,19 @@ async function login(options: McpAuthOptions): Promise<{ redirectUri: URL; seen:
   return { redirectUri: new URL(url.searchParams.get("redirect_uri") ?? ""), seen: await seen };
 }
 
+test("the store's events name the server as all others do, without its query", async () => {
+  const servers: Record<string, string> = {};
+  const onEvent: McpAuthOptions["onEvent"] = ({ type, serverUrl }) => {
+    servers[type] = serverUrl;
+  };
+  const auth = createMcpAuth("https://MCP.example?key=private", { interactive: false, onEvent });
+  onTestFinished(() => auth.dispose());
+  await auth.setTokens({ accessToken: "a" });
+  await auth.logout();
+  expect(servers).toMatchObject({ "store.opened": "https://mcp.example/", "tokens.deleted": "https://mcp.example/" });
+  expect(new Set(Object.values(servers)).size).toBe(1);
+});
+
 describe("options of the listener", () => {
   test("`port` and `callbackPath`", async () => {
     const port = await freePort();

@@ -219,12 +219,19 @@ describe("a database that cannot be used is set aside, once, with an error that 
     const found = await used();
     writeFileSync(found.database, "no database at all ".repeat(500));
     const stores = Array.from({ length: 10 }, () => found.open());
-    const write = async (store: SqliteStore, key: string) => {
+    const told: string[] = [];
+    const write = (store: SqliteStore, key: string) =>
       // Whoever has met the damaged one tries again.
-      await store.set(key, record).catch(() => store.set(key, record));
-    };
+      store.set(key, record).catch((error: Error) => {
+        told.push(error.message);
+        return store.set(key, record);
+      });
     await Promise.all(stores.map((store, i) => write(store, `k${i}`)));
-    expect(readdirSync(found.path()).filter((name) => name.includes(".damaged-"))).toHaveLength(1);
+    const aside = readdirSync(found.path()).filter((name) => name.includes(".damaged-"));
+    expect(aside).toHaveLength(1);
+    // Nobody is sent to a file that is not there.
+    const where = told.filter((message) => message.includes(String(aside[0])));
+    expect([where.length, told.filter((message) => !where.includes(message) && !message.includes("by another process"))]).toEqual([1, []]);
     expect(await found.open().keys("")).toHaveLength(10);
   });
 

@@ -12,6 +12,21 @@ type Promised = [promise: string, check: (store: Store, open: () => Promise<Stor
 
 const code = (expected: string) => (error: unknown) => error instanceof McpAuthError && error.code === expected;
 
+/** Takes the lock `k`; what it returns frees it. */
+async function hold(store: Store): Promise<() => Promise<void>> {
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
+  const holding = store.withLock("k", () => {
+    enter();
+    return released;
+  });
+  await entered;
+  return () => {
+    release();
+    return holding;
+  };
+}
+
 const records: [string, { v: number; [member: string]: unknown }][] = [
   ["plain", { v: 1, text: "value" }],
   ["nested, null, unicode", { v: 3, a: { b: [1, null, "ü€😀\u0000"] }, c: false }],
@@ -121,33 +136,20 @@ export const contract: readonly Promised[] = [
     "waiting is bounded: lock_timeout, and the next in line still gets the lock",
     async (store, open) => {
       const other = await open();
-      const { promise: release, resolve } = Promise.withResolvers<void>();
-      const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
-      const holding = store.withLock("k", async () => {
-        enter();
-        await release;
-      });
-      await entered;
+      const release = await hold(store);
       await assert.rejects(
         other.withLock("k", async () => "never", { waitMs: 20 }),
         code("lock_timeout"),
       );
       const next = other.withLock("k", async () => "mine");
-      resolve();
-      await holding;
+      await release();
       assert.equal(await next, "mine");
     },
   ],
   [
     "waiting ends with the caller's own reason when it aborts",
     async (store, open) => {
-      const { promise: release, resolve } = Promise.withResolvers<void>();
-      const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
-      const holding = store.withLock("k", async () => {
-        enter();
-        await release;
-      });
-      await entered;
+      const release = await hold(store);
       for (const handle of [store, await open()]) {
         const enough = new Error("enough");
         const controller = new AbortController();
@@ -159,8 +161,7 @@ export const contract: readonly Promised[] = [
           enough,
         );
       }
-      resolve();
-      await holding;
+      await release();
       assert.equal(await store.withLock("k", async () => "ran"), "ran");
     },
   ],

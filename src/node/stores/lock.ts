@@ -44,10 +44,9 @@ export class FileLocks {
    */
   withLock<T>(key: string, action: (lock: FileLock) => Promise<T>, { signal, waitMs = 60_000 }: LockOptions = {}): Promise<T> {
     const path = join(this.#folder, `${sha256(key).slice(0, 32)}.lock`);
-    const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }));
-    const patience = signal ? AbortSignal.any([signal, limit.signal]) : limit.signal;
+    const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }), signal);
     const turn = async () => {
-      const held = await this.#acquire(path, patience).finally(limit.stop);
+      const held = await this.#acquire(path, limit.signal).finally(limit.stop);
       try {
         await checkLocking(this.#folder, path);
         return await action(held);
@@ -55,7 +54,7 @@ export class FileLocks {
         held.release();
       }
     };
-    return lines.withLock(path, turn, { signal: patience, waitMs }).finally(limit.stop);
+    return lines.withLock(path, turn, { signal: limit.signal, waitMs }).finally(limit.stop);
   }
 
   async #acquire(path: string, patience: AbortSignal): Promise<HeldFileLock> {

@@ -69,13 +69,14 @@ export class Records {
     const inode = this.#opened?.inode ?? fileAt(path)?.ino;
     this.#close();
     const aside = `${path}.${reason}-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}-${process.pid}`;
-    await locks.withLock("set-aside", async () => {
-      // Another process may have been quicker: the new one is good.
-      if (inode === undefined || !isStillAt(path, inode)) return;
+    const where = await locks.withLock("set-aside", async () => {
+      // The new one is good.
+      if (inode === undefined || !isStillAt(path, inode)) return "set aside by another process";
       for (const suffix of ["", "-journal"]) if (fileAt(path + suffix)) fs.renameSync(path + suffix, aside + suffix);
       tell({ type: "store.set-aside", path: aside, reason });
+      return `now ${aside}`;
     });
-    throw new McpAuthError("store_damaged", { detail: `${reason}, now ${aside}` });
+    throw new McpAuthError("store_damaged", { detail: `${reason}, ${where}` });
   }
 
   async #run<T>(work: (database: DatabaseSync) => T, create: boolean): Promise<T | undefined> {
