@@ -10,7 +10,7 @@ import { Client as CurrentClient, StreamableHTTPClientTransport as CurrentTransp
 import { Client as OlderClient } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as OlderTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
-import { McpAuthError, type TokenManager } from "mcp-client-auth";
+import { McpAuthError, MemoryStore, type TokenManager } from "mcp-client-auth";
 import { createMcpAuth } from "mcp-client-auth/node";
 
 /** What is arranged beforehand: credentials, for the scenarios that have some. */
@@ -53,6 +53,8 @@ async function useOlder(auth: TokenManager): Promise<void> {
 }
 
 const auth = createMcpAuth(serverUrl, {
+  // Every scenario is a stranger, even on a port that another one had.
+  store: new MemoryStore(),
   clientName: "Everything client",
   // Used where the authorization server supports client ID metadata documents, and nowhere else.
   clientMetadataUrl: "https://conformance-test.local/client-metadata.json",
