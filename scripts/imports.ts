@@ -6,6 +6,7 @@ import ts from "typescript";
 /** From top to bottom; what stands in one line may not import each other. `entries` are files in `src` itself, `index.ts` first of all. */
 const levels = [
   ["cli", "testing"],
+  ["machine"],
   ["node"],
   ["entries"],
   ["tokens"],

@@ -29,7 +29,7 @@ const texts = {
   registration_refused: ["The authorization server refused to register this client", register],
   registration_unsupported: ["The authorization server offers no registration", register],
   client_issuer_mismatch: ["The client belongs to another authorization server", register],
-  invalid_client: ["The authorization server does not accept this client", "Check client ID and secret, or register again."],
+  invalid_client: ["The authorization server does not accept this client", "Check client ID and secret or key, or register again."],
   // login
   login_required: ["A login is needed and nobody can be asked", "Run `authorize()` where a person has a browser."],
   login_pending: ["A login waits for the person; the request was not sent", "Finish it, then repeat the request."],
@@ -42,11 +42,20 @@ const texts = {
   authorization_denied: ["The login was denied", "Log in again and allow access."],
   authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client."],
   insufficient_scope: ["The operation needs more scopes", "Log in again and allow them."],
+  authentication_insufficient: ["The server wants a newer or stronger login", "Log in again, as a person."],
   // tokens
   invalid_grant: ["The authorization server no longer accepts this login", logIn],
-  token_request_refused: ["The authorization server refused the token request", logIn],
+  token_request_refused: ["The authorization server refused the token request", "Log in again; for a program, check what it asks for."],
   invalid_token_response: ["The token answer cannot be used", askOperator],
   token_refused: ["The server refuses a token that was just issued", askOperator],
+  // programs
+  grant_unsupported: ["The authorization server does not offer this grant", "Ask its operator for it, or use another."],
+  invalid_assertion: ["The assertion is refused", "Check its issuer, subject, audience and expiry."],
+  assertion_unavailable: ["No assertion can be had", "Check the source of assertions."],
+  clock_skewed: ["This machine's clock is wrong", "Set it."],
+  credential_expired: ["The credential has expired", "Replace it."],
+  credential_refused: ["The server refuses the credential", "Replace it."],
+  invalid_environment: ["Environment variables are missing or contradictory", "Correct them."],
   // stores
   lock_timeout: ["Another process holds the lock", "Continue or end that process.", true],
   lock_lost: ["The lock was lost", wait, true],

@@ -14,7 +14,10 @@ export type AuthEventFacts =
   | { type: "login.opened"; issuer: string; redirectUri: string }
   | { type: "login.finished"; issuer: string; scopes: readonly string[] }
   | { type: "login.failed"; code: McpAuthErrorCode }
-  | { type: "refresh.started"; issuer: string; reason: "ahead" | "expired" | "refused" }
+  /** The person has been told where to type a code. */
+  | { type: "login.device-code"; issuer: string; verificationUri: string }
+  /** Of a program, too, which asks for a new token with its own credentials; `missing`: it had none. */
+  | { type: "refresh.started"; issuer: string; reason: "missing" | "ahead" | "expired" | "refused" }
   /** Another process or manager had refreshed already: its result is used, no request was sent. */
   | { type: "refresh.shared"; issuer: string }
   | { type: "refresh.repeated"; issuer: string; attempt: number; waitMs: number; code: McpAuthErrorCode }
@@ -24,6 +27,12 @@ export type AuthEventFacts =
   | { type: "tokens.unsaved"; code: McpAuthErrorCode }
   | { type: "tokens.saved" }
   | { type: "tokens.deleted"; reason: "refused" | "logout" | "client-refused" }
+  /** A server gave a program a refresh token, which it does not need and does not keep. */
+  | { type: "refresh-token.ignored"; issuer: string }
+  /** The server refused a key or session; with so many others `left` the request is tried again. */
+  | { type: "credential.refused"; left: number }
+  /** A session was begun anew. */
+  | { type: "credential.renewed" }
   | StoreEvent
   | { type: "step-up.started"; scopes: readonly string[]; attempt: number }
   | { type: "logout.finished"; revoked: boolean };

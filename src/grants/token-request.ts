@@ -1,4 +1,4 @@
-import type { AuthorizationServer } from "oauth4webapi";
+import type { AuthorizationServer, ClientAuth } from "oauth4webapi";
 import { type ClientIdentity, clientAuthentication, formEncoded } from "../client-auth/secret.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
@@ -12,6 +12,8 @@ export interface TokenRequestOptions {
   server: AuthorizationServer;
   /** Who asks, and how it proves that. */
   client: ClientIdentity;
+  /** Proves it in another way than by a secret: by key, by certificate. */
+  authentication?: ClientAuth | undefined;
   /** What sends. */
   http: Http;
   /** Tells how far away a date in `Retry-After` is. Default: `systemClock`. */
@@ -68,11 +70,11 @@ export async function tokenRequest(
 export async function postForm(
   endpoint: string,
   parameters: Record<string, string | undefined>,
-  { server, client, http, signal }: TokenRequestOptions,
+  { server, client, authentication = clientAuthentication(client), http, signal }: TokenRequestOptions,
 ): Promise<Response> {
   const body = new URLSearchParams(defined(parameters) as Record<string, string>);
   const headers = new Headers({ accept: "application/json" });
-  await clientAuthentication(client)(server, { client_id: client.clientId }, body, headers);
+  await authentication(server, { client_id: client.clientId }, body, headers);
   return http.fetch(endpoint, { method: "POST", headers, body, signal: signal ?? null });
 }
 
@@ -126,7 +128,7 @@ function answerError(
 
 /** Text of the server without anything secret that it may have echoed, decoded or as it was sent. */
 function scrub(told: string | undefined, secrets: readonly (string | undefined)[]): string | undefined {
-  let result = told?.replace(/\b(Basic|Bearer) +[\w+/=.~-]{16,}/gi, "$1 [removed]");
+  let result = told?.replace(/\b(Basic|Bearer) +[\w+/=.~-]{16,}/gi, "$1 [removed]").replace(/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, "[removed]");
   for (const secret of secrets) {
     // Short values (a code of six digits) could be any word.
     if (!secret || secret.length < 8) continue;

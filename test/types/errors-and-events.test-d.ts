@@ -96,6 +96,10 @@ describe("AuthEvent", () => {
         case "login.opened":
         case "login.finished":
         case "login.failed":
+        case "login.device-code":
+        case "refresh-token.ignored":
+        case "credential.refused":
+        case "credential.renewed":
         case "step-up.started":
           return "login";
         case "refresh.started":

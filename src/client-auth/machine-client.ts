@@ -1,0 +1,33 @@
+/** A key that never leaves where it is: a KMS, an HSM, an agent. */
+export interface Signer {
+  /** JWS algorithm, such as `ES256`. */
+  algorithm: string;
+  /** `kid` of the public key at the authorization server. */
+  keyId?: string | undefined;
+  /** Signs; for ECDSA the result is R and S as in JWS (RFC 7518 §3.4), not DER. */
+  sign(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
+}
+
+/** A private key: PEM (PKCS #8), a JWK as object or text, a `CryptoKey`, or somebody who signs with it. */
+export type PrivateKey = string | JsonWebKey | CryptoKey | Signer;
+
+/** How a program authenticates (RFC 7591 §2, RFC 8705 §2). */
+export type MachineAuthMethod = "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | "tls_client_auth";
+
+/** Who a program is to its authorization server: arranged beforehand. */
+export interface MachineClient {
+  /** As the authorization server knows it. Not needed where an assertion says it all. */
+  clientId?: string | undefined;
+  /** Its secret. */
+  clientSecret?: string | undefined;
+  /** Its private key, for `private_key_jwt`. */
+  privateKey?: PrivateKey | undefined;
+  /** JWS algorithm of the key. Default: what the key can do and the server's metadata lists; RS256 for RSA. */
+  signingAlgorithm?: string | undefined;
+  /** `kid` of the key. Default: the JWK's. */
+  keyId?: string | undefined;
+  /** `aud` of the client assertion. Default: the issuer. */
+  clientAssertionAudience?: string | undefined;
+  /** Default: what the credentials allow and the server's metadata lists. */
+  tokenEndpointAuthMethod?: MachineAuthMethod | undefined;
+}

@@ -1,0 +1,22 @@
+import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./token-request.ts";
+
+/** What a program asks for in its own name. */
+export interface ClientCredentialsGrant extends TokenRequestOptions {
+  /** Space-separated scopes. Default: what the server gives. */
+  scope?: string | undefined;
+  /** Resource indicator (RFC 8707). */
+  resource?: string | undefined;
+  /** Further parameters that some servers need, such as `audience`. */
+  parameters?: Readonly<Record<string, string>> | undefined;
+}
+
+/**
+ * A token for the client itself: one token request.
+ *
+ * @throws McpAuthError as `tokenRequest`
+ * @see RFC 6749 §4.4, RFC 8707 §2.2
+ */
+export function clientCredentialsGrant(grant: ClientCredentialsGrant): Promise<TokenAnswer> {
+  const { scope, resource, parameters } = grant;
+  return tokenRequest("client_credentials", { ...parameters, scope, resource }, grant);
+}
