@@ -1,72 +1,21 @@
-import { abortable } from "../clock.ts";
-import { isPassing, LoginRequiredError, type McpAuthError } from "../errors.ts";
-import { aheadAt, type Freshness, freshness } from "./freshness.ts";
-import { type RefreshDemand, type RefreshOutcome, refreshLogin } from "./refresh.ts";
-import { RefreshPace } from "./refresh-pace.ts";
+import { LoginRequiredError, type McpAuthError } from "../errors.ts";
+import { refreshLogin } from "./refresh.ts";
+import { RenewedToken } from "./renewed-token.ts";
 import { requestProfile, type Session } from "./session.ts";
-import { SingleFlight } from "./single-flight.ts";
-import { sameTokens, type TokenRecord } from "./token-record.ts";
+import type { TokenRecord } from "./token-record.ts";
 
-/** Where the token in memory comes from: decides what its refusal means. */
-export type Origin = "store" | "refresh" | "login";
-
-/** How long after its issue the refusal of an untried token says that the servers disagree, in ms. */
-const justIssuedMs = 60_000;
-
-/**
- * The access token in memory, kept fresh: read from the store once, refreshed ahead of expiry while callers use it,
- * refreshed before use only where it could expire on the way.
- */
-export class CurrentToken {
+/** The access token of a person's login: refreshed by its refresh token. */
+export class CurrentToken extends RenewedToken<TokenRecord> {
   readonly #session: Session;
-  readonly #refreshing = new SingleFlight<RefreshOutcome>();
-  readonly #loading = new SingleFlight<void>();
-  readonly #pace: RefreshPace;
-  /** Of the running refresh; whoever joins may raise it. */
-  #demand: RefreshDemand = { reason: "ahead" };
-  #loaded = false;
-  #record: TokenRecord | undefined;
-  #bearer: string | undefined;
-  #jitter = Math.random();
-  #timer: AbortController | undefined;
-  #wasRead = false;
-
-  /** Why the last refresh brought no token. */
-  refusal: McpAuthError | undefined;
-  #origin: Origin = "store";
-  /** Whether the protected server has taken this token. */
-  accepted = false;
 
   constructor(session: Session) {
+    super(session, {
+      load: () => session.keeper.load(),
+      bearer: (record) => (requestProfile(session, record.issuer).bearer === "id_token" ? record.idToken : record.accessToken),
+      proof: (record) => record?.refreshToken,
+      refresh: async (record, demand) => (record ? refreshLogin(session, record, demand) : { record }),
+    });
     this.#session = session;
-    this.#pace = new RefreshPace(session.clock);
-  }
-
-  get record(): TokenRecord | undefined {
-    return this.#record;
-  }
-
-  /** What is presented to the protected server, however old it is. */
-  get bearer(): string | undefined {
-    return this.#bearer;
-  }
-
-  get freshness(): Freshness {
-    return this.#record ? freshness(this.#record, this.#session.clock.now(), this.#jitter) : "expired";
-  }
-
-  /** Where the token comes from, while that is news: one that has lain unused for a while may have been good in between. */
-  get origin(): Origin {
-    return this.#record && this.#session.clock.now() - this.#record.issuedAt < justIssuedMs ? this.#origin : "store";
-  }
-
-  get isInOutage(): boolean {
-    return this.#pace.isInOutage;
-  }
-
-  /** Whether there is a usable token that is not the refused one. */
-  isOtherThan(refused: string | undefined): boolean {
-    return this.#bearer !== refused && this.freshness !== "expired";
   }
 
   /** Without a login: why, as far as that is known. What a program must mend itself is told as it is. */
@@ -75,157 +24,6 @@ export class CurrentToken {
     if (cause && cause.code !== "invalid_grant") return cause;
     const { options, server: serverUrl } = this.#session;
     const detail = options.interactive === false ? "`interactive` is off" : undefined;
-    return new LoginRequiredError({ serverUrl, issuer: this.#record?.issuer, detail, cause });
-  }
-
-  use(record: TokenRecord | undefined, origin: Origin): void {
-    this.#loaded = true;
-    if (sameTokens(record, this.#record) && record !== undefined) {
-      this.#record = record;
-      return;
-    }
-    this.#record = record;
-    const bearer = record && (requestProfile(this.#session, record.issuer).bearer === "id_token" ? record.idToken : record.accessToken);
-    // A refresh may bring a new refresh token alone: what is known of the access token still holds.
-    if (bearer !== this.#bearer) {
-      this.#bearer = bearer;
-      this.#jitter = Math.random();
-      this.#origin = origin;
-      this.accepted = false;
-      if (bearer) {
-        this.refusal = undefined;
-        this.#pace.onAnswer();
-      }
-    }
-    this.#arm();
-  }
-
-  /** Reads the store, once. */
-  async load(signal?: AbortSignal): Promise<void> {
-    if (this.#loaded) return;
-    await abortable(this.reload(), signal);
-  }
-
-  /** Reads the store again: another process may have logged in. */
-  reload(): Promise<void> {
-    return this.#loading.run(async () => this.use(await this.#session.keeper.load(), "store"));
-  }
-
-  /**
-   * A token fit for a request, or `undefined` when only a login helps.
-   *
-   * @throws McpAuthError a passing fault, when the token is unusable and could not be refreshed now
-   */
-  async get(signal?: AbortSignal): Promise<string | undefined> {
-    if (!this.#loaded) await this.load(signal);
-    const record = this.#record;
-    if (!record) return undefined;
-    const fresh = this.freshness;
-    if (fresh === "valid") return this.#bearer;
-    if (fresh === "ahead") {
-      this.refreshAhead();
-      return this.#bearer;
-    }
-    const usable = fresh === "leeway" ? this.#bearer : undefined;
-    if (!record.refreshToken || !this.#pace.mayRefresh(record.refreshToken, fresh)) return usable;
-    try {
-      await abortable(this.refresh({ reason: "expired" }), signal);
-    } catch (error) {
-      // A fault that passes costs nobody a token that is still good.
-      if (isPassing(error) && this.freshness !== "expired") return this.#bearer;
-      throw error;
-    }
-    return this.freshness === "expired" ? undefined : this.#bearer;
-  }
-
-  /** As {@link get}, and looks whether another manager or process has logged in meanwhile. */
-  async find(signal?: AbortSignal): Promise<string | undefined> {
-    const token = await this.get(signal);
-    if (token !== undefined) return token;
-    await abortable(this.reload(), signal);
-    return this.get(signal);
-  }
-
-  /** Starts a refresh in the background, unless there is a reason not to. */
-  refreshAhead(): void {
-    const refreshToken = this.#record?.refreshToken;
-    if (!refreshToken || this.#session.options.isEnding?.() || !this.#pace.mayRefresh(refreshToken, "ahead")) return;
-    this.refresh({ reason: "ahead" }).catch(() => {});
-  }
-
-  /** Refreshes, or joins the refresh that runs. @throws McpAuthError as `refreshLogin`, `disposed` */
-  async refresh(demand: RefreshDemand): Promise<RefreshOutcome> {
-    // Nobody waits for what begins now: the process may end in the middle of it.
-    if (this.#session.disposed) throw this.#session.disposed;
-    const record = this.#record;
-    if (!record) return { record };
-    this.#pace.throwIfBusy();
-    const isUrgent = demand.reason === "refused" || this.#demand.reason === "ahead";
-    if (this.#refreshing.running && isUrgent) this.#demand.reason = demand.reason;
-    return this.#refreshing.run(() => {
-      this.#demand = { ...demand };
-      const work = this.#refreshOnce(record, this.#demand);
-      this.#session.options.waitUntil?.(work.catch(() => {}));
-      return work;
-    });
-  }
-
-  /** The token, for one who cannot wait. Keeps itself fresh by a timer as long as it is read once a lifetime. */
-  read(): string | undefined {
-    this.#wasRead = true;
-    if (!this.#timer) this.#arm();
-    const fresh = this.freshness;
-    // After a long pause this read fails, and the next one need not.
-    if (fresh !== "valid") this.refreshAhead();
-    return fresh === "expired" ? undefined : this.#bearer;
-  }
-
-  /** Waits for a refresh in flight until it is stored; starts none any more. */
-  async dispose(): Promise<void> {
-    this.#timer?.abort();
-    await this.#refreshing.running?.catch(() => {});
-  }
-
-  async #refreshOnce(record: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
-    try {
-      const outcome = await refreshLogin(this.#session, record, demand);
-      this.#pace.onAnswer();
-      // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
-      const origin = this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" ? "refresh" : "store";
-      this.use(outcome.record, origin);
-      if (outcome.error) {
-        this.refusal = outcome.error;
-        this.#pace.onRefusal(outcome.record?.refreshToken, demand.reason === "ahead");
-      }
-      return outcome;
-    } catch (error) {
-      if (isPassing(error)) {
-        this.#pace.onFault(error);
-        this.#arm();
-      }
-      throw error;
-    }
-  }
-
-  /** Wakes up when a refresh ahead is due, if the app wants that. Keeps no process alive. */
-  #arm(): void {
-    this.#timer?.abort();
-    this.#timer = undefined;
-    const { clock, options } = this.#session;
-    const record = this.#record;
-    if (!record?.refreshToken || record.expiresAt === undefined || this.#session.disposed) return;
-    if (!options.keepFresh && !this.#wasRead) return;
-    this.#wasRead = false;
-    const timer = new AbortController();
-    this.#timer = timer;
-    const waitMs = Math.max(aheadAt(record, this.#jitter), this.#pace.notBefore, clock.now() + 1000) - clock.now();
-    clock.sleep(waitMs, { signal: timer.signal, background: true }).then(
-      () => {
-        this.#timer = undefined;
-        if (clock.now() < aheadAt(record, this.#jitter)) this.#arm();
-        else this.refreshAhead();
-      },
-      () => {},
-    );
+    return new LoginRequiredError({ serverUrl, issuer: this.record?.issuer, detail, cause });
   }
 }

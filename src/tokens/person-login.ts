@@ -2,8 +2,9 @@ import { abortable, deadline } from "../clock.ts";
 import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import type { CurrentToken } from "./current-token.ts";
-import { type LoginPlan, login } from "./login.ts";
-import { remember, type Session } from "./session.ts";
+import type { LoginPlan } from "./login.ts";
+import { remember } from "./server-session.ts";
+import type { Session } from "./session.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { TokenRecord } from "./token-record.ts";
 
@@ -53,13 +54,16 @@ export class PersonLogin {
   }
 
   /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `login` */
-  start(plan: Omit<LoginPlan, "signal" | "speculation">): Promise<TokenRecord> {
+  start(plan: Omit<LoginPlan, "signal" | "speculation" | "askedAt">): Promise<TokenRecord> {
     if (this.#session.disposed) throw this.#session.disposed;
     if (!this.isPossible) throw this.#token.loginRequired();
     return this.#flight.run(async () => {
       const session = this.#session;
+      const whole = { ...plan, speculation: this.#speculation, signal: this.#end.signal, askedAt: session.clock.now() };
       try {
-        const record = await login(session, { ...plan, speculation: this.#speculation, signal: this.#end.signal });
+        // Most processes find a login: what it takes to make one is loaded when one is made.
+        const { login } = await import("./login.ts");
+        const record = await login(session, whole);
         this.#token.use(record, "login");
         this.#refused = undefined;
         return record;

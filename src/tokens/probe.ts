@@ -2,7 +2,7 @@ import { deadline } from "../clock.ts";
 import { type Challenge, challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
-import type { Session } from "./session.ts";
+import type { ServerSession } from "./server-session.ts";
 
 const protocolVersion = "2026-07-28";
 const limitMs = 10_000;
@@ -27,7 +27,7 @@ const discoverRequest = /* @__PURE__ */ JSON.stringify({
  * @returns its refusal; `undefined` when it answers without one
  * @throws McpAuthError `network_error`, `timeout`, `server_error`, `rate_limited`
  */
-export async function probe(session: Session, signal: AbortSignal | undefined): Promise<Challenge | undefined> {
+export async function probe(session: ServerSession, signal: AbortSignal | undefined): Promise<Challenge | undefined> {
   const posted = await ask(session, signal, {
     method: "POST",
     headers: {
@@ -48,7 +48,11 @@ export async function probe(session: Session, signal: AbortSignal | undefined): 
 }
 
 /** Only status and headers count: the body, an endless stream perhaps, is closed at once. */
-async function ask({ serverUrl, server, options, clock }: Session, outer: AbortSignal | undefined, init: RequestInit): Promise<Response> {
+async function ask(
+  { serverUrl, server, options, clock }: ServerSession,
+  outer: AbortSignal | undefined,
+  init: RequestInit,
+): Promise<Response> {
   const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("timeout", { serverUrl: server }), outer);
   const send = options.fetch ?? globalThis.fetch;
   try {

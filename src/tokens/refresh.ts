@@ -3,25 +3,13 @@ import { forgetRegistration } from "../registration/stored.ts";
 import { freshness } from "./freshness.ts";
 import { revoke } from "./logout.ts";
 import { requestRefresh } from "./refresh-request.ts";
+import type { RefreshDemand, RefreshOutcome } from "./renewed-token.ts";
 import type { Session } from "./session.ts";
 import type { Turn } from "./token-keeper.ts";
 import { afterRefresh, sameTokens, type TokenRecord, without } from "./token-record.ts";
 
 /** The usual reason for a refusal after a refresh that its process did not finish: the answer was lost with it. */
 const interrupted = "an earlier refresh was interrupted";
-
-/** Why a refresh runs. Whoever joins a running one may raise its urgency. */
-export interface RefreshDemand {
-  /** `ahead`: the token is still good; `expired`: it is not, or soon; `refused`: the server said so. */
-  reason: "ahead" | "expired" | "refused";
-}
-
-export interface RefreshOutcome {
-  /** The login as it is now stored; `undefined` when there is none any more. */
-  record: TokenRecord | undefined;
-  /** Why there is no new token although the server answered. */
-  error?: McpAuthError;
-}
 
 /**
  * Refreshes a login once, however many processes want it.
@@ -33,11 +21,11 @@ export interface RefreshOutcome {
  * @throws McpAuthError what passes by itself (`passing`), `lock_timeout`, `store_failed`; nothing is deleted then.
  * @see RFC 6749 §6, §10.4
  */
-export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
+export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
   return session.keeper.locked(known.resource, (turn) => refreshOnce(session, turn, known, demand), known);
 }
 
-async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome> {
+async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
   const { clock, emit } = session;
   const { current } = turn;
   if (!current || current.issuer !== known.issuer) return { record: current };
@@ -82,7 +70,7 @@ function isReplaced(turn: Turn): Promise<boolean> {
 }
 
 /** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
-async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome> {
+async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome<TokenRecord>> {
   await revoke(session, unwanted);
   return { record: await session.keeper.load() };
 }
@@ -94,7 +82,7 @@ async function afterRefusal(
   current: TokenRecord,
   demand: RefreshDemand,
   error: McpAuthError,
-): Promise<RefreshOutcome> {
+): Promise<RefreshOutcome<TokenRecord>> {
   const { clock, emit, store } = session;
   const fresh = freshness(current, clock.now(), 1);
   const needed = demand.reason !== "ahead" || fresh === "expired" || fresh === "leeway";

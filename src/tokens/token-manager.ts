@@ -16,7 +16,8 @@ import type { TokenManagerOptions } from "./options.ts";
 import { PersonLogin } from "./person-login.ts";
 import { probe } from "./probe.ts";
 import { RefusedRequest } from "./refused-request.ts";
-import { createSession, remember, type Session } from "./session.ts";
+import { remember } from "./server-session.ts";
+import { createSession, type Session } from "./session.ts";
 
 /**
  * A person's login at one protected server: the credential that logs in when it must, refreshes before anybody

@@ -3,9 +3,17 @@ import type { TokenAnswer } from "../grants/token-request.ts";
 import { defined } from "../http/json.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import type { Store, StoredRecord } from "../stores/store.ts";
+import type { Lifetime } from "./freshness.ts";
+
+/** What any token record has. */
+export interface IssuedToken extends Lifetime {
+  /** The authorization server that issued it. */
+  issuer: string;
+  refreshToken?: string | undefined;
+}
 
 /** One login: what the authorization server gave, and everything a refresh needs. Times in ms since 1970. */
-export interface TokenRecord {
+export interface TokenRecord extends IssuedToken {
   v: 1;
   /** Identifier of the protected resource. */
   resource: string;
@@ -58,7 +66,7 @@ export async function readTokens(store: Store, key: string): Promise<TokenRecord
 }
 
 /** Tokens are the same login state when none of them differs. */
-export function sameTokens(a: TokenRecord | undefined, b: TokenRecord | undefined): boolean {
+export function sameTokens(a: IssuedToken | undefined, b: IssuedToken | undefined): boolean {
   return a?.accessToken === b?.accessToken && a?.refreshToken === b?.refreshToken && a?.issuer === b?.issuer;
 }
 
