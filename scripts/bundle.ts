@@ -16,13 +16,19 @@ export interface Size {
 /**
  * @param code the program; paths are relative to the project
  * @param external packages that do not count
+ * @param splitting `false` puts everything in one file: where files are split, esbuild keeps all that any of them could use
  */
-export async function bundle(code: string, platform: "neutral" | "node", external: readonly string[] = []): Promise<Size> {
+export async function bundle(
+  code: string,
+  platform: "neutral" | "node",
+  external: readonly string[] = [],
+  splitting = true,
+): Promise<Size> {
   const { outputFiles, metafile } = await build({
     stdin: { contents: code, resolveDir: root },
     absWorkingDir: root,
     bundle: true,
-    splitting: true,
+    splitting,
     minify: true,
     write: false,
     metafile: true,

@@ -17,6 +17,8 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
   known?: TokenRecord | undefined;
   /** An authorization server that the resource does not name any more: its logins do not count. */
   movedFrom?: string | undefined;
+  /** Milliseconds since 1970: what was refused to others since then is refused to this one. */
+  askedAt: number;
 }
 
 /**
@@ -31,12 +33,11 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
  * @throws McpAuthError any code of discovery, registration, authorization and token requests; `login_timeout`
  */
 export async function login(session: Session, plan: LoginPlan): Promise<TokenRecord> {
-  const { store, server, emit, options, clock, keeper } = session;
-  const askedAt = clock.now();
+  const { store, server, emit, options, keeper } = session;
   const limits = { signal: plan.signal, waitMs: loginTimeout(options) };
   try {
     const name = `${await keeper.account()}/${server}`;
-    return await store.withLock(`login/${name}`, () => sharingRefusal(session, name, askedAt, () => logIn(session, plan)), limits);
+    return await store.withLock(`login/${name}`, () => sharingRefusal(session, name, plan.askedAt, () => logIn(session, plan)), limits);
   } catch (error) {
     const code = codeOf(error);
     if (code) emit({ type: "login.failed", code });
