@@ -56,14 +56,13 @@ export async function tokenRequest(
   parameters: Record<string, string | undefined>,
   options: TokenRequestOptions,
 ): Promise<TokenAnswer> {
-  const { server, client, clock = systemClock } = options;
+  const { server } = options;
   if (!server.token_endpoint) throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "no `token_endpoint`" });
   const response = await postForm(server.token_endpoint, { grant_type: grantType, ...parameters }, options);
   const body = parse(await response.text());
   // Some servers report errors with status 200.
   if (response.ok && (body.access_token || body.refresh_token || !body.error)) return readAnswer(body, server.issuer, response.status);
-  const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
-  throw answerError(response, body, { issuer: server.issuer, now: clock.now(), secrets: [...secrets, client.clientSecret] });
+  throw answerError(response, body, parameters, options);
 }
 
 /** Sends a form to an endpoint of the authorization server, with the client's authentication. Any status is an answer. */
@@ -79,7 +78,7 @@ export async function postForm(
 }
 
 /** JSON or, as GitHub answers, form encoding; anything else is an empty answer. */
-function parse(body: string): Readonly<Record<string, unknown>> {
+export function parse(body: string): Readonly<Record<string, unknown>> {
   return /^\s*[\w.-]+=/.test(body) ? Object.fromEntries(new URLSearchParams(body.trim())) : members(body);
 }
 
@@ -106,20 +105,24 @@ export function presentable(value: unknown): string | undefined {
 }
 
 /** A lifetime as number or text; nonsense, and 0, mean that the lifetime is unknown. */
-function seconds(value: unknown): number | undefined {
+export function seconds(value: unknown): number | undefined {
   const number = typeof value === "string" ? Number(value) : value;
   return typeof number === "number" && number > 0 && number < Infinity ? number : undefined;
 }
 
-function answerError(
+/** What an endpoint of the authorization server refused, without anything secret of what was sent. */
+export function answerError(
   response: Response,
   body: Readonly<Record<string, unknown>>,
-  { issuer, now, secrets }: { issuer: string; now: number; secrets: readonly (string | undefined)[] },
+  parameters: Record<string, string | undefined>,
+  { server: { issuer }, client, clock = systemClock }: TokenRequestOptions,
 ): McpAuthError {
   const { status } = response;
+  const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
+  secrets.push(client.clientSecret);
   const serverError = scrub(text(body.error), secrets);
   const details = { issuer, status, serverError, serverDescription: scrub(text(body.error_description), secrets) };
-  const fault = faultOf(response, details, now);
+  const fault = faultOf(response, details, clock.now());
   if (fault) return fault;
   const passing = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";
   const final = serverError === "invalid_grant" || serverError === "invalid_client" ? serverError : "token_request_refused";
