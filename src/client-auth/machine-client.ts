@@ -4,15 +4,21 @@ export interface Signer {
   algorithm: string;
   /** `kid` of the public key at the authorization server. */
   keyId?: string | undefined;
-  /** Signs; for ECDSA the result is R and S as in JWS (RFC 7518 §3.4), not DER. */
+  /** Signs within 10 seconds; for ECDSA the result is R and S as in JWS (RFC 7518 §3.4), not DER. */
   sign(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
 }
 
-/** A private key: PEM (PKCS #8), a JWK as object or text, a `CryptoKey`, or somebody who signs with it. */
+/** A private key: PEM (PKCS #8), a JWK as object or JSON text, a `CryptoKey`, or somebody who signs with it. */
 export type PrivateKey = string | JsonWebKey | CryptoKey | Signer;
 
 /** How a program authenticates (RFC 7591 §2, RFC 8705 §2). */
-export type MachineAuthMethod = "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | "tls_client_auth";
+export type MachineAuthMethod =
+  | "none"
+  | "client_secret_basic"
+  | "client_secret_post"
+  | "private_key_jwt"
+  | "tls_client_auth"
+  | "self_signed_tls_client_auth";
 
 /** Who a program is to its authorization server: arranged beforehand. */
 export interface MachineClient {
@@ -22,7 +28,7 @@ export interface MachineClient {
   clientSecret?: string | undefined;
   /** Its private key, for `private_key_jwt`. */
   privateKey?: PrivateKey | undefined;
-  /** JWS algorithm of the key. Default: what the key can do and the server's metadata lists; RS256 for RSA. */
+  /** JWS algorithm of the key, such as `PS256`. Default: the first of RS256, ES256, EdDSA, PS256 … that it can do and the server's metadata lists. */
   signingAlgorithm?: string | undefined;
   /** `kid` of the key. Default: the JWK's. */
   keyId?: string | undefined;

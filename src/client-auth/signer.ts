@@ -1,0 +1,58 @@
+import { abortable, type Clock, deadline } from "../clock.ts";
+import { McpAuthError } from "../errors.ts";
+import type { Signer } from "./machine-client.ts";
+
+/** Milliseconds that a signer may take. */
+const limit = 10_000;
+
+/** Bytes of an ECDSA signature: R and S (RFC 7518 §3.4). */
+const lengths: Readonly<Record<string, number>> = { ES256: 64, ES384: 96, ES512: 132 };
+
+/** Tells a signer from a key. */
+export function isSigner(key: object | string): key is Signer {
+  return typeof (key as Partial<Signer>).sign === "function";
+}
+
+/**
+ * A JWT that somebody else signs.
+ *
+ * @throws McpAuthError `timeout` after 10 seconds, `assertion_unavailable` with the signer's own error as `cause`,
+ *   `invalid_option` for a result that is no signature
+ * @see RFC 7515 §5.1
+ */
+export async function signWith(signer: Signer, header: object, claims: object, clock: Clock): Promise<string> {
+  const input = `${encoded(header)}.${encoded(claims)}`;
+  const { signal, stop } = deadline(clock, limit, () => new McpAuthError("timeout", { detail: `the signer, ${limit} ms` }));
+  try {
+    const signature = await abortable(result(signer, new TextEncoder().encode(input)), signal);
+    return `${input}.${base64url(checked(signature, signer.algorithm))}`;
+  } finally {
+    stop();
+  }
+}
+
+async function result(signer: Signer, data: Uint8Array<ArrayBuffer>): Promise<unknown> {
+  try {
+    return await signer.sign(data);
+  } catch (cause) {
+    throw new McpAuthError("assertion_unavailable", { detail: "the signer failed", cause });
+  }
+}
+
+function checked(signature: unknown, algorithm: string): Uint8Array {
+  const wrong = (what: string) => new McpAuthError("invalid_option", { detail: `what the signer returns for ${algorithm} ${what}` });
+  if (!(signature instanceof Uint8Array) || signature.length === 0) throw wrong("is no Uint8Array with a signature");
+  const length = lengths[algorithm];
+  if (length === undefined || signature.length === length) return signature;
+  const isDer = signature[0] === 0x30;
+  throw wrong(`has ${signature.length} bytes, not ${length}${isDer ? ": it is DER; convert it to R and S, as JWS has them" : ""}`);
+}
+
+function encoded(value: object): string {
+  return base64url(new TextEncoder().encode(JSON.stringify(value)));
+}
+
+function base64url(bytes: Uint8Array): string {
+  const base64 = btoa(String.fromCharCode(...bytes));
+  return base64.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
