@@ -39,7 +39,7 @@ export interface TokenAnswer {
 }
 
 /** Parameters that an error may repeat. */
-const told = new Set(["redirect_uri", "resource", "scope"]);
+const told = new Set(["redirect_uri", "resource", "scope", "audience"]);
 
 /**
  * Sends one token request and reads its answer.
@@ -56,12 +56,27 @@ export async function tokenRequest(
   parameters: Record<string, string | undefined>,
   options: TokenRequestOptions,
 ): Promise<TokenAnswer> {
+  const { body, status } = await askForTokens(grantType, parameters, options);
+  return readAnswer(body, options.server.issuer, status);
+}
+
+/**
+ * Sends one token request.
+ *
+ * @returns what a 2xx answer says, unread
+ * @throws McpAuthError as {@link tokenRequest}, for any other answer
+ */
+export async function askForTokens(
+  grantType: string,
+  parameters: Record<string, string | undefined>,
+  options: TokenRequestOptions,
+): Promise<{ body: Readonly<Record<string, unknown>>; status: number }> {
   const { server } = options;
   if (!server.token_endpoint) throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "no `token_endpoint`" });
   const response = await postForm(server.token_endpoint, { grant_type: grantType, ...parameters }, options);
   const body = parse(await response.text());
   // Some servers report errors with status 200.
-  if (response.ok && (body.access_token || body.refresh_token || !body.error)) return readAnswer(body, server.issuer, response.status);
+  if (response.ok && (body.access_token || body.refresh_token || !body.error)) return { body, status: response.status };
   throw answerError(response, body, parameters, options);
 }
 
