@@ -51,7 +51,7 @@ const texts = {
   // programs
   grant_unsupported: ["The authorization server does not offer this grant", "Ask its operator for it, or use another."],
   invalid_assertion: ["The assertion is refused", "Check its issuer, subject, audience and expiry."],
-  assertion_unavailable: ["No assertion can be had", "Check the source of assertions."],
+  assertion_unavailable: ["No assertion or credential can be had", "Check its source."],
   clock_skewed: ["This machine's clock is wrong", "Set it."],
   credential_expired: ["The credential has expired", "Replace it."],
   credential_refused: ["The server refuses the credential", "Replace it."],

@@ -15,7 +15,7 @@ export interface CredentialRequest {
 /**
  * Everything that can authorise requests to one protected server. Transports know only this.
  *
- * Implementations: `TokenManager`; any object of the app's own.
+ * Implementations: `TokenManager`, those of `mcp-client-auth/credentials`; any object of the app's own.
  */
 export interface Credential {
   /** Headers (names in lower case) for one request to the protected server. Resolves without I/O in steady state. */
@@ -27,6 +27,8 @@ export interface Credential {
    * @throws McpAuthError when a login was refused or is impossible.
    */
   onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
+  /** Whether an answer refuses `used`, beside 401 and the 403 for lack of scopes, which always do. */
+  isChallenge?(response: Response, used: Record<string, string>): boolean;
   /** What an answer that is no challenge teaches: that these headers were accepted, a DPoP nonce, a cookie. */
   onResponse?(response: Response, used: Record<string, string>): void;
   /** What sends, where the credential is part of the connection: client certificates. */

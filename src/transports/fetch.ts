@@ -19,7 +19,7 @@ export interface AuthFetchOptions {
  *
  * - Headers go to the server's origin only; requests to others pass through as they are. Redirects are followed
  *   within the origin; another redirect is returned to the caller.
- * - A 401, or a 403 for lack of scopes, is handed to the credential. The request is repeated when that helped; else
+ * - A 401, a 403 for lack of scopes, or what the credential takes for a refusal is handed to the credential. The request is repeated when that helped; else
  *   the server's answer is returned untouched, or what the credential threw is thrown.
  * - A GET of an event stream gets the server's 401 instead of an error, because stream transports reconnect after
  *   errors for ever; the error is in the credential's `lastError`.
@@ -51,7 +51,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
       for (let tries = 1; ; tries++) {
         const used = await headersFor(credential, asked, request, call);
         const response = await request.send(send, used);
-        if (!isChallenge(response)) {
+        if (!isChallenge(response) && !credential.isChallenge?.(response, used)) {
           credential.onResponse?.(response, used);
           return response;
         }

@@ -9,9 +9,9 @@ export interface TokenSource extends Credential {
   /** The last failure to get a token. */
   readonly lastError?: McpAuthError | undefined;
   /** How long a request waits for a person, in ms. */
-  readonly waitForLogin: number;
-  /** Logs in if the server asks for it. */
-  authorize(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
+  readonly waitForLogin?: number;
+  /** Logs in if the server asks for it. Absent where nobody can be asked. */
+  authorize?(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
   /** A valid token, without a login. */
   getAccessToken(): Promise<string>;
 }
@@ -61,7 +61,7 @@ export class ProvidedToken {
     try {
       token = await this.#source.getAccessToken();
     } catch (error) {
-      if (!(error instanceof McpAuthError) || error.passing) throw error;
+      if (!(error instanceof McpAuthError) || error.passing || !this.#source.authorize) throw error;
       await this.#logIn();
       if (this.#notRequired) return undefined;
       token = await this.#source.getAccessToken();
@@ -92,9 +92,9 @@ export class ProvidedToken {
   async #logIn(): Promise<void> {
     if (this.#failed && Date.now() < this.#failed.until) throw this.#failed.error;
     const serverUrl = this.#source.serverUrl.href;
-    const signal = AbortSignal.timeout(this.#source.waitForLogin);
+    const signal = AbortSignal.timeout(this.#source.waitForLogin ?? 50_000);
     try {
-      this.#notRequired = (await this.#source.authorize({ signal })) === "not-required";
+      this.#notRequired = (await this.#source.authorize?.({ signal })) === "not-required";
     } catch (error) {
       if (signal.aborted) throw new McpAuthError("login_pending", { serverUrl });
       if (error instanceof McpAuthError && !error.passing) this.#failed = { error, until: Date.now() + pauseAfterFailureMs };

@@ -6,6 +6,8 @@ const rest = {
   "http/http.ts": "",
   "stores/store.ts": "",
   "tokens/set.ts": "",
+  "transports/fetch.ts": "",
+  "credentials/credential.ts": "",
   "node/index.ts": "",
   "grants/a.ts": "",
   "index.ts": "",
@@ -18,6 +20,10 @@ test.each([
   ["errors.ts", `import type { A } from "./events.ts";`, true],
   ["machine.ts", `import { a } from "./tokens/set.ts";`, true],
   ["node/listener.ts", `export * from "../index.ts";`, true],
+  ["credentials/api-key.ts", `import { a } from "../transports/fetch.ts";`, true],
+  ["transports/fetch.ts", `import type { A } from "../credentials/credential.ts";`, true],
+  ["transports/fetch.ts", `import { a } from "../credentials/api-key.ts";`, false],
+  ["credentials/credential.ts", `import type { A } from "../transports/fetch.ts";`, false],
   ["http/bounded.ts", `import { a } from "../tokens/set.ts";`, false],
   ["http/bounded.ts", `import type { A } from "../tokens/set.ts";`, false],
   ["http/bounded.ts", `export { a } from "../tokens/set.ts";`, false],
@@ -30,6 +36,6 @@ test.each([
   ["http/bounded.ts", `import { a } from "./missing.ts";`, false],
   ["utils/misc.ts", "", false],
 ])("%s with %s: allowed %s", (file, text, allowed) => {
-  const files = new Map(Object.entries({ ...rest, "events.ts": "", [file]: text }));
+  const files = new Map(Object.entries({ ...rest, "events.ts": "", "credentials/api-key.ts": "", [file]: text }));
   expect(violations(files)).toHaveLength(allowed ? 0 : 1);
 });

@@ -1,0 +1,4 @@
+/** Where a `fetch` call goes to. */
+export function addressOf(input: string | URL | Request): URL {
+  return new URL(typeof input === "object" && "url" in input ? input.url : input);
+}

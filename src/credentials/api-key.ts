@@ -1,0 +1,141 @@
+import type { Challenge } from "../discovery/challenge.ts";
+import { McpAuthError } from "../errors.ts";
+import { SingleFlight } from "../tokens/single-flight.ts";
+import type { CredentialRequest } from "./credential.ts";
+import { sendInQuery } from "./query-parameter.ts";
+import { ask, headerSafe, type Source } from "./secret.ts";
+import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+
+/** Options of {@link ApiKeyCredential}. */
+export interface ApiKeyOptions extends ServerCredentialOptions {
+  /**
+   * The key; or up to five, of which the first that the server takes is used; or a function that fetches them: when they are
+   * first needed, and again when all were refused.
+   */
+  keys: Source<string | readonly string[]>;
+  /** Name of the header. Default `X-API-Key`. */
+  header?: string | undefined;
+  /** Text before the key, as it is: `"Bearer "`. Default: none. */
+  prefix?: string | undefined;
+  /** Whether a 403 refuses the key, as some gateways mean it. Default `false`: it is the server's answer. */
+  failOverOn403?: boolean | undefined;
+  /** The key in the URL instead of a header, for servers that take it nowhere else. */
+  query?: { parameter: string; exposeKeyInUrls: true } | undefined;
+}
+
+/** As many as one request tries. */
+const maxKeys = 5;
+
+/** Headers that belong to the connection, the body, or the protocol above. */
+const taken =
+  /^(host|cookie2?|set-cookie|content-.*|accept(-.*)?|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|date|origin|referer|via|proxy-.*|sec-.*|last-event-id|mcp-(session-id|protocol-version|method|name|param-.*))$/;
+
+/**
+ * An API key in a header. Several keys make a rotation at the server harmless: when one is refused, the request is
+ * repeated with the next, which stays the first choice.
+ *
+ * @example
+ * ```ts
+ * const auth = new ApiKeyCredential({ serverUrl, keys: [process.env.NEW_KEY, process.env.OLD_KEY] });
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export class ApiKeyCredential extends ServerCredential {
+  /** Sends the key in the URL, where the app insists on that. */
+  readonly send?: typeof globalThis.fetch;
+
+  readonly #header: string;
+  readonly #prefix: string;
+  readonly #failOverOn403: boolean;
+  readonly #source: (() => string | readonly string[] | Promise<string | readonly string[]>) | undefined;
+  readonly #asking = new SingleFlight<void>();
+  readonly #refused = new WeakMap<CredentialRequest, Set<string>>();
+  #keys: readonly string[] = [];
+  #current = "";
+
+  /** @throws McpAuthError `invalid_option` for a header, key or prefix that cannot be sent; `invalid_url`, `insecure_url` */
+  constructor(options: ApiKeyOptions) {
+    super(options);
+    const { keys, header = "X-API-Key", prefix = "", query, failOverOn403 = false } = options;
+    this.#header = headerName(header);
+    // Checked with a key behind it: a space between the two is meant.
+    this.#prefix = prefix && headerSafe(`${prefix}x`, "prefix").slice(0, -1);
+    this.#failOverOn403 = failOverOn403;
+    if (typeof keys === "function") this.#source = keys;
+    else this.#take(keys);
+    if (query) this.send = sendInQuery(this.serverUrl, this.#header, query, options.fetch);
+  }
+
+  /**
+   * For SDK transports that cannot be given a `fetch`. It cannot fall over: that is `fetch`'s part.
+   *
+   * @throws McpAuthError `invalid_option` where keys are fetched by a function, or sent in the URL
+   */
+  requestInit(): CurrentHeaders {
+    if (this.#source || this.send)
+      throw new McpAuthError("invalid_option", { detail: "`requestInit()` needs `keys` as text, in a header; use `fetch`" });
+    const current = () => ({ [this.#header]: this.#prefix + this.#current });
+    return {
+      get headers() {
+        return current();
+      },
+    };
+  }
+
+  async headers(request: CredentialRequest): Promise<Record<string, string>> {
+    if (this.#keys.length === 0) await this.#ask();
+    return { [this.#header]: this.#prefix + (this.#next(request) ?? this.#current) };
+  }
+
+  isChallenge(response: Response): boolean {
+    return this.#failOverOn403 && response.status === 403;
+  }
+
+  async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    if (challenge.status === 403 && !this.#failOverOn403) return this.giveUp(challenge);
+    const key = used[this.#header]?.slice(this.#prefix.length);
+    const refused = this.#refused.get(request) ?? new Set();
+    this.#refused.set(request, refused);
+    if (key !== undefined) refused.add(key);
+
+    let next = this.#next(request);
+    if (next === undefined && this.#source) {
+      await this.#ask();
+      next = this.#next(request);
+    }
+    if (next === undefined) return this.giveUp(challenge);
+    // A refusal of one that is not current any more comes late: others have moved on.
+    if (key === this.#current) {
+      this.#current = next;
+      this.emit({ type: "credential.refused", left: this.#keys.filter((other) => !refused.has(other)).length });
+    }
+    return "retry";
+  }
+
+  /** The key that this request tries next: the current one, unless it was refused just now. */
+  #next(request: CredentialRequest): string | undefined {
+    const refused = this.#refused.get(request);
+    return [this.#current, ...this.#keys].find((key) => key !== "" && !refused?.has(key));
+  }
+
+  #ask(): Promise<void> {
+    const source = this.#source ?? (() => this.#keys);
+    return this.#asking.run(() => this.remembering(async () => this.#take(await ask(source, "keys", this.serverUrl))));
+  }
+
+  #take(given: string | readonly string[]): void {
+    const keys = typeof given === "string" ? [given] : [...given];
+    if (keys.length === 0 || keys.length > maxKeys) {
+      throw new McpAuthError("invalid_option", { detail: `\`keys\` are ${keys.length}; 1 to ${maxKeys} are possible` });
+    }
+    this.#keys = keys.map((key) => headerSafe(key, "keys"));
+    if (!this.#keys.includes(this.#current)) this.#current = this.#keys[0] ?? "";
+  }
+}
+
+function headerName(header: string): string {
+  const name = header.toLowerCase();
+  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw new McpAuthError("invalid_option", { detail: "`header` is no header name" });
+  if (taken.test(name)) throw new McpAuthError("invalid_option", { detail: `\`header\` is ${name}, which has another meaning` });
+  return name;
+}

@@ -1,0 +1,50 @@
+import type { Challenge } from "../discovery/challenge.ts";
+import { McpAuthError } from "../errors.ts";
+import type { CredentialRequest } from "./credential.ts";
+import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+
+/** Options of {@link BasicCredential}. */
+export interface BasicOptions extends ServerCredentialOptions {
+  /** Holds no colon. */
+  username: string;
+  /** May be empty. */
+  password: string;
+}
+
+/**
+ * User name and password in every request, as UTF-8.
+ *
+ * @see RFC 7617
+ * @example
+ * ```ts
+ * const auth = new BasicCredential({ serverUrl, username: "agent", password });
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export class BasicCredential extends ServerCredential {
+  readonly #authorization: string;
+
+  /** @throws McpAuthError `invalid_option` for a colon in the name or a control character; `invalid_url`, `insecure_url` */
+  constructor(options: BasicOptions) {
+    super(options);
+    const { username, password } = options;
+    if (username.includes(":")) throw new McpAuthError("invalid_option", { detail: "`username` holds a colon, which ends it" });
+    if (/\p{Cc}/u.test(username + password)) {
+      throw new McpAuthError("invalid_option", { detail: "`username` or `password` holds a line break or another control character" });
+    }
+    this.#authorization = `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${username}:${password}`)))}`;
+  }
+
+  /** For SDK transports that cannot be given a `fetch`. */
+  requestInit(): CurrentHeaders {
+    return { headers: { authorization: this.#authorization } };
+  }
+
+  async headers(_request: CredentialRequest): Promise<Record<string, string>> {
+    return { authorization: this.#authorization };
+  }
+
+  async onChallenge(challenge: Challenge, _used: Record<string, string>, _request: CredentialRequest): Promise<"retry" | "give-up"> {
+    return this.giveUp(challenge);
+  }
+}

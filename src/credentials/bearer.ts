@@ -1,0 +1,112 @@
+import { type Clock, systemClock } from "../clock.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import { McpAuthError } from "../errors.ts";
+import { members } from "../http/json.ts";
+import { SingleFlight } from "../tokens/single-flight.ts";
+import type { TokenSource } from "../transports/provided-token.ts";
+import type { CredentialRequest } from "./credential.ts";
+import { ask, headerSafe, type Source } from "./secret.ts";
+import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+
+/** Options of {@link BearerCredential}. */
+export interface BearerOptions extends ServerCredentialOptions {
+  /** The token; or a function that fetches it: when it is first needed, about to expire (a JWT says when), or refused. */
+  token: Source<string>;
+  /** Time, replaceable in tests. Default: `systemClock`. */
+  clock?: Clock | undefined;
+}
+
+/** A token that ends within this time, in ms, is fetched anew where that is possible. */
+const leewayMs = 5_000;
+
+/**
+ * A bearer token that comes from elsewhere: a constant, or whatever the app's function fetches. However many requests need
+ * it at once, the function is called once. A JWT that has expired is noticed before it is sent.
+ *
+ * Fits the SDKs' `authProvider` as well.
+ *
+ * @see RFC 6750 §2.1
+ * @example
+ * ```ts
+ * const auth = new BearerCredential({ serverUrl, token: () => readFile("/run/secrets/token", "utf8").then((text) => text.trim()) });
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export class BearerCredential extends ServerCredential implements TokenSource {
+  readonly #source: () => string | Promise<string>;
+  readonly #clock: Clock;
+  readonly #asking = new SingleFlight<string>();
+  /** Requests for which the token was fetched anew. */
+  readonly #renewed = new WeakSet<CredentialRequest>();
+  #token: string | undefined;
+  /** Milliseconds since 1970. */
+  #expiresAt = 0;
+
+  /** @throws McpAuthError `invalid_option` for a token that cannot be sent; `invalid_url`, `insecure_url` */
+  constructor(options: BearerOptions) {
+    super(options);
+    const { token, clock = systemClock } = options;
+    this.#clock = clock;
+    this.#source = typeof token === "function" ? token : () => token;
+    if (typeof token !== "function") this.#take(token);
+  }
+
+  /**
+   * The token, fetched anew when it is about to expire.
+   *
+   * @throws McpAuthError `credential_expired`; `assertion_unavailable` when the function fails
+   */
+  async getAccessToken(): Promise<string> {
+    if (this.#token !== undefined && this.#clock.now() + leewayMs < this.#expiresAt) return this.#token;
+    return this.remembering(async () => {
+      const token = await this.#ask();
+      const now = this.#clock.now();
+      if (now < this.#expiresAt) return token;
+      const detail = `it ended at ${new Date(this.#expiresAt).toISOString()}, and it is ${new Date(now).toISOString()} here`;
+      throw new McpAuthError("credential_expired", { serverUrl: this.serverUrl.href, detail });
+    });
+  }
+
+  async headers(_request: CredentialRequest): Promise<Record<string, string>> {
+    return { authorization: `Bearer ${await this.getAccessToken()}` };
+  }
+
+  async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    if (challenge.status === 403) return this.giveUp(challenge);
+    const token = used.authorization?.replace(/^Bearer /, "");
+    // The refusal comes late: others have fetched a new one.
+    if (token !== this.#token) return "retry";
+    if (this.#renewed.has(request)) return this.giveUp(challenge);
+    this.#renewed.add(request);
+    if ((await this.remembering(() => this.#ask())) === token) return this.giveUp(challenge);
+    this.emit({ type: "credential.renewed" });
+    return "retry";
+  }
+
+  #ask(): Promise<string> {
+    return this.#asking.run(async () => this.#take(await ask(this.#source, "token", this.serverUrl)));
+  }
+
+  #take(given: string): string {
+    const token = headerSafe(given, "token");
+    this.#token = token;
+    this.#expiresAt = expiryOf(token);
+    return token;
+  }
+}
+
+/** When a JWT ends, in ms since 1970; never, for any other token. What it says of itself is believed only against it. */
+function expiryOf(token: string): number {
+  const [, payload, signature, ...more] = token.split(".");
+  if (!payload || signature === undefined || more.length > 0) return Number.POSITIVE_INFINITY;
+  const { exp } = members(decoded(payload));
+  return typeof exp === "number" && Number.isFinite(exp) && Math.abs(exp) < 8.64e12 ? exp * 1000 : Number.POSITIVE_INFINITY;
+}
+
+function decoded(base64url: string): string {
+  try {
+    return atob(base64url.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    return "";
+  }
+}

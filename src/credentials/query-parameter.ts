@@ -1,0 +1,36 @@
+import { McpAuthError, withoutQuery } from "../errors.ts";
+import { addressOf } from "./address.ts";
+
+/**
+ * A `fetch` that moves the key from its header into the URL. For the protected server's origin only; the answer's `url` does not
+ * show it.
+ *
+ * @throws McpAuthError `invalid_option` unless the app insists
+ */
+export function sendInQuery(
+  serverUrl: URL,
+  header: string,
+  query: { parameter: string; exposeKeyInUrls: true },
+  fetch: typeof globalThis.fetch | undefined,
+): typeof globalThis.fetch {
+  const { parameter, exposeKeyInUrls } = query as { parameter: unknown; exposeKeyInUrls: unknown };
+  if (typeof parameter !== "string" || parameter === "") throw new McpAuthError("invalid_option", { detail: "`query.parameter` is empty" });
+  if (exposeKeyInUrls !== true) {
+    const detail =
+      "a key in a URL is written to the logs of servers and proxies, to histories, and to other sites as referrer; " +
+      "send it in a `header`, or insist with `query.exposeKeyInUrls: true`";
+    throw new McpAuthError("invalid_option", { detail });
+  }
+  return async (input, init) => {
+    const send = fetch ?? globalThis.fetch;
+    const url = addressOf(input);
+    const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined));
+    const key = headers.get(header);
+    if (url.origin !== serverUrl.origin || key === null) return send(input, init);
+    headers.delete(header);
+    const bare = withoutQuery(url.href);
+    url.searchParams.set(parameter, key);
+    const response = await send(input instanceof Request ? new Request(url, input) : url, { ...init, headers });
+    return Object.defineProperty(response, "url", { value: bare });
+  };
+}

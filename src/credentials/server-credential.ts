@@ -1,0 +1,83 @@
+import { splitScope } from "../authorization/scopes.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import { InsufficientScopeError, McpAuthError, withoutQuery } from "../errors.ts";
+import { type AuthEventFacts, type AuthEventListener, type Emit, emitter } from "../events.ts";
+import { createHttp } from "../http/http.ts";
+import { authFetch } from "../transports/fetch.ts";
+import type { Credential, CredentialRequest } from "./credential.ts";
+
+/** What every credential of this entry is told. */
+export interface ServerCredentialOptions {
+  /** The protected server. The credential is sent to its origin only. */
+  serverUrl: string | URL;
+  /** What sends requests. Default: the global `fetch`, looked up at each call. */
+  fetch?: typeof globalThis.fetch | undefined;
+  /** Host names to which plain http is allowed although they are not loopback. The credential can be read on the way there. */
+  allowInsecure?: readonly string[] | undefined;
+  /** Told what happens; never receives a secret. */
+  onEvent?: AuthEventListener | undefined;
+}
+
+/** A `requestInit` whose headers are read anew for each request. Pass the object itself: a copy keeps those of the moment. */
+export interface CurrentHeaders {
+  /** What the credential sends now. */
+  readonly headers: Record<string, string>;
+}
+
+/** What every credential of this entry has: its server, a `fetch`, and the last refusal. */
+export abstract class ServerCredential implements Credential {
+  /** The protected server. */
+  readonly serverUrl: URL;
+  /** A `fetch` that authorises requests to the protected server; see `authFetch`. */
+  readonly fetch: typeof globalThis.fetch;
+
+  readonly #emit: Emit;
+  #lastError: McpAuthError | undefined;
+
+  /** @throws McpAuthError `invalid_url`, `insecure_url` */
+  constructor({ serverUrl, fetch, allowInsecure, onEvent }: ServerCredentialOptions) {
+    this.serverUrl = createHttp({ allowInsecure }).checkUrl(serverUrl);
+    this.#emit = emitter(onEvent, withoutQuery(this.serverUrl.href));
+    this.fetch = authFetch(this, this.serverUrl, { fetch });
+  }
+
+  /** Why the credential did not help, for transports that lose errors (SSE). Cleared by the next success. */
+  get lastError(): McpAuthError | undefined {
+    return this.#lastError;
+  }
+
+  abstract headers(request: CredentialRequest): Promise<Record<string, string>>;
+
+  abstract onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
+
+  onResponse(response: Response): void {
+    if (response.ok) this.#lastError = undefined;
+  }
+
+  /** @internal */
+  protected emit(event: AuthEventFacts): void {
+    this.#emit(event);
+  }
+
+  /** The server's answer is final. @internal */
+  protected giveUp({ status, error, scope }: Challenge): "give-up" {
+    const facts = { serverUrl: this.serverUrl.href, status };
+    if (error === "insufficient_scope") {
+      this.#lastError = new InsufficientScopeError(splitScope(scope), facts);
+    } else {
+      this.#lastError = new McpAuthError("credential_refused", facts);
+      this.#emit({ type: "credential.refused", left: 0 });
+    }
+    return "give-up";
+  }
+
+  /** What `work` promises; its failure is the last error as well. @internal */
+  protected async remembering<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof McpAuthError) this.#lastError = error;
+      throw error;
+    }
+  }
+}

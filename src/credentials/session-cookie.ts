@@ -1,0 +1,120 @@
+import { type Clock, systemClock } from "../clock.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import { McpAuthError } from "../errors.ts";
+import { SingleFlight } from "../tokens/single-flight.ts";
+import { addressOf } from "./address.ts";
+import { type CookieJar, memoryJar, withCookies } from "./cookies.ts";
+import type { CredentialRequest } from "./credential.ts";
+import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+import { type SessionLogin, sessionLogin } from "./session-login.ts";
+
+/** Options of {@link SessionCookieCredential}. */
+export interface SessionCookieOptions extends ServerCredentialOptions {
+  /** The request that begins a session, or a function that makes it. */
+  login: SessionLogin;
+  /** Where cookies are kept. Default: in memory, by `tough-cookie`, which must be installed then. */
+  jar?: CookieJar | undefined;
+  /** Time, replaceable in tests. Default: `systemClock`. */
+  clock?: Clock | undefined;
+}
+
+/** For so long, in ms, no login follows one that failed or did not help: accounts are locked after too many. */
+const pauseMs = 60_000;
+
+/**
+ * A session cookie: logs in when there is no session, and once more when the server answers 401 or 403, for all requests
+ * together. Whatever cookies the server sets are kept.
+ *
+ * Not for browsers, which keep cookies themselves (`credentials: "include"`) and hide them from programs.
+ *
+ * @see RFC 6265
+ * @example
+ * ```ts
+ * const auth = new SessionCookieCredential({ serverUrl, login: { url: "https://mcp.example.com/login", body: { user, password } } });
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export class SessionCookieCredential extends ServerCredential {
+  /** Learns the cookies of every answer. */
+  readonly send: typeof globalThis.fetch;
+
+  readonly #jar: () => Promise<CookieJar>;
+  readonly #login: (jar: CookieJar) => Promise<void>;
+  readonly #clock: Clock;
+  readonly #loggingIn = new SingleFlight<void>();
+  /** How many sessions were begun. */
+  #sessions = 0;
+  /** The session that headers belong to. */
+  readonly #sessionOf = new WeakMap<Record<string, string>, number>();
+  /** Requests for which a session was begun anew. */
+  readonly #renewed = new WeakSet<CredentialRequest>();
+  #paused: { error: McpAuthError; until: number } | undefined;
+
+  /** @throws McpAuthError `invalid_option` for a `login` that cannot be made; `invalid_url`, `insecure_url` */
+  constructor(options: SessionCookieOptions) {
+    super(options);
+    const { jar, clock = systemClock } = options;
+    let kept: Promise<CookieJar> | undefined;
+    this.#jar = () => (kept ??= jar ? Promise.resolve(jar) : memoryJar());
+    this.#clock = clock;
+    this.#login = sessionLogin(options, this.serverUrl);
+    this.send = async (input, init) => {
+      const send = options.fetch ?? globalThis.fetch;
+      return addressOf(input).origin === this.serverUrl.origin ? withCookies(await this.#jar(), send)(input, init) : send(input, init);
+    };
+  }
+
+  async headers({ url }: CredentialRequest): Promise<Record<string, string>> {
+    return this.remembering(async () => {
+      const jar = await this.#jar();
+      if (!(await jar.getCookieString(this.serverUrl.href))) await this.#begin();
+      const cookie = await jar.getCookieString(url.href);
+      const used: Record<string, string> = cookie ? { cookie } : {};
+      this.#sessionOf.set(used, this.#sessions);
+      return used;
+    });
+  }
+
+  /** A 403 may mean that the session has ended. */
+  isChallenge(response: Response, used: Record<string, string>): boolean {
+    return response.status === 403 && Boolean(used.cookie);
+  }
+
+  async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    // The refusal comes late: others have begun a new session.
+    if ((this.#sessionOf.get(used) ?? this.#sessions) < this.#sessions) return "retry";
+    if (this.#renewed.has(request)) {
+      // A new session changed nothing: the server refuses the user, or what they want to do.
+      const decision = this.giveUp(challenge);
+      if (this.lastError) this.#pause(this.lastError);
+      return decision;
+    }
+    if (this.#pausedBy()) return this.giveUp(challenge);
+    this.#renewed.add(request);
+    await this.remembering(() => this.#begin());
+    return "retry";
+  }
+
+  #begin(): Promise<void> {
+    return this.#loggingIn.run(async () => {
+      const paused = this.#pausedBy();
+      if (paused) throw paused;
+      try {
+        await this.#login(await this.#jar());
+      } catch (error) {
+        if (error instanceof McpAuthError && !error.passing) this.#pause(error);
+        throw error;
+      }
+      this.#sessions++;
+      this.emit({ type: "credential.renewed" });
+    });
+  }
+
+  #pause(error: McpAuthError): void {
+    this.#paused = { error, until: this.#clock.now() + pauseMs };
+  }
+
+  #pausedBy(): McpAuthError | undefined {
+    return this.#paused && this.#clock.now() < this.#paused.until ? this.#paused.error : undefined;
+  }
+}

@@ -1,0 +1,71 @@
+import type { Clock } from "../clock.ts";
+import { McpAuthError, unless, withoutQuery } from "../errors.ts";
+import { faultOf } from "../http/fault.ts";
+import { createHttp } from "../http/http.ts";
+import { outgoing } from "../transports/request.ts";
+import { type CookieJar, withCookies } from "./cookies.ts";
+import { ask } from "./secret.ts";
+
+/** A request that begins a session. */
+export interface SessionLoginRequest {
+  /** https, or http on loopback. */
+  url: string | URL;
+  /** Default `POST`. */
+  method?: string | undefined;
+  /** Further headers. */
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** Fields of a form; or text as it is, with its `content-type` in `headers`. */
+  body?: Readonly<Record<string, string>> | string | undefined;
+}
+
+/**
+ * How a session is begun: by one request; or by a function whose `fetch` keeps cookies, follows redirects within an origin and
+ * has limits (10 s, 1 MiB). The function may return the answer that decides; it throws when the login failed.
+ */
+export type SessionLogin = SessionLoginRequest | ((fetch: typeof globalThis.fetch) => Promise<Response | undefined>);
+
+/**
+ * @returns what logs in. It throws McpAuthError `credential_refused` when the answer is a 4xx or no cookie for the server came,
+ *   `server_error`, `rate_limited`, `network_error`, `timeout`, `response_too_large`, `redirect_refused`
+ */
+export function sessionLogin(
+  options: {
+    login: SessionLogin;
+    fetch?: typeof globalThis.fetch | undefined;
+    allowInsecure?: readonly string[] | undefined;
+    clock?: Clock | undefined;
+  },
+  serverUrl: URL,
+): (jar: CookieJar) => Promise<void> {
+  const { login, fetch, allowInsecure, clock } = options;
+  if (typeof login !== "function") createHttp({ allowInsecure }).checkUrl(login.url);
+  const begin = typeof login === "function" ? login : (send: typeof globalThis.fetch) => request(login, send);
+
+  return async (jar) => {
+    const http = createHttp({ allowInsecure, clock, fetch: browsing(jar, fetch) });
+    const bounded: typeof globalThis.fetch = (input, init) => http.fetch(input instanceof Request ? input.url : input, init);
+    const response = await ask(() => begin(bounded), "login", serverUrl);
+    const facts = { serverUrl: serverUrl.href, detail: "the login was refused", status: response?.status };
+    if (response && response.status >= 400) {
+      throw faultOf(response, { serverUrl: serverUrl.href }, (clock ?? Date).now()) ?? new McpAuthError("credential_refused", facts);
+    }
+    if (!(await jar.getCookieString(serverUrl.href))) {
+      throw new McpAuthError("credential_refused", { ...facts, detail: `the login set no cookie for ${withoutQuery(serverUrl.href)}` });
+    }
+  };
+}
+
+/** Sends the described request. One that leads to another site has been answered: the cookies are set by then. */
+function request({ url, method = "POST", headers, body }: SessionLoginRequest, fetch: typeof globalThis.fetch) {
+  const sent = typeof body === "object" ? new URLSearchParams(body) : body;
+  return unless("redirect_refused", fetch(url, { method, headers: { ...headers }, ...(sent !== undefined && { body: sent }) }));
+}
+
+/** Follows redirects within the origin and keeps cookies on the way. */
+function browsing(jar: CookieJar, fetch: typeof globalThis.fetch | undefined): typeof globalThis.fetch {
+  return (input, init) =>
+    outgoing(input, { ...init, redirect: "follow" }).send(
+      withCookies(jar, (...request) => (fetch ?? globalThis.fetch)(...request)),
+      {},
+    );
+}
