@@ -27,6 +27,7 @@ export type { McpRemoteImport, McpRemoteImportOptions, McpRemoteImportReason } f
 export { importFromMcpRemote } from "./mcp-remote.ts";
 export type { PasteLoginOptions } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
+export { type StdioCredential, type StdioServer, type StdioServerOptions, stdioServer } from "./stdio.ts";
 export type { AppOptions } from "./stores/app.ts";
 export type { FolderOptions } from "./stores/folder.ts";
 export type { KeyOptions } from "./stores/key.ts";
