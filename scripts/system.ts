@@ -1,5 +1,5 @@
 /**
- * What the tests need beyond npm packages: Chromium, a Secret Service, and `keytar` built for this machine. Installs it on
+ * What the tests need beyond npm packages: Chromium, a Secret Service, OpenSSL, and `keytar` built for this machine. Installs it on
  * Debian as root, elsewhere says how to get it.
  */
 import { execFileSync } from "node:child_process";
@@ -19,6 +19,11 @@ const secretServicePrograms = ["dbus-run-session", "gnome-keyring-daemon", "gdbu
 /** Whether a Secret Service can be started here, and `keytar` can speak to it. */
 export function hasSecretService(): boolean {
   return secretServicePrograms.every((name) => places(name).some(executable)) && isKeytarBuilt();
+}
+
+/** Whether test certificates can be made. */
+export function hasOpenssl(): boolean {
+  return places("openssl").some(executable);
 }
 
 function places(program: string): string[] {
@@ -56,6 +61,7 @@ function buildKeytar(): void {
 function installDebianPackages(): void {
   const packages = [
     ...(chromiumPath() ? [] : ["chromium"]),
+    ...(hasOpenssl() ? [] : ["openssl"]),
     ...(hasSecretService() ? [] : ["dbus", "gnome-keyring", "libglib2.0-bin", "libsecret-1-dev", "g++", "make", "pkg-config", "python3"]),
   ];
   if (packages.length === 0) return;
@@ -81,6 +87,12 @@ if (import.meta.main) {
       : "Missing: a Secret Service and `keytar`, which the keychain tests use. Debian, Ubuntu: " +
           "`sudo apt-get install dbus gnome-keyring libglib2.0-bin libsecret-1-dev g++ make pkg-config python3`.",
   );
+  const openssl = hasOpenssl();
+  console.log(
+    openssl
+      ? "openssl is here"
+      : "Missing: OpenSSL 3, which makes the certificates of tests. Debian, Ubuntu: `sudo apt-get install openssl`; macOS: `brew install openssl`.",
+  );
   // 2 tells the runner "not here"; it decides whether that may be skipped.
-  process.exitCode = chromium && secretService ? 0 : 2;
+  process.exitCode = chromium && secretService && openssl ? 0 : 2;
 }
