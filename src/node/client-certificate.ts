@@ -1,0 +1,63 @@
+import { McpAuthError } from "../errors.ts";
+
+/** PEM as text or bytes; PKCS #12 as bytes. */
+export type CertificateBytes = string | Uint8Array;
+
+/** What a program shows who it is with: certificate and key as PEM, or both as PKCS #12. */
+export interface ClientCertificate {
+  /** Certificate, followed by those of the chain; PEM. */
+  cert?: CertificateBytes | undefined;
+  /** Private key; PEM. */
+  key?: CertificateBytes | undefined;
+  /** Certificate and key in one, in place of `cert` and `key`; PKCS #12. */
+  pfx?: CertificateBytes | undefined;
+  /** Opens an encrypted `key` or `pfx`. */
+  passphrase?: string | undefined;
+  /** Who may have issued the servers' certificates, in place of those whom Node trusts (`tls.rootCertificates`); PEM. */
+  ca?: CertificateBytes | readonly CertificateBytes[] | undefined;
+}
+
+/**
+ * Checks what can be checked before there is a connection. No error holds anything of the key.
+ *
+ * @param now milliseconds since 1970
+ * @returns when it expires, in ms since 1970; `Infinity` for PKCS #12, which Node does not tell
+ * @throws McpAuthError `invalid_option`, `credential_expired`
+ */
+export function checkCertificate(certificate: ClientCertificate, now: number): number {
+  const { cert, key, pfx, passphrase, ca } = certificate;
+  const { X509Certificate, createPrivateKey } = process.getBuiltinModule("node:crypto");
+  for (const authority of ca === undefined ? [] : Array.isArray(ca) ? ca : [ca]) {
+    readable(() => new X509Certificate(authority), "`ca` is no certificate in PEM");
+  }
+  if (pfx !== undefined) {
+    const { createSecureContext } = process.getBuiltinModule("node:tls");
+    const options = { pfx: pfx as Buffer, passphrase };
+    readable(() => createSecureContext(options), "`pfx` is no PKCS #12 that `passphrase` opens");
+    return Infinity;
+  }
+  if (!cert || !key) throw wrong("a client certificate needs `cert` and `key`, or `pfx`");
+  const own = readable(() => new X509Certificate(cert), "`cert` is no certificate in PEM");
+  const isEncrypted = /ENCRYPTED/.test(typeof key === "string" ? key : new TextDecoder().decode(key));
+  const privateKey = readable(
+    () => createPrivateKey({ key: key as Buffer, passphrase }),
+    isEncrypted ? "`passphrase` does not open `key`" : "`key` is no private key in PEM",
+  );
+  if (!own.checkPrivateKey(privateKey)) throw wrong("`key` does not belong to `cert`");
+  if (now < Date.parse(own.validFrom)) throw wrong(`\`cert\` is not valid before ${own.validFrom}`);
+  if (Date.parse(own.validTo) <= now) throw new McpAuthError("credential_expired", { detail: `\`cert\`, at ${own.validTo}` });
+  return Date.parse(own.validTo);
+}
+
+/** What OpenSSL says of it is left out: it would not help, and nobody can tell what it quotes. */
+function readable<T>(read: () => T, detail: string): T {
+  try {
+    return read();
+  } catch {
+    throw wrong(detail);
+  }
+}
+
+function wrong(detail: string): McpAuthError {
+  return new McpAuthError("invalid_option", { detail });
+}

@@ -1,0 +1,105 @@
+import { type Clock, systemClock } from "../clock.ts";
+import { McpAuthError } from "../errors.ts";
+import { type CertificateBytes, type ClientCertificate, checkCertificate } from "./client-certificate.ts";
+
+export type { CertificateBytes, ClientCertificate };
+
+/** Options of {@link mutualTls}. */
+export interface MutualTlsOptions {
+  /** Tells what has expired. Default: `systemClock`. */
+  clock?: Clock | undefined;
+}
+
+/** How often a certificate that may have been renewed is asked for, in ms. */
+const askEveryMs = 60_000;
+
+/** Connections that present one certificate. */
+interface Connections {
+  certificate: ClientCertificate;
+  /** Milliseconds since 1970. */
+  expiresAt: number;
+  /** `dispatcher` of Node's `fetch`. */
+  dispatcher: unknown;
+}
+
+/**
+ * A `fetch` that presents a client certificate at each https connection, to the protected server as well as to the
+ * authorization server. Needs the package `undici`. It is not subject to `HTTP_PROXY`, nor to a dispatcher that the app
+ * has set globally.
+ *
+ * @param certificate the certificate, or what reads it: asked again after a minute at the earliest, for certificates
+ *   that are renewed on disk. One that cannot be used then does not replace one that still can.
+ * @returns what throws `network_error` where the server refuses the certificate, or its own is not to be trusted
+ * @throws McpAuthError `invalid_option` for what cannot be read, does not belong together or is not valid yet,
+ *   `credential_expired`; for a function, and without `undici`, at the first request
+ * @see RFC 8705
+ * @example
+ * ```ts
+ * const fetch = mutualTls({ cert: readFileSync("client.pem"), key: readFileSync("client.key") });
+ * ```
+ */
+export function mutualTls(
+  certificate: ClientCertificate | (() => ClientCertificate | Promise<ClientCertificate>),
+  { clock = systemClock }: MutualTlsOptions = {},
+): typeof globalThis.fetch {
+  const read = typeof certificate === "function" ? certificate : () => certificate;
+  let askAt = Infinity;
+  let current: Promise<Connections> | undefined;
+  if (typeof certificate !== "function") checkCertificate(certificate, clock.now());
+
+  async function renewed(old: Connections | undefined): Promise<Connections> {
+    try {
+      const certificate = { ...(await read()) };
+      if (old && process.getBuiltinModule("node:util").isDeepStrictEqual(certificate, old.certificate)) return old;
+      return await connectionsWith(certificate, clock.now());
+    } catch (error) {
+      // It may be just being written.
+      if (old && clock.now() < old.expiresAt) return old;
+      throw error;
+    }
+  }
+
+  function connections(): Promise<Connections> {
+    const now = clock.now();
+    if (current && now < askAt) return current;
+    const before = current;
+    const next = (async () => renewed(await before))();
+    if (typeof certificate === "function") askAt = now + askEveryMs;
+    current = next;
+    // What has failed is tried anew by the next request.
+    next.catch(() => {
+      if (current === next) current = undefined;
+    });
+    return next;
+  }
+
+  return async (input, init) => {
+    const { dispatcher } = await connections();
+    try {
+      return await globalThis.fetch(input, { ...init, dispatcher } as RequestInit);
+    } catch (error) {
+      throw explained(error, new URL(input instanceof Request ? input.url : input).origin);
+    }
+  };
+}
+
+async function connectionsWith(certificate: ClientCertificate, now: number): Promise<Connections> {
+  const expiresAt = checkCertificate(certificate, now);
+  const { Agent } = await import("undici").catch((cause) => {
+    throw new McpAuthError("invalid_option", { detail: "client certificates need the package undici: npm install undici@7", cause });
+  });
+  type Connect = NonNullable<ConstructorParameters<typeof Agent>[0]>["connect"];
+  // Node's types know no bytes but its own.
+  return { certificate, expiresAt, dispatcher: new Agent({ connect: certificate as Connect & object }) };
+}
+
+/** Says what of TLS has failed, where it was that. */
+function explained(error: unknown, origin: string): unknown {
+  const { code = "", reason = "" } = (error as { cause?: { code?: string; reason?: string } }).cause ?? {};
+  const because = (detail: string) => new McpAuthError("network_error", { detail: `${origin} ${detail}`, cause: error });
+  if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS: ${reason || code}`);
+  if (/_CERT_|_CERT$|LEAF_SIGNATURE|^CERT_/.test(code))
+    return because(`has a certificate that is not to be trusted (${code}): \`ca\` names who issued it`);
+  if (/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/.test(code)) return because("ended the connection: it may refuse the client certificate");
+  return error;
+}
