@@ -7,7 +7,7 @@ export type AuthEventFacts =
   /** Something was accepted that the letter of the specification would refuse. */
   | { type: "discovery.concession"; concession: "issuer-final-slash" | "issuer-pointer" | "profile"; issuer: string; detail: string }
   | { type: "registration.finished"; issuer: string; kind: "pre-registered" | "metadata-document" | "dynamic"; clientId: string }
-  | { type: "registration.stale"; issuer: string; reason: "redirect-uri" | "expired" | "refused" | "unanswered" | "old" }
+  | { type: "registration.stale"; issuer: string; reason: "redirect-uri" | "grant-type" | "expired" | "refused" | "unanswered" | "old" }
   | { type: "registration.foreign-redirect-uris"; issuer: string }
   | { type: "login.started"; issuer: string; scopes: readonly string[] }
   /** The person has been sent to the authorization server. */
@@ -34,7 +34,8 @@ export type AuthEventFacts =
   /** A session was begun anew. */
   | { type: "credential.renewed" }
   | StoreEvent
-  | { type: "step-up.started"; scopes: readonly string[]; attempt: number }
+  /** `acrValues` and `maxAge` where the server wants a stronger or newer authentication (RFC 9470). */
+  | { type: "step-up.started"; scopes: readonly string[]; acrValues?: string | undefined; maxAge?: string | undefined; attempt: number }
   | { type: "logout.finished"; revoked: boolean };
 
 /** What a store on this machine tells. `path` is its folder. */

@@ -31,6 +31,7 @@ export {
 export { InsufficientScopeError, LoginRequiredError, McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "./errors.ts";
 export type { AuthEvent, AuthEventFacts, AuthEventListener, Emit, StoreEvent } from "./events.ts";
 export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
+export type { DeviceCodePrompt } from "./grants/device-code.ts";
 export { type RefreshGrant, refreshGrant } from "./grants/refresh.ts";
 export { revokeToken } from "./grants/revocation.ts";
 export type { TokenAnswer, TokenRequestOptions } from "./grants/token-request.ts";

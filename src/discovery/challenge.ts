@@ -22,6 +22,10 @@ export interface Challenge {
   error?: string | undefined;
   /** Text of a stranger. */
   errorDescription?: string | undefined;
+  /** Authentication contexts of which the server wants one, separated by spaces (RFC 9470 §3). */
+  acrValues?: string | undefined;
+  /** How long ago the person may have logged in, in seconds; digits (RFC 9470 §3). */
+  maxAge?: string | undefined;
 }
 
 /** Name and value, quoted or bare; bare ones are wider than a token, because servers leave URLs unquoted. */
@@ -51,7 +55,7 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
  * Reads what an answer's challenges say. The values come from one `Bearer` or `DPoP` challenge: the first with
  * `resource_metadata`, else the first with `error`, else the first.
  *
- * @see RFC 9728 §5.1, RFC 6750 §3, RFC 9449 §7.1
+ * @see RFC 9728 §5.1, RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3
  */
 export function challengeOf(response: Response): Challenge {
   const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
@@ -64,5 +68,7 @@ export function challengeOf(response: Response): Challenge {
     scope: chosen.scope || undefined,
     error: chosen.error || undefined,
     errorDescription: chosen.error_description || undefined,
+    acrValues: chosen.acr_values || undefined,
+    maxAge: /^\d+$/.test(chosen.max_age ?? "") ? chosen.max_age : undefined,
   };
 }

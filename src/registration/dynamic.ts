@@ -13,6 +13,8 @@ export interface RegisterClientOptions {
   server: AuthorizationServerMetadata;
   /** Loopback or https, the preferred one first. */
   redirectUris: readonly string[];
+  /** Grants that it needs beside `authorization_code` and `refresh_token`. */
+  grantTypes?: readonly string[] | undefined;
   /** Shown to the person by the authorization server. */
   clientName?: string | undefined;
   /** Further members of the request (RFC 7591 §2); they win over the defaults, except for `redirect_uris`. */
@@ -77,7 +79,7 @@ async function request(endpoint: string, redirectUris: readonly string[], option
   const { issuer } = server;
   const metadata = {
     application_type: options.redirectUris.every((uri) => isLoopback(new URL(uri))) ? "native" : "web",
-    grant_types: ["authorization_code", "refresh_token"],
+    grant_types: ["authorization_code", "refresh_token", ...(options.grantTypes ?? [])],
     response_types: ["code"],
     token_endpoint_auth_method: chooseAuthMethod(server, "none"),
     client_name: options.clientName,
@@ -119,6 +121,7 @@ async function request(endpoint: string, redirectUris: readonly string[], option
     clientSecretExpiresAt: clientSecret && expiresAt > 0 ? expiresAt * 1000 : undefined,
     tokenEndpointAuthMethod: clientSecret ? (named ?? chooseAuthMethod(server)) : "none",
     redirectUris: registered.length > 0 ? registered : redirectUris,
+    ...(options.grantTypes?.length && { grantTypes: options.grantTypes }),
     createdAt: now,
   };
 }

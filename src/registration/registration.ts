@@ -19,6 +19,8 @@ export interface ClientRegistration {
   tokenEndpointAuthMethod: TokenEndpointAuthMethod;
   /** Those of a dynamic registration, the preferred one first. */
   redirectUris?: readonly string[] | undefined;
+  /** Grants for which a dynamic registration was asked beside the usual ones; the answer may say otherwise. */
+  grantTypes?: readonly string[] | undefined;
   /** Milliseconds since 1970. */
   createdAt: number;
   /** The last interactive login with it ended without any answer: the server may have forgotten it. */

@@ -3,7 +3,7 @@ import type { Store, StoredRecord } from "../stores/store.ts";
 import type { ClientRegistration } from "./registration.ts";
 
 /** Why a stored registration is not used for another login of a person. */
-export type StaleReason = "redirect-uri" | "expired" | "unanswered" | "old";
+export type StaleReason = "redirect-uri" | "grant-type" | "expired" | "unanswered" | "old";
 
 const day = 24 * 60 * 60 * 1000;
 /** Servers forget registrations, some after days, and never say so to the client. */
@@ -68,10 +68,17 @@ export async function markUnanswered(store: Store, issuer: string, clientId: str
  *
  * @param redirectUris those at which an answer can be received
  * @param now milliseconds since 1970
+ * @param grantTypes those that it must have been asked for
  */
-export function staleReason(registration: ClientRegistration, redirectUris: readonly string[], now: number): StaleReason | undefined {
-  const { clientSecretExpiresAt = Infinity, createdAt, unanswered } = registration;
+export function staleReason(
+  registration: ClientRegistration,
+  redirectUris: readonly string[],
+  now: number,
+  grantTypes: readonly string[] = [],
+): StaleReason | undefined {
+  const { clientSecretExpiresAt = Infinity, createdAt, unanswered, grantTypes: asked } = registration;
   if (redirectUriOf(registration, redirectUris) === undefined) return "redirect-uri";
+  if (!grantTypes.every((grantType) => asked?.includes(grantType))) return "grant-type";
   if (clientSecretExpiresAt - secretMarginMs <= now) return "expired";
   if (unanswered) return "unanswered";
   return now - createdAt > longestLifeMs ? "old" : undefined;

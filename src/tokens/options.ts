@@ -2,6 +2,7 @@ import type { LoginHandler } from "../authorization/login-handler.ts";
 import type { Clock } from "../clock.ts";
 import type { ProtectedResource } from "../discovery/discovery.ts";
 import type { AuthEventListener } from "../events.ts";
+import type { DeviceCodePrompt } from "../grants/device-code.ts";
 import type { Store } from "../stores/store.ts";
 
 /** How a person's login at one protected server is made, kept and used. Only `serverUrl` is needed. */
@@ -9,9 +10,14 @@ export interface TokenManagerOptions {
   /** The protected MCP server. */
   serverUrl: string | URL;
 
-  /** Brings the person to the browser and the answer back. Without one, only stored or given tokens are used. */
+  /** Brings the person to the browser and the answer back. Without it and `onDeviceCode`, only stored or given tokens are used. */
   loginHandler?: LoginHandler | undefined;
-  /** Whether a person can be asked now. Default: yes, when there is a `loginHandler`. */
+  /**
+   * Shows the person a code and where to type it in, on any device with a browser. Given, it takes the place of
+   * `loginHandler` at servers that offer device codes (RFC 8628). What it throws ends the login.
+   */
+  onDeviceCode?: ((prompt: DeviceCodePrompt) => void | Promise<void>) | undefined;
+  /** Whether a person can be asked now. Default: yes, when there is a `loginHandler` or `onDeviceCode`. */
   interactive?: boolean | undefined;
   /** How long a request waits for the person before it fails with `login_pending`, in ms. Default 50,000: below the SDKs' 60 s. */
   waitForLogin?: number | undefined;

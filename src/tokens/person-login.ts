@@ -37,8 +37,8 @@ export class PersonLogin {
 
   /** Whether there is a person who can be asked. */
   get isPossible(): boolean {
-    const { interactive, loginHandler } = this.#session.options;
-    return interactive !== false && loginHandler !== undefined;
+    const { interactive, loginHandler, onDeviceCode } = this.#session.options;
+    return interactive !== false && (loginHandler ?? onDeviceCode) !== undefined;
   }
 
   /** Metadata requests beside the first request to the server. */

@@ -4,13 +4,13 @@ import type { CredentialRequest } from "../credentials/credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
-import { codeOf, InsufficientScopeError, McpAuthError } from "../errors.ts";
+import { codeOf, McpAuthError } from "../errors.ts";
 import type { CurrentToken } from "./current-token.ts";
 import type { PersonLogin } from "./person-login.ts";
 import { remember } from "./server-session.ts";
 import type { Session } from "./session.ts";
 import { SingleFlight } from "./single-flight.ts";
-import { StepUpMemory } from "./step-up.ts";
+import { StepUpMemory, wantedBy } from "./step-up.ts";
 import type { TokenRecord } from "./token-record.ts";
 
 /** What to do about requests that the protected server refused. */
@@ -65,28 +65,39 @@ export class RefusedRequest {
     return this.#person.waitFor(this.#person.start({ challenge, known: token.record ?? record, movedFrom }), request.signal);
   }
 
-  /** 403 for lack of scopes: a login with more of them, within limits (REQ-STEP-03). */
-  async onInsufficientScope(challenge: Challenge, refused: string | undefined, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    const { server: serverUrl, clock, emit } = this.#session;
+  /**
+   * 403 for lack of scopes, 401 for an authentication that is too weak or too old (RFC 9470): a refresh would change
+   * neither. A login with more of them, within limits (REQ-STEP-03).
+   *
+   * @param insufficient what to say where there is nobody to ask
+   */
+  async onInsufficientLogin(
+    challenge: Challenge,
+    insufficient: McpAuthError,
+    refused: string | undefined,
+    request: CredentialRequest,
+  ): Promise<"retry" | "give-up"> {
+    const { clock, emit } = this.#session;
     const { record } = this.#token;
     if (this.#token.isOtherThan(refused)) return "retry";
     const { running } = this.#person;
     if (running) return this.#person.waitFor(running, request.signal);
 
-    const scopes = splitScope(challenge.scope);
-    const details = { serverUrl, issuer: record?.issuer };
-    if (request.method !== "POST" || !this.#person.isPossible) throw new InsufficientScopeError(scopes, details);
-    const refusal = this.#stepUps.refusal(scopes, clock.now());
+    if (request.method !== "POST" || !this.#person.isPossible) throw insufficient;
+    const wanted = wantedBy(challenge);
+    const refusal = this.#stepUps.refusal(wanted, clock.now());
     if (refusal) throw refusal;
-    const attempt = this.#stepUps.attempt(`${scopes.join(" ")}\n${request.operation}`, clock.now());
+    const attempt = this.#stepUps.attempt(`${challenge.error} ${wanted.join(" ")}\n${request.operation}`, clock.now());
     if (attempt === undefined) {
-      remember(this.#session, new InsufficientScopeError(scopes, details));
+      remember(this.#session, insufficient);
       return "give-up";
     }
-    emit({ type: "step-up.started", scopes, attempt });
+    const scopes = splitScope(challenge.scope);
+    const { acrValues, maxAge } = challenge;
+    emit({ type: "step-up.started", scopes, ...(acrValues && { acrValues }), ...(maxAge && { maxAge }), attempt });
     const stepUp = this.#person.start({ challenge, known: record, scopes });
     stepUp.catch((error: unknown) => {
-      if (codeOf(error)?.startsWith("authorization_")) this.#stepUps.refuse(scopes, error as McpAuthError, clock.now());
+      if (codeOf(error)?.startsWith("authorization_")) this.#stepUps.refuse(wanted, error as McpAuthError, clock.now());
     });
     return this.#person.waitFor(stepUp, request.signal);
   }

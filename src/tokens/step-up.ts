@@ -1,9 +1,35 @@
-import type { McpAuthError } from "../errors.ts";
+import { splitScope } from "../authorization/scopes.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import { InsufficientScopeError, McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
 
 /** With the first login, three authorizations at most for one cause. */
 const maxAttempts = 2;
 /** How long attempts and refusals are remembered, in ms. */
 const memoryMs = 600_000;
+
+/** Whether a challenge wants the person to log in anew: what the token stands for is too weak, or too long ago (RFC 9470). */
+export function wantsAuthentication(challenge: Challenge | undefined): boolean {
+  return challenge?.error === "insufficient_user_authentication";
+}
+
+/**
+ * What a refusal that only another login of a person can change means where there is no person to ask.
+ *
+ * @returns `insufficient_scope`, `authentication_insufficient`; `undefined` for any other refusal
+ * @see RFC 6750 §3.1, RFC 9470 §3
+ */
+export function insufficiency(challenge: Challenge, details: McpAuthErrorDetails): McpAuthError | undefined {
+  const { error, acrValues, maxAge, status } = challenge;
+  if (error === "insufficient_scope") return new InsufficientScopeError(splitScope(challenge.scope), details);
+  if (!wantsAuthentication(challenge)) return undefined;
+  const wanted = [acrValues && `authentication context ${acrValues}`, maxAge && `a login at most ${maxAge} s ago`].filter(Boolean);
+  return new McpAuthError("authentication_insufficient", { ...details, status, detail: wanted.join(", ") || undefined });
+}
+
+/** Everything that a challenge wants of the next login. */
+export function wantedBy({ scope, acrValues, maxAge }: Challenge): string[] {
+  return [...splitScope(scope), ...(acrValues ? [`acr_values=${acrValues}`] : []), ...(maxAge ? [`max_age=${maxAge}`] : [])];
+}
 
 /** Keeps a server that is never content, or a person who said no, from being asked again and again. */
 export class StepUpMemory {
@@ -13,7 +39,7 @@ export class StepUpMemory {
   /**
    * Counts one more attempt.
    *
-   * @param cause resource, challenged scopes and operation
+   * @param cause resource, what is wanted, and operation
    * @returns its number, from 1; `undefined` when there were enough
    */
   attempt(cause: string, now: number): number | undefined {
@@ -24,17 +50,17 @@ export class StepUpMemory {
     return count;
   }
 
-  /** The person or the server refused these scopes. */
-  refuse(scopes: readonly string[], error: McpAuthError, now: number): void {
-    this.#refusals.set(keyOf(scopes), { error, until: now + memoryMs });
+  /** The person or the server refused what was wanted. */
+  refuse(wanted: readonly string[], error: McpAuthError, now: number): void {
+    this.#refusals.set(keyOf(wanted), { error, until: now + memoryMs });
   }
 
-  refusal(scopes: readonly string[], now: number): McpAuthError | undefined {
-    const refusal = this.#refusals.get(keyOf(scopes));
+  refusal(wanted: readonly string[], now: number): McpAuthError | undefined {
+    const refusal = this.#refusals.get(keyOf(wanted));
     return refusal && now < refusal.until ? refusal.error : undefined;
   }
 }
 
-function keyOf(scopes: readonly string[]): string {
-  return [...scopes].sort().join(" ");
+function keyOf(wanted: readonly string[]): string {
+  return [...wanted].sort().join(" ");
 }

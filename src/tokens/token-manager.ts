@@ -18,6 +18,7 @@ import { probe } from "./probe.ts";
 import { RefusedRequest } from "./refused-request.ts";
 import { remember } from "./server-session.ts";
 import { createSession, type Session } from "./session.ts";
+import { insufficiency } from "./step-up.ts";
 
 /**
  * A person's login at one protected server: the credential that logs in when it must, refreshes before anybody
@@ -198,9 +199,10 @@ export class TokenManager implements Credential {
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     this.#assertUsable();
+    const insufficient = insufficiency(challenge, { serverUrl: this.#session.server, issuer: this.#token.record?.issuer });
     return this.#remembering(() =>
-      challenge.error === "insufficient_scope"
-        ? this.#refused.onInsufficientScope(challenge, bearerOf(used), request)
+      insufficient
+        ? this.#refused.onInsufficientLogin(challenge, insufficient, bearerOf(used), request)
         : this.#refused.onRefusedToken(challenge, bearerOf(used), request),
     );
   }

@@ -28,6 +28,8 @@ export interface TokenRecord extends IssuedToken {
   scope?: string | undefined;
   /** All scopes that were asked for so far. */
   requestedScopes: readonly string[];
+  /** When the person logged in; refreshes do not change it. Absent for tokens that were given. */
+  loggedInAt?: number | undefined;
   issuedAt: number;
   expiresAt?: number | undefined;
   /** Set before a refresh token is sent: a refresh that began and may have been lost with its process. */

@@ -1,6 +1,7 @@
 import type { LoginHandler, LoginHandlerRequest, LoginSession } from "../../authorization/login-handler.ts";
 import { McpAuthError } from "../../errors.ts";
 import { openBrowser } from "../browser.ts";
+import { printToStderr } from "../print.ts";
 import { type Listener, listen } from "./listener.ts";
 import { answerFor, type LoginPage } from "./page.ts";
 import { checkRedirectOptions, type Place, places, type RedirectOptions } from "./redirect-uris.ts";
@@ -51,11 +52,6 @@ export function loopbackLogin(options: LoopbackLoginOptions = {}): LoginHandler 
       print("No browser could be opened. The login waits for you to open the address by hand.");
     }
   });
-}
-
-/** Writes a line for the person. stdout may be a protocol's. */
-export function printToStderr(line: string): void {
-  process.stderr.write(`${line}\n`);
 }
 
 /** A login whose responses arrive at a listener on this machine; `bring` says how the person gets to the URL. */

@@ -1,0 +1,4 @@
+/** Writes a line for the person. stdout may be a protocol's. */
+export function printToStderr(line: string): void {
+  process.stderr.write(`${line}\n`);
+}

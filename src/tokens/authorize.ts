@@ -1,0 +1,97 @@
+import { selectScopes, splitScope } from "../authorization/scopes.ts";
+import { deadline } from "../clock.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import { type AuthorizationServerMetadata, requirePkce } from "../discovery/server-metadata.ts";
+import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
+import { defined } from "../http/json.ts";
+import type { Authorization } from "./authorization.ts";
+import { logInByBrowser } from "./authorization-code-login.ts";
+import { beginDeviceLogin, finishDeviceLogin, offersDeviceCode } from "./device-login.ts";
+import { loginTimeout, requestProfile, type Session } from "./session.ts";
+import type { TokenRecord } from "./token-record.ts";
+
+/** What an authorization asks for. */
+export interface AuthorizationPlan {
+  challenge?: Challenge | undefined;
+  /** Scopes that it must have: a step-up. */
+  scopes?: readonly string[] | undefined;
+  /** What the login before it had asked for. */
+  askedBefore?: readonly string[] | undefined;
+  /** Aborts when the login is given up. */
+  signal: AbortSignal;
+}
+
+/**
+ * One authorization, from the wish for it to the stored tokens: by device code where the app and the server have it, else
+ * by browser.
+ *
+ * @throws McpAuthError `login_required` when there is no way to ask the person, `login_timeout`; every code of registration,
+ *   authorization and token requests
+ */
+export async function authorizeAt(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
+  const { options, emit, server: serverUrl, clock } = session;
+  const { issuer, server, resource } = discovery;
+  if (!options.loginHandler && !offersDeviceCode(session, server)) {
+    const detail = options.onDeviceCode ? "no device code there, and no `loginHandler`" : "no `loginHandler`";
+    throw new LoginRequiredError({ serverUrl, issuer, detail });
+  }
+  const scopes = selectScopes({
+    challenged: plan.challenge?.scope,
+    wished: [...(options.scopes ?? []), ...(plan.scopes ?? [])],
+    supported: discovery.scopesSupported,
+    serverSupported: server.scopes_supported,
+    askedBefore: plan.askedBefore,
+  });
+  emit({ type: "login.started", issuer, scopes });
+
+  const tooLate = () => new McpAuthError("login_timeout", { serverUrl, issuer });
+  const { signal, stop } = deadline(clock, loginTimeout(options), tooLate, plan.signal);
+  const profile = requestProfile(session, issuer);
+  try {
+    const record = await authorize(session, {
+      discovery,
+      profile,
+      scopes,
+      resource: profile.resourceParameter === false ? undefined : resource,
+      parameters: {
+        ...(profile.audienceFromResource && { audience: resource }),
+        ...profile.authorizationParameters,
+        // What the server insists on wins over what the app likes.
+        ...defined({ acr_values: plan.challenge?.acrValues, max_age: plan.challenge?.maxAge }),
+      },
+      signal,
+      endsAt: clock.now() + loginTimeout(options),
+      onAnswer: stop,
+    });
+    emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? scopes.join(" ")) });
+    return record;
+  } finally {
+    stop();
+  }
+}
+
+async function authorize(session: Session, authorization: Authorization): Promise<TokenRecord> {
+  const { server } = authorization.discovery;
+  if (offersDeviceCode(session, server)) {
+    const begun = await beginDeviceLogin(session, authorization).catch((error: unknown) => {
+      // The server offers device codes, but not to this client: the person need not hear of it where there is another way.
+      if (session.options.loginHandler && isRefusal(error)) return undefined;
+      throw error;
+    });
+    if (begun) return finishDeviceLogin(session, authorization, begun);
+  }
+  requirePkce(server);
+  return logInByBrowser(session, authorization);
+}
+
+function isRefusal(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === "registration_refused" || code === "token_request_refused";
+}
+
+/** Refuses a server that no login here can be safe with. @throws McpAuthError `pkce_unsupported` */
+export function requireSafeLogin(session: Session, server: AuthorizationServerMetadata): void {
+  // A device code is bound to whoever asked for it: there is no redirect that could be intercepted.
+  if (!offersDeviceCode(session, server)) requirePkce(server);
+}
