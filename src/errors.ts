@@ -125,12 +125,15 @@ export class McpAuthError extends Error {
   declare readonly retryAfterMs: number | undefined;
 
   constructor(code: McpAuthErrorCode, { detail, cause, ...facts }: McpAuthErrorDetails = {}) {
-    const { serverUrl, serverError, serverDescription } = facts;
+    const { serverUrl, issuer, status, serverError, serverDescription, retryAfterMs } = facts;
+    // Named one by one: another error may have been spread into the details, whose own code must not replace this one's.
     const clean = {
-      ...facts,
       serverUrl: serverUrl && withoutQuery(serverUrl),
+      issuer,
+      status,
       serverError: printable(serverError),
       serverDescription: printable(serverDescription),
+      retryAfterMs,
     };
     super(message(code, clean, printable(detail, 1000)), cause === undefined ? undefined : { cause });
     this.code = code;

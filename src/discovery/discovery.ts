@@ -109,7 +109,7 @@ async function chooseIssuers(resource: ProtectedResource, options: DiscoverOptio
   return [chosen];
 }
 
-/** No query, no fragment, no final slash where there is no path (REQ-AUTHZ-02). */
-function canonical({ origin, pathname }: URL): string {
+/** A server's identifier where it names none: no query, no fragment, no final slash where there is no path (REQ-AUTHZ-02). */
+export function canonical({ origin, pathname }: URL): string {
   return pathname === "/" ? origin : origin + pathname;
 }

@@ -1,11 +1,10 @@
 import { systemClock } from "../clock.ts";
-import { isSameIssuer } from "../discovery/server-metadata.ts";
-import { McpAuthError, withoutQuery } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
+import { bindIssuer } from "./bound-issuer.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
 import { type RegisterClientOptions, registerClient } from "./dynamic.ts";
 import { type ClientRegistration, chooseAuthMethod, type TokenEndpointAuthMethod } from "./registration.ts";
-import { findRegistration, readRecord, registrationKey, saveRegistration, staleReason } from "./stored.ts";
+import { findRegistration, saveRegistration, staleReason } from "./stored.ts";
 
 /** What is needed to be a client of an authorization server, in one way or another. */
 export interface ObtainClientOptions extends RegisterClientOptions {
@@ -43,33 +42,23 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
     client = { issuer, kind: "metadata-document", clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none", createdAt: clock.now() };
   } else {
     const stored = await findRegistration(store, issuer);
-    const reason = stored && staleReason(stored, redirectUris, clock.now());
+    const reason = stored && staleReason(stored, redirectUris, clock.now(), options.grantTypes);
     if (stored && !reason) return stored;
     if (reason) emit?.({ type: "registration.stale", issuer, reason });
-    client = await registerClient(options);
+    // What it could do before it can do again: nobody who logs in otherwise next has to register anew.
+    const grantTypes = [...new Set([...(stored?.grantTypes ?? []), ...(options.grantTypes ?? [])])];
+    client = await registerClient({ ...options, grantTypes });
     await saveRegistration(store, client);
   }
   emit?.({ type: "registration.finished", issuer, kind: client.kind, clientId: client.clientId });
   return client;
 }
 
-/**
- * A client registered beforehand, bound to this authorization server, a client so that its secret is never shown to another one: neither when
- * the protected server is moved nor when it is taken over (REQ-REG-06).
- *
- * Only the app knows where a client was registered. If it does not say so, the first use decides; the same ID at
- * another protected server is another client. A configured issuer is the app's word and replaces what was remembered.
- */
+/** A client registered beforehand, at the one authorization server that it is bound to. */
 async function preRegistered(clientId: string, options: ObtainClientOptions, createdAt: number): Promise<ClientRegistration> {
-  const { server, store, clientSecret, tokenEndpointAuthMethod } = options;
+  const { server, store, serverUrl, clientSecret, tokenEndpointAuthMethod } = options;
   const { issuer } = server;
-  const key = registrationKey(`pre-registered/${clientId}/${withoutQuery(new URL(options.serverUrl).href)}`);
-  const remembered = await readRecord(store, key);
-  const bound = options.issuer ?? remembered?.issuer;
-  if (bound !== undefined && !isSameIssuer(String(bound), issuer)) {
-    throw new McpAuthError("client_issuer_mismatch", { issuer, detail: `client ${clientId} belongs to ${bound}` });
-  }
-  if (remembered?.issuer !== issuer) await store.set(key, { v: 1, issuer });
+  await bindIssuer({ store, clientId, serverUrl, configured: options.issuer, issuer });
   return {
     issuer,
     kind: "pre-registered",

@@ -1,12 +1,14 @@
 import { splitScope } from "../authorization/scopes.ts";
 import { writeDiscovery } from "../discovery/cache.ts";
 import { type Discovery, discover, type Speculation } from "../discovery/discovery.ts";
-import { isSameIssuer, requirePkce } from "../discovery/server-metadata.ts";
-import { codeOf, McpAuthError, type McpAuthErrorCode } from "../errors.ts";
+import { isSameIssuer } from "../discovery/server-metadata.ts";
+import { codeOf, McpAuthError } from "../errors.ts";
 import { findRegistration, forgetRegistration } from "../registration/stored.ts";
-import { type AuthorizationPlan, authorizeAt } from "./authorization-code-login.ts";
+import { type AuthorizationPlan, authorizeAt, requireSafeLogin } from "./authorize.ts";
 import { freshness } from "./freshness.ts";
 import { loginTimeout, requestProfile, type Session } from "./session.ts";
+import { sharingRefusal } from "./shared-refusal.ts";
+import { wantsAuthentication } from "./step-up.ts";
 import { sameTokens, type TokenRecord } from "./token-record.ts";
 
 /** What leads to a login. */
@@ -26,7 +28,7 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
  *
  * 1. takes the login lock; whoever had it before may have logged in already, and that login is used
  * 2. finds the authorization server and its metadata
- * 3. opens a place to receive the response, and gets a client identity that allows it
+ * 3. opens a place to receive the response (none for a device code), and gets a client identity that allows it
  * 4. sends the person to the authorization server, checks the response, exchanges the code
  * 5. stores the tokens, then shows the person the outcome
  *
@@ -41,24 +43,6 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
   } catch (error) {
     const code = codeOf(error);
     if (code) emit({ type: "login.failed", code });
-    throw error;
-  }
-}
-
-/** Whoever waited for the lock while the holder's login was refused shares that outcome, too: no second window opens. */
-async function sharingRefusal<T>({ store, server, clock }: Session, name: string, askedAt: number, work: () => Promise<T>): Promise<T> {
-  const key = `refusals/${name}`;
-  const last = (await store.get(key)) as { code: McpAuthErrorCode; issuer: string; at: number } | undefined;
-  if (last && last.at > askedAt) throw new McpAuthError(last.code, { serverUrl: server, issuer: last.issuer, detail: "in another window" });
-  try {
-    return await work();
-  } catch (error) {
-    const { code, issuer, passing } = error instanceof McpAuthError ? error : {};
-    // What a server or person said holds for all. What only this manager met (no browser, disposed of) names no issuer.
-    if (issuer && !passing && code !== "login_required") {
-      // Before the lock is free: the next in line reads it at once.
-      await store.set(key, { v: 1, code, issuer, at: clock.now() }).catch(() => {});
-    }
     throw error;
   }
 }
@@ -88,7 +72,10 @@ async function logIn(session: Session, plan: LoginPlan): Promise<TokenRecord> {
 
 /** Whether a login that somebody else made meanwhile is what this one is for. */
 function serves(record: TokenRecord, plan: LoginPlan, { clock }: Session): boolean {
-  if (sameTokens(record, plan.known) || record.issuer === plan.movedFrom || freshness(record, clock.now(), 1) === "expired") return false;
+  const { known } = plan;
+  if (sameTokens(record, known) || record.issuer === plan.movedFrom || freshness(record, clock.now(), 1) === "expired") return false;
+  // Refreshed tokens stand for the same authentication.
+  if (wantsAuthentication(plan.challenge) && !((record.loggedInAt ?? 0) > (known?.loggedInAt ?? 0))) return false;
   const granted = splitScope(record.scope);
   return plan.scopes?.every((scope) => granted.includes(scope) || record.requestedScopes.includes(scope)) ?? true;
 }
@@ -96,7 +83,7 @@ function serves(record: TokenRecord, plan: LoginPlan, { clock }: Session): boole
 async function findServers(session: Session, { challenge, speculation, signal }: LoginPlan): Promise<Discovery> {
   const { serverUrl, http, clock, emit, store, options } = session;
   const discovery = await discover(serverUrl, { ...options, http, clock, emit, challenge, speculation, signal });
-  requirePkce(discovery.server);
+  requireSafeLogin(session, discovery.server);
   // A client that was registered there has an error of its own.
   if (options.issuer && !options.clientId && !isSameIssuer(options.issuer, discovery.issuer, options.strictIssuer)) {
     throw new McpAuthError("issuer_mismatch", { issuer: discovery.issuer, detail: `\`issuer\` is ${options.issuer}` });
@@ -112,7 +99,7 @@ async function isForgottenClient({ store, emit }: Session, issuer: string, start
   if (!(error instanceof McpAuthError)) return false;
   const refused =
     error.code === "invalid_client" ||
-    (error.code === "authorization_error" && /^(invalid|unauthorized)_client$/.test(error.serverError ?? ""));
+    (/^(authorization_error|token_request_refused)$/.test(error.code) && /^(invalid|unauthorized)_client$/.test(error.serverError ?? ""));
   const registration = refused ? await findRegistration(store, issuer) : undefined;
   if (!registration || registration.createdAt >= startedAt) return false;
   await forgetRegistration(store, issuer, registration.clientId);

@@ -2,7 +2,8 @@ import { codeOf, McpAuthError, unless } from "../errors.ts";
 import { revokeToken } from "../grants/revocation.ts";
 import { listAccounts } from "./accounts.ts";
 import { defaultAccount, defaultKey } from "./default-account.ts";
-import { type Session, serverMetadata } from "./session.ts";
+import { serverMetadata } from "./known-server.ts";
+import type { Session } from "./session.ts";
 import type { Turn } from "./token-keeper.ts";
 import { readTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 

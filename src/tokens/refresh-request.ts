@@ -1,24 +1,17 @@
-import { deadline } from "../clock.ts";
-import { isPassing, McpAuthError } from "../errors.ts";
 import { refreshGrant } from "../grants/refresh.ts";
 import type { TokenAnswer } from "../grants/token-request.ts";
-import { requestProfile, type Session, serverMetadata } from "./session.ts";
+import { attempts } from "./attempts.ts";
+import { serverMetadata } from "./known-server.ts";
+import { requestProfile, type Session } from "./session.ts";
 import type { TokenRecord } from "./token-record.ts";
-
-/** A refresh with all its repetitions, in ms. */
-const limitMs = 30_000;
-const maxAttempts = 3;
 
 /**
  * Sends the refresh token until there is an answer.
  *
- * What was sent but not answered is repeated at once: servers with a grace window give the same answer again. Busy
- * servers are given time. No caller's signal reaches this far: others wait for the same answer.
- *
  * @throws McpAuthError as `refreshGrant`, after bounded repetition
  */
 export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenAnswer> {
-  const { clock, emit, http, server: serverUrl } = session;
+  const { clock, http } = session;
   const { issuer, client, refreshToken, resource } = record;
   const server = await serverMetadata(session, record);
   const profile = requestProfile(session, issuer);
@@ -31,27 +24,5 @@ export async function requestRefresh(session: Session, record: TokenRecord & { r
     resource: profile.resourceParameter === false ? undefined : resource,
     scope: profile.refreshScope ? (record.scope ?? (record.requestedScopes.join(" ") || undefined)) : undefined,
   };
-  const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("timeout", { serverUrl, issuer }));
-  const endsAt = clock.now() + limitMs;
-  try {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await refreshGrant({ ...grant, signal });
-      } catch (error) {
-        if (!isPassing(error) || attempt === maxAttempts) throw error;
-        const waitMs = pause(error, attempt);
-        if (signal.aborted || clock.now() + waitMs > endsAt) throw error;
-        emit({ type: "refresh.repeated", issuer, attempt, waitMs, code: error.code });
-        await clock.sleep(waitMs);
-      }
-    }
-  } finally {
-    stop();
-  }
-}
-
-/** How long to wait before the next attempt, in ms: what the server asks, else exponential with jitter. */
-function pause({ code, retryAfterMs }: McpAuthError, attempt: number): number {
-  if (attempt === 1 && (code === "network_error" || code === "timeout")) return 0;
-  return retryAfterMs ?? 500 * 2 ** (attempt - 1) * (0.5 + Math.random() / 2);
+  return attempts(session, issuer, (signal) => refreshGrant({ ...grant, signal }));
 }

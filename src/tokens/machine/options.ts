@@ -1,6 +1,6 @@
-import type { MachineClient } from "../client-auth/machine-client.ts";
-import type { AssertionSource } from "../grants/assertion.ts";
-import type { TokenManagerOptions } from "./options.ts";
+import type { MachineClient } from "../../client-auth/machine-client.ts";
+import type { AssertionSource } from "../../grants/assertion.ts";
+import type { TokenManagerOptions } from "../options.ts";
 
 /** How a program gets tokens for one protected server. */
 export interface MachineTokenManagerOptions

@@ -1,0 +1,35 @@
+import { isSameIssuer } from "../discovery/server-metadata.ts";
+import { McpAuthError, withoutQuery } from "../errors.ts";
+import type { Store } from "../stores/store.ts";
+import { readRecord, registrationKey } from "./stored.ts";
+
+/** A client that was registered beforehand, about to be used at an authorization server. */
+export interface BoundClient {
+  store: Store;
+  clientId: string;
+  /** The protected server that leads to the authorization server. */
+  serverUrl: string | URL;
+  /** The authorization server that the app has named. Default: the first one that the client was used at. */
+  configured: string | undefined;
+  /** The authorization server that was found. */
+  issuer: string;
+}
+
+/**
+ * Binds a client to its authorization server, so that its secret is never shown to another one: neither when the protected
+ * server is moved nor when it is taken over (REQ-REG-06).
+ *
+ * Only the app knows where a client was registered. If it does not say so, the first use decides; the same ID at
+ * another protected server is another client. A configured issuer is the app's word and replaces what was remembered.
+ *
+ * @throws McpAuthError `client_issuer_mismatch`
+ */
+export async function bindIssuer({ store, clientId, serverUrl, configured, issuer }: BoundClient): Promise<void> {
+  const key = registrationKey(`pre-registered/${clientId}/${withoutQuery(new URL(serverUrl).href)}`);
+  const remembered = await readRecord(store, key);
+  const bound = configured ?? remembered?.issuer;
+  if (bound !== undefined && !isSameIssuer(String(bound), issuer)) {
+    throw new McpAuthError("client_issuer_mismatch", { issuer, detail: `client ${clientId} belongs to ${bound}` });
+  }
+  if (remembered?.issuer !== issuer) await store.set(key, { v: 1, issuer });
+}

@@ -1,0 +1,38 @@
+import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
+import type { AuthorizationServerMetadata } from "../discovery/discovery.ts";
+import { findAuthorizationServer } from "../discovery/server-metadata.ts";
+import type { ServerSession } from "./server-session.ts";
+
+/** How long metadata of an authorization server that was asked for by itself is kept, in ms. */
+const metadataLifeMs = 24 * 60 * 60_000;
+/** How long it is used although it has expired, in ms. */
+const usableLifeMs = 7 * metadataLifeMs;
+
+/**
+ * Metadata of the server that issued a login. What has expired is used once more, so that a refresh need not wait, and
+ * renewed meanwhile; beyond a week it is renewed first, but is still better than none.
+ */
+export async function serverMetadata(
+  session: ServerSession & { options: { strictIssuer?: boolean | undefined } },
+  { issuer, resource }: { issuer: string; resource: string },
+): Promise<AuthorizationServerMetadata> {
+  const { store, server, clock, http, emit, options } = session;
+  const known = await readDiscovery(store, server);
+  const cached = known?.issuer === issuer ? known : undefined;
+  const now = clock.now();
+  if (cached && now < cached.validUntil) return cached.server;
+
+  const renew = async () => {
+    const found = await findAuthorizationServer(issuer, { http, clock, emit, strictIssuer: options.strictIssuer });
+    const times = { fetchedAt: now, validUntil: found.cacheable ? now + metadataLifeMs : now };
+    // Where another server is known, the login is about to move there. A cache that cannot be written costs nothing but time.
+    if (cached || !known) {
+      const base = cached ?? { serverUrl: server, resource, issuer, legacy: false };
+      await writeDiscovery(store, { ...base, server: found.value, ...times }).catch(() => {});
+    }
+    return found.value;
+  };
+  if (!cached) return renew();
+  const renewed = renew().catch(() => cached.server);
+  return now - cached.fetchedAt < usableLifeMs ? cached.server : renewed;
+}

@@ -1,0 +1,50 @@
+import type { StoredRecord } from "../../stores/store.ts";
+import type { IssuedToken } from "../token-record.ts";
+import type { MachineSession } from "./session.ts";
+
+/** A program's token for one protected server, and what it was asked for. Times in ms since 1970. */
+export interface MachineRecord extends IssuedToken {
+  v: 1;
+  /** Identifier of the protected resource. */
+  resource: string;
+  accessToken: string;
+  /** Granted scopes, space-separated, where known. */
+  scope?: string | undefined;
+  /** All scopes that were asked for so far. */
+  requestedScopes: readonly string[];
+  /** What else of the options made the token what it is. */
+  request: string;
+}
+
+/** Where a program's token is kept: those who ask for the same share it. */
+export function machineKey({ server, options }: MachineSession): string {
+  const { account = "default", clientId, assertion, scopes = [] } = options;
+  const who = [clientId, assertion?.identity].filter(Boolean).join(" ");
+  return `machine/${[account, who, [...scopes].sort().join(" ")].map(encodeURIComponent).join("/")}/${server}`;
+}
+
+/** What beside the key makes a token what it is: another one is of no use. */
+export function requestOf({ options }: MachineSession): string {
+  const { issuer, tokenEndpoint, resource, resourceParameter, tokenParameters } = options;
+  return JSON.stringify([issuer, tokenEndpoint, resource, resourceParameter, tokenParameters]);
+}
+
+/**
+ * The stored token, if it is what these options ask for.
+ *
+ * @throws McpAuthError what reading the store throws
+ */
+export async function readRecord(session: MachineSession): Promise<MachineRecord | undefined> {
+  const found = await session.store.get(machineKey(session));
+  const { v, accessToken, issuer, resource, requestedScopes, issuedAt, request } = (found ?? {}) as Partial<MachineRecord>;
+  // It can be had again: what cannot be understood is none.
+  const isSound = [accessToken, issuer, resource].every((text) => typeof text === "string") && Array.isArray(requestedScopes);
+  return v === 1 && isSound && typeof issuedAt === "number" && request === requestOf(session)
+    ? (found as unknown as MachineRecord)
+    : undefined;
+}
+
+/** For `Store.set`, whose records are open. */
+export function asStored(record: MachineRecord): StoredRecord {
+  return record as unknown as StoredRecord;
+}

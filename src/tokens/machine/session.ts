@@ -1,0 +1,24 @@
+import { McpAuthError } from "../../errors.ts";
+import { createServerSession, type ServerSession } from "../server-session.ts";
+import type { MachineTokenManagerOptions } from "./options.ts";
+
+/** What the parts of a machine token manager share: the options, checked. */
+export interface MachineSession extends ServerSession {
+  readonly options: MachineTokenManagerOptions;
+}
+
+/** @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` for options that contradict each other or mix identities up */
+export function createMachineSession(options: MachineTokenManagerOptions): MachineSession {
+  const { clientId, clientSecret, privateKey, assertion, store, account, tokenEndpoint, issuer } = options;
+  const wrong = (detail: string) => new McpAuthError("invalid_option", { detail });
+  if (!clientId && !assertion) throw wrong("`clientId` or `assertion` is missing");
+  if (!clientId && (clientSecret !== undefined || privateKey !== undefined))
+    throw wrong("`clientSecret` and `privateKey` need a `clientId`");
+  if (clientSecret === "") throw wrong("`clientSecret` is empty");
+  if (assertion && store && account === undefined && assertion.identity === undefined)
+    throw wrong("`account` is missing: it says whose tokens these are in a shared `store`");
+  const session = createServerSession(options);
+  if (tokenEndpoint !== undefined) session.http.checkUrl(tokenEndpoint);
+  if (issuer !== undefined) session.http.checkUrl(issuer);
+  return Object.assign(session, { options });
+}

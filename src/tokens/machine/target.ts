@@ -1,0 +1,95 @@
+import { splitScope } from "../../authorization/scopes.ts";
+import { readDiscovery, writeDiscovery } from "../../discovery/cache.ts";
+import type { Challenge } from "../../discovery/challenge.ts";
+import { type AuthorizationServerMetadata, canonical, discover, speculate } from "../../discovery/discovery.ts";
+import { discoverProtectedResource } from "../../discovery/resource-metadata.ts";
+import { isSameIssuer } from "../../discovery/server-metadata.ts";
+import { bindIssuer } from "../../registration/bound-issuer.ts";
+import { serverMetadata } from "../known-server.ts";
+import { probe } from "../probe.ts";
+import type { MachineRecord } from "./record.ts";
+import type { MachineSession } from "./session.ts";
+
+/** Where tokens for the protected server are asked for, and what they are for. */
+export interface Target {
+  server: AuthorizationServerMetadata;
+  /** Identifier of the protected resource. */
+  resource: string;
+  /** Scopes that the server's challenge names, else its metadata. */
+  scopes: readonly string[];
+}
+
+/** An authorization server and what its tokens are for. */
+interface Place {
+  issuer: string;
+  resource: string;
+  scopes?: readonly string[] | undefined;
+}
+
+/**
+ * Finds the authorization server: the one that the app has named, else the one that the protected server names.
+ *
+ * @param record the token that there was before
+ * @param refusal the server's, where there is one: it may have moved
+ * @returns `undefined` when the server wants no token
+ * @throws McpAuthError every code of discovery; `client_issuer_mismatch` when the server names another one than before
+ */
+export async function findTarget(
+  session: MachineSession,
+  record: MachineRecord | undefined,
+  refusal: Challenge | undefined,
+): Promise<Target | undefined> {
+  const { options, serverUrl } = session;
+  const { tokenEndpoint, issuer, resource } = options;
+  const named = { resource: resource ?? canonical(serverUrl), scopes: splitScope(refusal?.scope) };
+  if (tokenEndpoint !== undefined)
+    return { ...named, server: { issuer: issuer ?? new URL(tokenEndpoint).origin, token_endpoint: tokenEndpoint } };
+  if (issuer !== undefined) return { ...named, server: await serverMetadata(session, { issuer, resource: named.resource }) };
+
+  const place = (await knownPlace(session, record, refusal)) ?? (await discoverPlace(session, refusal));
+  if (!place) return undefined;
+  await bind(session, place.issuer);
+  const server = await serverMetadata(session, place);
+  return { server, resource: resource ?? place.resource, scopes: place.scopes ?? named.scopes };
+}
+
+/** Where it was before, unless the server has moved. */
+async function knownPlace(
+  { store, server, serverUrl, http, clock, options }: MachineSession,
+  record: MachineRecord | undefined,
+  refusal: Challenge | undefined,
+): Promise<Place | undefined> {
+  const discovery = record ?? (await readDiscovery(store, server));
+  if (!discovery) return undefined;
+  const { issuer, resource, scopesSupported: scopes } = { scopesSupported: undefined, ...discovery };
+  if (!refusal) return { issuer, resource, scopes };
+  const found = await discoverProtectedResource(serverUrl, { http, clock, challenge: refusal }).catch(() => undefined);
+  const hasMoved = found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer));
+  return hasMoved ? undefined : { issuer, resource };
+}
+
+/** The usual places of metadata are asked while the server is asked where it is. */
+async function discoverPlace(session: MachineSession, refusal: Challenge | undefined): Promise<Place | undefined> {
+  const { serverUrl, http, clock, emit, store, options } = session;
+  const guessing = new AbortController();
+  const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, http, guessing.signal);
+  try {
+    const challenge = refusal ?? (await probe(session, undefined));
+    const isOpen = !challenge && !(await discoverProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined));
+    if (isOpen) return undefined;
+    const { strictIssuer } = options;
+    const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer });
+    await writeDiscovery(store, discovery).catch(() => {});
+    const challenged = splitScope(challenge?.scope);
+    return { ...discovery, scopes: challenged.length > 0 ? challenged : discovery.scopesSupported };
+  } finally {
+    // One that hangs would keep the process alive.
+    guessing.abort();
+  }
+}
+
+/** What was arranged with one authorization server is never shown to another one, however the protected server leads there. */
+async function bind({ store, serverUrl, options }: MachineSession, issuer: string): Promise<void> {
+  const { clientId, assertion, account = "default" } = options;
+  await bindIssuer({ store, clientId: clientId ?? assertion?.identity ?? account, serverUrl, configured: undefined, issuer });
+}
