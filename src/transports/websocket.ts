@@ -134,7 +134,9 @@ export class WebSocketTransport {
     try {
       await new Promise<void>((resolve, reject) => {
         socket.onopen = () => resolve();
-        socket.onerror = socket.onclose = (event) => reject(this.#failure("the handshake failed", event));
+        const failed = (event: Event) => reject(this.#failure("the handshake failed", event));
+        socket.onerror = failed;
+        socket.onclose = failed;
         limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
       });
     } catch (error) {
