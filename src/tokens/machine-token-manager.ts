@@ -171,9 +171,10 @@ export class MachineTokenManager implements Credential {
     }
     this.#isOpen = false;
     this.#refusal = challenge;
-    const { error } = await abortable(token.refresh({ reason: refused === undefined ? "missing" : "refused" }), signal);
+    if (refused === undefined) await token.get(signal);
+    else await abortable(token.refresh({ reason: "refused" }), signal);
     if (token.isOtherThan(refused)) return "retry";
-    throw error ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
+    throw token.refusal ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
   }
 
   /** 403 for lack of scopes: a token with more of them, within limits. */

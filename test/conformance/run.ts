@@ -12,10 +12,6 @@ import { parseArgs, promisify } from "node:util";
 
 /** Scenarios for what this package does not do yet, and the issue that brings it. Neither run nor counted. */
 const later: Record<string, string> = {
-  "auth/client-credentials-jwt": "Machines",
-  "auth/client-credentials-basic": "Machines",
-  "auth/enterprise-managed-authorization": "Machines",
-  "auth/wif-jwt-bearer": "Machines",
   "auth/dpop": "DPoP",
   "auth/dpop-nonce": "DPoP",
 };

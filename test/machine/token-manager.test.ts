@@ -321,6 +321,15 @@ describe("secrets that change while a program runs", () => {
     expect((await call()).status).toBe(200);
   });
 
+  test("a stream that reconnects with a wrong one does not send it again and again", async () => {
+    const server = await startServer();
+    const { auth } = program(server, { clientSecret: "certainly-wrong-secret" });
+    const stream = () => auth.fetch(server.url, { headers: { accept: "text/event-stream" } });
+    for (let i = 0; i < 5; i++) expect((await stream()).status).toBe(401);
+    expect(auth.lastError?.code).toBe("invalid_client");
+    expect(server.authorizationServer.tokenRequests()).toHaveLength(1);
+  });
+
   test("while the token is still good, nobody notices", async () => {
     const server = await startServer();
     const clock = shiftedClock();
