@@ -1,16 +1,13 @@
 import { machineAuthentication, machineEndpoints } from "../../client-auth/machine-authentication.ts";
-import { codeOf, InsufficientScopeError, McpAuthError } from "../../errors.ts";
+import { codeOf, McpAuthError } from "../../errors.ts";
 import { assertionClaims } from "../../grants/assertion.ts";
 import { clientCredentialsGrant } from "../../grants/client-credentials.ts";
 import { jwtBearerGrant, jwtBearerGrantType } from "../../grants/jwt-bearer.ts";
 import type { TokenAnswer } from "../../grants/token-request.ts";
-import type { Http } from "../../http/http.ts";
 import { attempts } from "../attempts.ts";
+import { explained, watchingTime } from "./refusal.ts";
 import type { MachineSession } from "./session.ts";
 import type { Target } from "./target.ts";
-
-/** How far two clocks may differ before it is told, in ms. */
-const skewMs = 30_000;
 
 /**
  * Asks for a token with the program's own credentials.
@@ -66,11 +63,12 @@ function send(session: MachineSession, target: Target, scopes: readonly string[]
     const watch = watchingTime(http);
     // Anew for each attempt: servers accept an assertion once.
     const assertion = await assertionFor(session, target, grant.scope, signal);
+    if (assertion !== undefined && assertion === session.refused?.assertion) throw session.refused.error;
     try {
       const request = { ...grant, http: watch.http, signal };
       return await (assertion === undefined ? clientCredentialsGrant(request) : jwtBearerGrant({ ...request, assertion }));
     } catch (error) {
-      throw explained(error, { session, scopes, assertion, serverTime: watch.serverTime });
+      throw explained(error, { session, scopes, assertion, serverTime: watch.serverTime() });
     }
   });
 }
@@ -99,46 +97,4 @@ async function assertionFor(session: MachineSession, target: Target, scope: stri
       detail: "it was made for another audience, and was not sent; if it is right, pass `issuer`",
     });
   return assertion.trim();
-}
-
-/** What was known when a token request failed. */
-interface Circumstances {
-  session: MachineSession;
-  scopes: readonly string[];
-  assertion: string | undefined;
-  /** By the answer's `Date`, in ms since 1970. */
-  serverTime: () => number | undefined;
-}
-
-/** The refusal, as what it means for a program. */
-function explained(error: unknown, { session, scopes, assertion, serverTime }: Circumstances): unknown {
-  if (!(error instanceof McpAuthError) || error.passing) return error;
-  const { options, clock } = session;
-  // What is signed holds times, which a clock that is wrong makes wrong.
-  const isSigned = assertion !== undefined || options.privateKey !== undefined;
-  const aheadMs = clock.now() - (serverTime() ?? clock.now());
-  if (isSigned && Math.abs(aheadMs) > skewMs) {
-    const minutes = Math.round(Math.abs(aheadMs) / 6000) / 10;
-    const detail = `${minutes} minutes ${aheadMs > 0 ? "ahead of" : "behind"} the server's`;
-    return new McpAuthError("clock_skewed", { ...error, detail, cause: error });
-  }
-  if (error.serverError === "invalid_scope") return new InsufficientScopeError(scopes, { ...error, cause: error });
-  if (error.code !== "invalid_grant" || assertion === undefined) return error;
-  const { expiresAt = Infinity } = assertionClaims(assertion) ?? {};
-  const detail = expiresAt < clock.now() ? `it expired at ${new Date(expiresAt).toISOString()}` : undefined;
-  return new McpAuthError("invalid_assertion", { ...error, detail, cause: error });
-}
-
-/** The same `Http`, which remembers what time it is at the server. */
-function watchingTime(http: Http): { http: Http; serverTime: () => number | undefined } {
-  let time = Number.NaN;
-  const watching: Http = {
-    ...http,
-    async fetch(url, init) {
-      const response = await http.fetch(url, init);
-      time = Date.parse(response.headers.get("date") ?? "");
-      return response;
-    },
-  };
-  return { http: watching, serverTime: () => (Number.isNaN(time) ? undefined : time) };
 }

@@ -5,6 +5,8 @@ import type { MachineTokenManagerOptions } from "./options.ts";
 /** What the parts of a machine token manager share: the options, checked. */
 export interface MachineSession extends ServerSession {
   readonly options: MachineTokenManagerOptions;
+  /** The assertion that was refused last: it is never sent again. */
+  refused: { assertion: string; error: McpAuthError } | undefined;
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` for options that contradict each other or mix identities up */
@@ -20,5 +22,5 @@ export function createMachineSession(options: MachineTokenManagerOptions): Machi
   const session = createServerSession(options);
   if (tokenEndpoint !== undefined) session.http.checkUrl(tokenEndpoint);
   if (issuer !== undefined) session.http.checkUrl(issuer);
-  return Object.assign(session, { options });
+  return Object.assign(session, { options, refused: undefined });
 }
