@@ -20,9 +20,6 @@ export { type EnterpriseManagedOptions, enterpriseManaged } from "../grants/ente
 export { type JwtBearerGrant, jwtBearerGrant } from "../grants/jwt-bearer.ts";
 export { type ExchangedToken, type TokenExchange, tokenExchange, tokenTypes } from "../grants/token-exchange.ts";
 export type { CertificateBytes, ClientCertificate, MutualTlsOptions } from "../node/mutual-tls.ts";
-export type { MachineTokenManagerOptions } from "../tokens/machine/options.ts";
-export { MachineTokenManager } from "../tokens/machine-token-manager.ts";
-export { mutualTls } from "./mutual-tls.ts";
 export {
   type AssertionCommandOptions,
   assertionCommand,
@@ -33,4 +30,7 @@ export {
   gitLab,
   type KubernetesOptions,
   kubernetes,
-} from "./workload.ts";
+} from "../node/workload/sources.ts";
+export type { MachineTokenManagerOptions } from "../tokens/machine/options.ts";
+export { MachineTokenManager } from "../tokens/machine-token-manager.ts";
+export { mutualTls } from "./mutual-tls.ts";

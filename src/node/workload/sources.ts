@@ -1,5 +1,5 @@
-import { type AssertionRequest, type AssertionSource, assertionClaims } from "../grants/assertion.ts";
-import type { AssertionCommandOptions } from "../node/workload/command.ts";
+import { type AssertionRequest, type AssertionSource, assertionClaims } from "../../grants/assertion.ts";
+import type { AssertionCommandOptions } from "./command.ts";
 
 export type { AssertionCommandOptions };
 
@@ -33,7 +33,7 @@ export interface KubernetesOptions {
  */
 export function gitHubActions({ audience }: GitHubActionsOptions = {}): AssertionSource {
   return source(
-    async (request) => (await import("../node/workload/github-actions.ts")).gitHubActionsAssertion(audience, request),
+    async (request) => (await import("./github-actions.ts")).gitHubActionsAssertion(audience, request),
     () => {
       const { GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = process.env;
       // Jobs of a matrix differ in nothing else that is in the environment.
@@ -54,7 +54,7 @@ export function gitHubActions({ audience }: GitHubActionsOptions = {}): Assertio
  */
 export function gitLab({ variable = "MCP_AUTH_ID_TOKEN" }: GitLabOptions = {}): AssertionSource {
   return source(
-    async (request) => (await import("../node/workload/gitlab.ts")).gitLabAssertion(variable, request),
+    async (request) => (await import("./gitlab.ts")).gitLabAssertion(variable, request),
     () => process.env.CI_JOB_ID && named("gitlab", process.env.CI_SERVER_HOST, process.env.CI_JOB_ID),
   );
 }
@@ -71,7 +71,7 @@ export function gitLab({ variable = "MCP_AUTH_ID_TOKEN" }: GitLabOptions = {}): 
  */
 export function kubernetes({ path = "/var/run/secrets/tokens/mcp" }: KubernetesOptions = {}): AssertionSource {
   return source(
-    async ({ issuer }) => (await import("../node/workload/file.ts")).kubernetesAssertion(path, issuer),
+    async ({ issuer }) => (await import("./file.ts")).kubernetesAssertion(path, issuer),
     () => subjectOf(path),
   );
 }
@@ -84,7 +84,7 @@ export function kubernetes({ path = "/var/run/secrets/tokens/mcp" }: KubernetesO
  */
 export function assertionFile(path: string): AssertionSource {
   return source(
-    async () => (await import("../node/workload/file.ts")).fileAssertion(path),
+    async () => (await import("./file.ts")).fileAssertion(path),
     () => subjectOf(path),
   );
 }
@@ -107,7 +107,7 @@ export function assertionCommand(
   options: AssertionCommandOptions = {},
 ): AssertionSource {
   return source(
-    async (request) => (await import("../node/workload/command.ts")).commandAssertion(command, options, request),
+    async (request) => (await import("./command.ts")).commandAssertion(command, options, request),
     () => options.identity,
   );
 }
