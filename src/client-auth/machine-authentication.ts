@@ -32,7 +32,7 @@ export function machineAuthentication(client: MachineClient, server: Authorizati
   if (clientId === undefined) return () => {};
   switch (method) {
     case "private_key_jwt":
-      return byKey(client, clock);
+      return byKey(client, server, clock);
     case "tls_client_auth":
     case "self_signed_tls_client_auth":
       return TlsClientAuth();
@@ -95,10 +95,10 @@ export function withMtlsAliases(server: AuthorizationServerMetadata): Authorizat
 }
 
 /** Loads what handles keys with the first token request, and only where there is a key. */
-function byKey(client: MachineClient, clock: Clock): ClientAuth {
+function byKey(client: MachineClient, server: AuthorizationServerMetadata, clock: Clock): ClientAuth {
   let authentication: Promise<ClientAuth> | undefined;
-  return async (server, identity, body, headers) => {
+  return async (...request) => {
     authentication ??= import("./private-key-jwt.ts").then(({ privateKeyJwt }) => privateKeyJwt(client, server, clock));
-    await (await authentication)(server, identity, body, headers);
+    await (await authentication)(...request);
   };
 }

@@ -10,7 +10,7 @@ const lengths: Readonly<Record<string, number>> = { ES256: 64, ES384: 96, ES512:
 
 /** Tells a signer from a key. */
 export function isSigner(key: object | string): key is Signer {
-  return typeof (key as Partial<Signer>).sign === "function";
+  return typeof (key as Partial<Signer> | null)?.sign === "function";
 }
 
 /**
