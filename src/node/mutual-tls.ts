@@ -29,7 +29,8 @@ interface Connections {
  *
  * @param certificate the certificate, or what reads it: asked again after a minute at the earliest, for certificates
  *   that are renewed on disk. One that cannot be used then does not replace one that still can.
- * @returns what throws `network_error` where the server refuses the certificate, or its own is not to be trusted
+ * @returns what throws `network_error` where the server refuses the certificate, or its own is not to be trusted;
+ *   `credential_expired` where it refuses one that has expired meanwhile
  * @throws McpAuthError `invalid_option` for what cannot be read, does not belong together or is not valid yet,
  *   `credential_expired`; for a function, and without `undici`, at the first request
  * @see RFC 8705
@@ -74,11 +75,11 @@ export function mutualTls(
   }
 
   return async (input, init) => {
-    const { dispatcher } = await connections();
+    const { dispatcher, expiresAt } = await connections();
     try {
       return await globalThis.fetch(input, { ...init, dispatcher } as RequestInit);
     } catch (error) {
-      throw explained(error, new URL(input instanceof Request ? input.url : input).origin);
+      throw explained(error, new URL(input instanceof Request ? input.url : input).origin, expiresAt <= clock.now());
     }
   };
 }
@@ -94,12 +95,13 @@ async function connectionsWith(certificate: ClientCertificate, now: number): Pro
 }
 
 /** Says what of TLS has failed, where it was that. */
-function explained(error: unknown, origin: string): unknown {
+function explained(error: unknown, origin: string, isExpired: boolean): unknown {
   const { code = "", reason = "" } = (error as { cause?: { code?: string; reason?: string } }).cause ?? {};
-  const because = (detail: string) => new McpAuthError("network_error", { detail: `${origin} ${detail}`, cause: error });
-  if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS: ${reason || code}`);
+  const because = (detail: string, isOurs = false) =>
+    new McpAuthError(isOurs && isExpired ? "credential_expired" : "network_error", { detail: `${origin} ${detail}`, cause: error });
+  if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS: ${reason || code}`, true);
   if (/_CERT_|_CERT$|LEAF_SIGNATURE|^CERT_/.test(code))
     return because(`has a certificate that is not to be trusted (${code}): \`ca\` names who issued it`);
-  if (/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/.test(code)) return because("ended the connection: it may refuse the client certificate");
+  if (/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/.test(code)) return because("ended the connection: it may refuse the client certificate", true);
   return error;
 }
