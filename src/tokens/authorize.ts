@@ -43,6 +43,10 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
     serverSupported: server.scopes_supported,
     askedBefore: plan.askedBefore,
   });
+  const authentication = defined({ acr_values: plan.challenge?.acrValues, max_age: plan.challenge?.maxAge });
+  // Parameters of OpenID Connect, which some servers refuse without its scope.
+  const isOpenId = server.scopes_supported?.includes("openid") && !scopes.includes("openid");
+  if (scopes.length > 0 && isOpenId && Object.keys(authentication).length > 0) scopes.push("openid");
   emit({ type: "login.started", issuer, scopes });
 
   const tooLate = () => new McpAuthError("login_timeout", { serverUrl, issuer });
@@ -58,7 +62,7 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
         ...(profile.audienceFromResource && { audience: resource }),
         ...profile.authorizationParameters,
         // What the server insists on wins over what the app likes.
-        ...defined({ acr_values: plan.challenge?.acrValues, max_age: plan.challenge?.maxAge }),
+        ...authentication,
       },
       signal,
       endsAt: clock.now() + loginTimeout(options),
