@@ -23,8 +23,12 @@ export async function memoryJar(): Promise<CookieJar> {
   }
 }
 
-/** A `fetch` that sends the jar's cookies and learns what each answer sets, redirects and refusals included. */
-export function withCookies(jar: CookieJar, fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+/**
+ * A `fetch` that sends the jar's cookies and learns what each answer sets, redirects and refusals included.
+ *
+ * @param isCurrent whether an answer that comes now still counts
+ */
+export function withCookies(jar: CookieJar, fetch: typeof globalThis.fetch, isCurrent = () => true): typeof globalThis.fetch {
   return async (input, init) => {
     const url = addressOf(input).href;
     const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined));
@@ -32,7 +36,7 @@ export function withCookies(jar: CookieJar, fetch: typeof globalThis.fetch): typ
     if (cookie) headers.set("cookie", cookie);
     const response = await fetch(input, { ...init, headers });
     // A cookie that the jar does not accept is none.
-    for (const line of response.headers.getSetCookie()) await jar.setCookie(line, url).catch(() => {});
+    if (isCurrent()) for (const line of response.headers.getSetCookie()) await jar.setCookie(line, url).catch(() => {});
     return response;
   };
 }

@@ -60,13 +60,18 @@ export class SessionCookieCredential extends ServerCredential {
     this.#login = sessionLogin(options, this.serverUrl);
     this.send = async (input, init) => {
       const send = options.fetch ?? globalThis.fetch;
-      return addressOf(input).origin === this.serverUrl.origin ? withCookies(await this.#jar(), send)(input, init) : send(input, init);
+      if (addressOf(input).origin !== this.serverUrl.origin) return send(input, init);
+      const session = this.#sessions;
+      // A late refusal deletes the cookie of the session that has ended: it must not take the new one's.
+      const isCurrent = () => session === this.#sessions && !this.#loggingIn.running;
+      return withCookies(await this.#jar(), send, isCurrent)(input, init);
     };
   }
 
   async headers({ url }: CredentialRequest): Promise<Record<string, string>> {
     return this.remembering(async () => {
       const jar = await this.#jar();
+      await this.#loggingIn.running?.catch(() => {});
       if (!(await jar.getCookieString(this.serverUrl.href))) await this.#begin();
       const cookie = await jar.getCookieString(url.href);
       const used: Record<string, string> = cookie ? { cookie } : {};

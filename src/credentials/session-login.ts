@@ -55,10 +55,11 @@ export function sessionLogin(
   };
 }
 
-/** Sends the described request. One that leads to another site has been answered: the cookies are set by then. */
+/** Sends the described request. An answer that leads to another site, or is a large page, has set its cookies by then. */
 function request({ url, method = "POST", headers, body }: SessionLoginRequest, fetch: typeof globalThis.fetch) {
   const sent = typeof body === "object" ? new URLSearchParams(body) : body;
-  return unless("redirect_refused", fetch(url, { method, headers: { ...headers }, ...(sent !== undefined && { body: sent }) }));
+  const answer = fetch(url, { method, headers: { ...headers }, ...(sent !== undefined && { body: sent }) });
+  return unless("response_too_large", unless("redirect_refused", answer));
 }
 
 /** Follows redirects within the origin and keeps cookies on the way. */
