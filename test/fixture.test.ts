@@ -7,6 +7,7 @@ import {
   answer,
   closeAfter,
   closeBefore,
+  enterDeviceCode,
   gate,
   hang,
   logInByHand,
@@ -15,11 +16,13 @@ import {
   refreshByHand,
   registerByHand,
   roundTrips,
+  secondFactorAcr,
   startAuthorizationServer,
   startProtectedServer,
   tokenRequest,
   when,
 } from "./fixture/index.ts";
+import { isTotp, totp } from "./fixture/totp.ts";
 
 let server: ProtectedServer;
 beforeAll(async () => {
@@ -338,6 +341,60 @@ describe("authorization server", () => {
       expect(spy).not.toHaveBeenCalled();
       spy.mockRestore();
     }
+  });
+});
+
+describe("a person with a second factor or another device", () => {
+  test.each([
+    // RFC 6238, Appendix B (SHA-1)
+    [59, "94287082"],
+    [1111111109, "07081804"],
+    [1111111111, "14050471"],
+    [1234567890, "89005924"],
+    [2000000000, "69279037"],
+    [20000000000, "65353130"],
+  ])("RFC 6238: the code at %i s", (seconds, code) => {
+    expect(totp(Buffer.from("12345678901234567890"), seconds * 1000, 8)).toBe(code);
+  });
+
+  test.each([
+    [-31, true],
+    [0, true],
+    [31, true],
+    [-61, false],
+    [61, false],
+  ])("a code %i s off: %s", (seconds, accepted) => {
+    const secret = Buffer.from("12345678901234567890");
+    const now = 1_700_000_025_000;
+    expect(isTotp(secret, totp(secret, now + seconds * 1000), now)).toBe(accepted);
+  });
+
+  test("the login page asks for the code where `acr_values` does, and again when it is wrong", async () => {
+    const { authorizationServer: as } = server;
+    as.interaction = "pages";
+    const url = await authorizeUrl({ acr_values: secondFactorAcr, scope: "openid mcp:read" });
+    expect(await enterDeviceCode(url, undefined, { fields: { totp: "12345" } })).toContain("The code is wrong.");
+  });
+
+  test("a device code waits for the person, and is worth one login", async () => {
+    await using other = await startAuthorizationServer({ deviceFlow: true });
+    const grant = "urn:ietf:params:oauth:grant-type:device_code";
+    const client_id = await registerByHand(other, { grant_types: [grant, "authorization_code"] });
+    const post = async (path: string, body: Record<string, string>) => {
+      const response = await fetch(other.issuer + path, { method: "POST", body: new URLSearchParams({ client_id, ...body }) });
+      return (await response.json()) as Record<string, string>;
+    };
+    const {
+      device_code = "",
+      user_code,
+      verification_uri = "",
+    } = await post("/device/auth", { scope: "mcp:read", resource: "https://mcp.example" });
+    const poll = () => post("/token", { grant_type: grant, device_code });
+    expect(await poll()).toMatchObject({ error: "authorization_pending" });
+    expect(await enterDeviceCode(verification_uri, "AAAA-AAAA")).toContain("not a code");
+    expect(await enterDeviceCode(verification_uri, user_code)).toContain("connected");
+    expect(await poll()).toMatchObject({ token_type: "Bearer" });
+    expect(await poll()).toMatchObject({ error: "invalid_grant" });
   });
 });
 
