@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { machineAuthentication } from "../../src/client-auth/machine-authentication.ts";
 import type { Signer } from "../../src/client-auth/machine-client.ts";
 import { type Clock, systemClock } from "../../src/clock.ts";
+import { McpAuthError } from "../../src/errors.ts";
 import { failure, ManualClock, never } from "../discovery/support.ts";
 import { keyForms } from "./support.ts";
 
@@ -83,6 +84,11 @@ describe("what a signer does wrong", async () => {
   ])("it %s: assertion_unavailable, with its reason", async (_how, fail) => {
     const error = await failure(assertionBy({ ...der, sign: fail }));
     expect(error).toMatchObject({ code: "assertion_unavailable", cause: { message: "access denied by the key service" } });
+  });
+
+  test("it throws an error of ours, which says more: that one", async () => {
+    const busy = new McpAuthError("rate_limited");
+    expect(await failure(assertionBy({ ...der, sign: () => Promise.reject(busy) }))).toBe(busy);
   });
 
   test("it hangs: timeout after 10 seconds", async () => {
