@@ -263,6 +263,9 @@ describe("assertionFile", () => {
     const path = join(folder(), "token");
     const source = assertionFile(path);
     expect(source.identity).toBeUndefined();
+    execFileSync("mkfifo", [path]);
+    expect(source.identity).toBeUndefined();
+    rmSync(path);
     writeFileSync(path, await workloads.sign({ aud: request.issuer, sub: "a/b" }));
     expect(source.identity).toBe(`${encodeURIComponent(workloads.issuer)}:a%2Fb`);
   });

@@ -124,9 +124,11 @@ function named(...parts: (string | undefined)[]): string {
 
 /** Whose token the file holds; nobody's as long as it cannot be read. */
 function subjectOf(path: string): string | undefined {
+  const fs = process.getBuiltinModule("node:fs");
   try {
-    const { issuer, subject } = assertionClaims(process.getBuiltinModule("node:fs").readFileSync(path, "utf8").trim()) ?? {};
-    return subject && named(issuer, subject);
+    // A pipe would be waited for.
+    const claims = fs.statSync(path).isFile() ? assertionClaims(fs.readFileSync(path, "utf8").trim()) : undefined;
+    return claims?.subject && named(claims.issuer, claims.subject);
   } catch {
     return undefined;
   }
