@@ -9,7 +9,7 @@ import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } f
 /** Options of {@link ApiKeyCredential}. */
 export interface ApiKeyOptions extends ServerCredentialOptions {
   /**
-   * The key; or up to five, of which the first that the server takes is used; or a function that fetches them: when they are
+   * The key; or up to four, of which the first that the server takes is used; or a function that fetches them: when they are
    * first needed, and again when all were refused.
    */
   keys: Source<string | readonly string[]>;
@@ -23,8 +23,8 @@ export interface ApiKeyOptions extends ServerCredentialOptions {
   query?: { parameter: string; exposeKeyInUrls: true } | undefined;
 }
 
-/** As many as one request tries. */
-const maxKeys = 5;
+/** As many as one request can try and still hear of the last one's refusal. */
+const maxKeys = 4;
 
 /** Headers that belong to the connection, the body, or the protocol above. */
 const taken =
@@ -36,7 +36,7 @@ const taken =
  *
  * @example
  * ```ts
- * const auth = new ApiKeyCredential({ serverUrl, keys: [process.env.NEW_KEY, process.env.OLD_KEY] });
+ * const auth = new ApiKeyCredential({ serverUrl, keys: [newKey, oldKey] });
  * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
  * ```
  */

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { McpAuthError, unless, withoutQuery } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
-import { createHttp } from "../http/http.ts";
+import { createHttp, type Http } from "../http/http.ts";
 import { outgoing } from "../transports/request.ts";
 import { type CookieJar, withCookies } from "./cookies.ts";
 import { ask } from "./secret.ts";
@@ -22,7 +22,10 @@ export interface SessionLoginRequest {
  * How a session is begun: by one request; or by a function whose `fetch` keeps cookies, follows redirects within an origin and
  * has limits (10 s, 1 MiB). The function may return the answer that decides; it throws when the login failed.
  */
-export type SessionLogin = SessionLoginRequest | ((fetch: typeof globalThis.fetch) => Promise<Response | undefined>);
+export type SessionLogin =
+  | SessionLoginRequest
+  // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing will do
+  | ((fetch: (url: string | URL, init?: RequestInit) => Promise<Response>) => Promise<Response | void>);
 
 /**
  * @returns what logs in. It throws McpAuthError `credential_refused` when the answer is a 4xx or no cookie for the server came,
@@ -39,12 +42,11 @@ export function sessionLogin(
 ): (jar: CookieJar) => Promise<void> {
   const { login, fetch, allowInsecure, clock } = options;
   if (typeof login !== "function") createHttp({ allowInsecure }).checkUrl(login.url);
-  const begin = typeof login === "function" ? login : (send: typeof globalThis.fetch) => request(login, send);
+  const begin = typeof login === "function" ? login : (send: Http["fetch"]) => request(login, send);
 
   return async (jar) => {
     const http = createHttp({ allowInsecure, clock, fetch: browsing(jar, fetch) });
-    const bounded: typeof globalThis.fetch = (input, init) => http.fetch(input instanceof Request ? input.url : input, init);
-    const response = await ask(() => begin(bounded), "login", serverUrl);
+    const response = await ask(() => begin(http.fetch), "login", serverUrl);
     const facts = { serverUrl: serverUrl.href, detail: "the login was refused", status: response?.status };
     if (response && response.status >= 400) {
       throw faultOf(response, { serverUrl: serverUrl.href }, (clock ?? Date).now()) ?? new McpAuthError("credential_refused", facts);
@@ -56,7 +58,7 @@ export function sessionLogin(
 }
 
 /** Sends the described request. An answer that leads to another site, or is a large page, has set its cookies by then. */
-function request({ url, method = "POST", headers, body }: SessionLoginRequest, fetch: typeof globalThis.fetch) {
+function request({ url, method = "POST", headers, body }: SessionLoginRequest, fetch: Http["fetch"]) {
   const sent = typeof body === "object" ? new URLSearchParams(body) : body;
   const answer = fetch(url, { method, headers: { ...headers }, ...(sent !== undefined && { body: sent }) });
   return unless("response_too_large", unless("redirect_refused", answer));

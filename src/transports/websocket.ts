@@ -4,9 +4,9 @@
  * @module mcp-client-auth/websocket
  */
 
-import { type Clock, deadline, systemClock } from "../clock.ts";
+import { type Clock, type Deadline, deadline, systemClock } from "../clock.ts";
 import type { Credential } from "../credentials/credential.ts";
-import { McpAuthError } from "../errors.ts";
+import { codeOf, McpAuthError } from "../errors.ts";
 import { createHttp } from "../http/http.ts";
 import { members } from "../http/json.ts";
 import { authFetch } from "./fetch.ts";
@@ -31,7 +31,7 @@ export interface WebSocketTransportOptions extends HandshakeOptions {
   clock?: Clock | undefined;
 }
 
-/** Time for one handshake, in ms. */
+/** Time for one handshake, or for asking why it failed, in ms. */
 const handshakeMs = 10_000;
 
 /**
@@ -93,8 +93,7 @@ export class WebSocketTransport {
       try {
         return await this.#open(headers);
       } catch (error) {
-        signal.throwIfAborted();
-        if (!(await this.#hasNewHeaders(headers))) throw error;
+        if (signal.aborted || codeOf(error) !== "network_error" || !(await this.#hasNewHeaders(headers))) throw error;
       }
       await this.#open(await this.#headers());
     } catch (error) {
@@ -125,9 +124,8 @@ export class WebSocketTransport {
 
   /** One handshake. */
   async #open(headers: Record<string, string>): Promise<void> {
-    const { clock = systemClock, webSocket = openWebSocket } = this.#options;
-    const tooLate = () => new McpAuthError("timeout", { serverUrl: this.#url.href, detail: `no handshake in ${handshakeMs} ms` });
-    const limit = deadline(clock, handshakeMs, tooLate, this.#closing.signal);
+    const { webSocket = openWebSocket } = this.#options;
+    const limit = this.#limit();
     const socket = webSocket(...handshakeOf(this.#url, headers, this.#options));
     // From the first moment: a message may come with the end of the handshake.
     socket.onmessage = ({ data }: MessageEvent<unknown>) => this.#receive(data);
@@ -172,14 +170,28 @@ export class WebSocketTransport {
   async #hasNewHeaders(before: Record<string, string>): Promise<boolean> {
     const { credential, fetch } = this.#options;
     if (!credential) return false;
-    const response = await authFetch(credential, this.#httpUrl, { fetch })(this.#httpUrl, { signal: this.#closing.signal });
-    await response.body?.cancel();
+    const limit = this.#limit();
+    let response: Response;
+    try {
+      response = await authFetch(credential, this.#httpUrl, { fetch })(this.#httpUrl, { signal: limit.signal });
+      await response.body?.cancel();
+    } catch (error) {
+      if (error instanceof McpAuthError) throw error;
+      return false;
+    } finally {
+      limit.stop();
+    }
     const { status } = response;
     if (status === 401 || status === 403) {
       const { lastError } = credential as { lastError?: McpAuthError };
       throw lastError ?? new McpAuthError("credential_refused", { serverUrl: this.#url.href, status });
     }
     return JSON.stringify(await this.#headers()) !== JSON.stringify(before);
+  }
+
+  #limit(): Deadline {
+    const tooLate = () => new McpAuthError("timeout", { serverUrl: this.#url.href, detail: `no answer in ${handshakeMs} ms` });
+    return deadline(this.#options.clock ?? systemClock, handshakeMs, tooLate, this.#closing.signal);
   }
 
   #failure(detail: string, event?: Event): McpAuthError {

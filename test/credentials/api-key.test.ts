@@ -91,12 +91,12 @@ describe("rotation", () => {
 
   test("when all are refused the caller gets the server's answer, each was tried once, and the reason is kept", async () => {
     const { url, received } = await plainServer(status(401, "no such key", { "www-authenticate": "ApiKey" }));
-    const auth = new ApiKeyCredential({ serverUrl: url, keys: ["a", "b", "c"] });
-    for (const first of ["a", "c"]) {
+    const auth = new ApiKeyCredential({ serverUrl: url, keys: ["a", "b", "c", "d"] });
+    for (const first of ["a", "d"]) {
       received.length = 0;
       const answer = await post(auth);
       expect([answer.status, await answer.text()]).toEqual([401, "no such key"]);
-      expect(received.map(({ headers }) => headers["x-api-key"]).toSorted()).toEqual(["a", "b", "c"]);
+      expect(received.map(({ headers }) => headers["x-api-key"]).toSorted()).toEqual(["a", "b", "c", "d"]);
       expect(received[0]?.headers["x-api-key"]).toBe(first);
     }
     expect(auth.lastError).toMatchObject({ code: "credential_refused", status: 401, serverUrl: url });
@@ -217,7 +217,7 @@ describe("bad input", () => {
     },
   );
 
-  test.each([[[]], [["1", "2", "3", "4", "5", "6"]]])("%j are too few or too many", async (keys) => {
+  test.each([[[]], [["1", "2", "3", "4", "5"]]])("%j are too few or too many", async (keys) => {
     expect(await failureOf(() => build({ keys }))).toMatchObject({ code: "invalid_option" });
   });
 
