@@ -79,7 +79,7 @@ export function authenticationMethod(client: MachineClient, server: Authorizatio
 /**
  * The server as this client has to use it: at its endpoints for certificates where it authenticates by one.
  *
- * @throws McpAuthError `invalid_option` as {@link authenticationMethod}
+ * @throws McpAuthError `invalid_option` as {@link machineAuthentication}
  */
 export function machineEndpoints(client: MachineClient, server: AuthorizationServerMetadata): AuthorizationServerMetadata {
   return authenticationMethod(client, server).endsWith("tls_client_auth") ? withMtlsAliases(server) : server;
@@ -91,7 +91,8 @@ export function machineEndpoints(client: MachineClient, server: AuthorizationSer
  * @see RFC 8705 §5
  */
 export function withMtlsAliases(server: AuthorizationServerMetadata): AuthorizationServerMetadata {
-  return { ...server, ...server.mtls_endpoint_aliases };
+  const aliases = Object.entries(server.mtls_endpoint_aliases ?? {}).filter(([name]) => name.endsWith("_endpoint"));
+  return { ...server, ...Object.fromEntries(aliases) };
 }
 
 /** Loads what handles keys with the first token request, and only where there is a key. */

@@ -32,7 +32,7 @@ export interface MachineClient {
   signingAlgorithm?: string | undefined;
   /** `kid` of the key. Default: the JWK's. */
   keyId?: string | undefined;
-  /** `aud` of the client assertion. Default: the issuer. */
+  /** `aud` of the client assertion, for servers that want their token endpoint or another name in it. Default: the issuer. */
   clientAssertionAudience?: string | undefined;
   /** Default: what the credentials allow and the server's metadata lists. */
   tokenEndpointAuthMethod?: MachineAuthMethod | undefined;

@@ -80,7 +80,7 @@ describe("RFC 8705 §5 a client with a certificate uses the endpoints for certif
     issuer,
     token_endpoint: `${issuer}/token`,
     revocation_endpoint: `${issuer}/revoke`,
-    mtls_endpoint_aliases: { token_endpoint: "https://mtls.as.example/token" },
+    mtls_endpoint_aliases: { token_endpoint: "https://mtls.as.example/token", issuer: "https://else.example" },
   };
   test.each<[MachineClient, string]>([
     [{ clientId: "robot", tokenEndpointAuthMethod: "tls_client_auth" }, "https://mtls.as.example/token"],
@@ -89,7 +89,7 @@ describe("RFC 8705 §5 a client with a certificate uses the endpoints for certif
     [key, `${issuer}/token`],
     [{}, `${issuer}/token`],
   ])("%j: %s", (client, endpoint) => {
-    expect(machineEndpoints(client, server)).toMatchObject({ token_endpoint: endpoint, revocation_endpoint: `${issuer}/revoke` });
+    expect(machineEndpoints(client, server)).toMatchObject({ issuer, token_endpoint: endpoint, revocation_endpoint: `${issuer}/revoke` });
   });
 
   test("a server without such endpoints is used as it is", () => {
