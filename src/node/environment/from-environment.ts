@@ -42,7 +42,7 @@ async function machine(settings: Settings, options: MachineTokenManagerOptions):
   const assertion = await assertionSource(settings);
   const onEvent = debugListener(options.onEvent);
   const emit = emitter(onEvent, withoutQuery(options.serverUrl.toString()));
-  // Nobody's token must not be taken for another one's.
+  // A token of nobody knows whom is kept in memory, where no other program finds it.
   const isNamed = !assertion || options.account !== undefined || assertion.identity !== undefined;
   // Only who has asked before can be told when the process ends.
   isEnding();
@@ -57,7 +57,7 @@ async function machine(settings: Settings, options: MachineTokenManagerOptions):
     clientAssertionAudience: secrets.PRIVATE_KEY && texts.AUDIENCE,
     tokenEndpointAuthMethod: authMethod(settings),
     assertion,
-    store: options.store ?? (isNamed ? await sharedStore(emit) : new MemoryStore()),
+    store: options.store ?? (isNamed ? await sharedStore(emit) : undefined),
     onEvent,
     waitUntil,
     isEnding,
