@@ -166,7 +166,7 @@ describe("credentials of a program", () => {
   });
 
   test("a job that may not ask for ID tokens is told so, not that an option is missing", async () => {
-    const server = await startServer();
+    const server = await startServer({ authorizationServer: { trust: {} } });
     const auth = await start({ SERVER_URL: server.url, WORKLOAD: "github" });
     expect(await failure(auth.authorize())).toMatchObject({
       code: "assertion_unavailable",
