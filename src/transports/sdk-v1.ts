@@ -24,6 +24,8 @@ const redirectUri = "http://127.0.0.1/callback";
  *
  * What the SDK's handling makes impossible here; `fetch` has none of these limits:
  * - Step-up: the SDK does not say which scopes are missing. `auth.authorize({ scopes })` is the way there.
+ * - A stronger or newer authentication (RFC 9470): the SDK does not say what the server wants, so the same kind of login is
+ *   refreshed, and refused again. `authorizationParameters: { acr_values }` asks for it from the start.
  * - Several requests refused at the same moment: the SDK's transport fails those that come second with "Server returned
  *   401 after successful authentication". Tokens refreshed ahead of expiry make this rare.
  * - Knowing what the token is for: a stream that reconnects after the login has ended opens a login page as a call does.

@@ -17,6 +17,8 @@ export type { TokenSource } from "./provided-token.ts";
  * What the SDK's interface makes impossible here:
  * - Step-up. A 403 for lack of scopes surfaces as the SDK's own `InsufficientScopeError`. `auth.authorize({ scopes })` is the
  *   way there.
+ * - More than one demand for a stronger or newer authentication (RFC 9470) within 30 s: the first leads to a login, as the
+ *   token that it brings is young the next one does not.
  * - Knowing what the token is for: a stream that reconnects after the login has ended opens a login page as a call does.
  * - Knowing which token was refused: a token that changed less than 30 s ago is not refreshed again, the request is
  *   just repeated.

@@ -7,7 +7,7 @@ import { answer, type ProtectedServer, startProtectedServer, tokenRequest, when 
 
 let server: ProtectedServer;
 beforeAll(async () => {
-  server = await startProtectedServer();
+  server = await startProtectedServer({ authorizationServer: { deviceFlow: true } });
 });
 afterEach(() => server.reset());
 afterAll(() => server.close());
@@ -20,6 +20,8 @@ test.each<[scenario: string, result: string, prepare?: () => void]>([
   ["no person", "login_required"],
   ["a login without an answer", "login_timeout"],
   ["a login that a request has not waited for", "login_pending"],
+  ["a device code that nobody enters", "login_timeout"],
+  ["a device code that no request has waited for", "login_pending"],
   ["a login whose caller gave up", "ok"],
   [
     "a login that ends otherwise",

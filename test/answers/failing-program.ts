@@ -26,6 +26,12 @@ class FullStore extends MemoryStore {
 const scenarios: Record<string, () => Promise<unknown>> = {
   "no person": () => createMcpAuth(url, { interactive: false }).authorize(),
   "a login without an answer": () => createMcpAuth(url, { ...silent, loginTimeout: 100 }).authorize(),
+  "a device code that nobody enters": () =>
+    createMcpAuth(url, { interactive: true, onDeviceCode: () => {}, loginTimeout: 100 }).authorize(),
+  "a device code that no request has waited for": async () => {
+    const auth = createMcpAuth(url, { interactive: true, onDeviceCode: () => {}, waitForLogin: 100 });
+    await call(auth).finally(() => auth.dispose());
+  },
   "a login that a request has not waited for": async () => {
     const auth = createMcpAuth(url, { ...silent, waitForLogin: 100 });
     await call(auth).finally(() => auth.dispose());

@@ -180,6 +180,13 @@ describe("REQ-DISC-01 which challenge counts", () => {
       { resourceMetadata: undefined, scope: undefined },
     ],
     ["empty values count as absent", ['Bearer resource_metadata="", scope=""'], { resourceMetadata: undefined, scope: undefined }],
+    [
+      "RFC 9470: which authentication, how long ago",
+      ['Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="5"'],
+      { error: "insufficient_user_authentication", acrValues: "gold silver", maxAge: "5" },
+    ],
+    ["a bare max_age of 0", ["DPoP max_age=0"], { acrValues: undefined, maxAge: "0" }],
+    ["a max_age that is no number counts as absent", ['Bearer max_age="-1"'], { maxAge: undefined }],
     ["no header", [], { resourceMetadata: undefined, scope: undefined, error: undefined }],
   ])("%s", (_, headers, expected) => {
     expect(read(...headers)).toMatchObject({ status: 401, ...expected });

@@ -205,6 +205,30 @@ describe("where a registration goes stale", () => {
     expect(await findRegistration(store, issuer)).toEqual(client);
   });
 
+  test.each<[rule: string, had: string[] | undefined, needed: string[] | undefined, registered: string[] | undefined]>([
+    ["one that it was not asked for: anew", undefined, ["device"], ["device"]],
+    ["one that it was asked for, whatever the answer", ["device"], ["device"], undefined],
+    ["who needs none is content with more", ["device"], undefined, undefined],
+    ["what it could do before it can do again", ["device"], ["other"], ["device", "other"]],
+  ])("grants beside the usual ones: %s", async (_, had, needed, registered) => {
+    const sent: unknown[] = [];
+    serve({
+      [`${issuer}/register`]: async (request) => {
+        sent.push(((await request.json()) as { grant_types: unknown }).grant_types);
+        return Response.json({ client_id: "new" }, { status: 201 });
+      },
+    });
+    const store = new MemoryStore();
+    await saveRegistration(store, stored({ grantTypes: had }));
+    const { events, emit } = recorded();
+    const client = await obtain({ store, grantTypes: needed, emit });
+    expect(client.grantTypes).toEqual(registered ?? had);
+    expect(sent).toEqual(registered ? [["authorization_code", "refresh_token", ...registered]] : []);
+    expect(events.filter(({ type }) => type === "registration.stale")).toEqual(
+      registered ? [{ type: "registration.stale", issuer, reason: "grant-type" }] : [],
+    );
+  });
+
   test.each<[registered: string[] | undefined, ours: string[], sent: string | undefined]>([
     [[ip, name], [ip, name], ip],
     [[ip, name], [name, ip], name],

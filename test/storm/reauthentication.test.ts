@@ -1,7 +1,11 @@
 /** A stronger or newer authentication in the middle of the traffic (RFC 9470): a login, not a refresh; once, for all. */
 import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from "@modelcontextprotocol/client";
+import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Clock, type DeviceCodePrompt, systemClock, type TokenManagerOptions } from "../../src/index.ts";
+import { authProvider as authProviderV1 } from "../../src/transports/sdk-v1.ts";
 import { authProvider } from "../../src/transports/sdk-v2.ts";
 import { answer, enterDeviceCode, gate, type ProtectedServerOptions, secondFactorAcr, toolCall, when } from "../fixture/index.ts";
 import { callTool, connect, failure, manager, minutes, personAtHand, post, seeded, startServer, tally, toolRequest } from "./support.ts";
@@ -64,6 +68,16 @@ describe("a tool that wants a second factor", () => {
     const result = await client.callTool({ name: "count", arguments: count });
     expect(result.content).toEqual([{ type: "text", text: "1" }]);
     expect(handler.opened).toBe(1);
+  });
+
+  test("SDK v1 with `authProvider`, which is not told why: an error, and nobody is asked in vain", async () => {
+    const { auth, as, server, handler } = await weakLogin();
+    const client = new ClientV1({ name: "test", version: "1" });
+    onTestFinished(() => client.close());
+    await client.connect(new TransportV1(new URL(server.url), { authProvider: authProviderV1(auth) }) as Transport);
+    await expect(callTool(client, "count", count)).rejects.toThrow("401");
+    expect([handler.opened, as.liveLogins]).toEqual([0, 1]);
+    expect(await callTool(client, "add", { a: 1, b: 2 })).toBe(3);
   });
 
   test("through the pages that a browser would show", async () => {

@@ -2,6 +2,7 @@
 import type {
   AccountStatus,
   AuthEvent,
+  DeviceCodePrompt,
   LiveRequestInit,
   LogoutResult,
   McpAuthError,
@@ -10,7 +11,7 @@ import type {
   TokenManagerOptions,
 } from "mcp-client-auth";
 import { TokenManager } from "mcp-client-auth";
-import { createMcpAuth, type McpAuthOptions } from "mcp-client-auth/node";
+import { createMcpAuth, type McpAuthOptions, printDeviceCode } from "mcp-client-auth/node";
 import { describe, expectTypeOf, test } from "vitest";
 
 declare const auth: TokenManager;
@@ -32,6 +33,17 @@ describe("createMcpAuth", () => {
       onEvent: (event) => expectTypeOf(event).toEqualTypeOf<AuthEvent>(),
       openBrowser: async (url) => void expectTypeOf(url).toEqualTypeOf<URL>(),
       page: (outcome) => outcome.kind,
+      onDeviceCode: (prompt) => {
+        expectTypeOf(prompt).toEqualTypeOf<DeviceCodePrompt>();
+        // @ts-expect-error the secret half of a device code is not for the app
+        prompt.deviceCode;
+      },
+    });
+    createMcpAuth("https://mcp.example/mcp", { onDeviceCode: async () => {} });
+    createMcpAuth("https://mcp.example/mcp", { onDeviceCode: printDeviceCode });
+    createMcpAuth("https://mcp.example/mcp", {
+      // @ts-expect-error what it shows is no answer
+      onDeviceCode: () => "shown",
     });
   });
 
