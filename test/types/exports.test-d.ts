@@ -1,8 +1,10 @@
 /** What each entry point exports, and that none of it is `any`; `no-any.test.ts` looks into the types. */
 import type * as core from "mcp-client-auth";
+import type * as credentials from "mcp-client-auth/credentials";
 import type * as node from "mcp-client-auth/node";
 import type * as sdkV1 from "mcp-client-auth/sdk-v1";
 import type * as sdkV2 from "mcp-client-auth/sdk-v2";
+import type * as webSocket from "mcp-client-auth/websocket";
 import { describe, expectTypeOf, test } from "vitest";
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
@@ -36,6 +38,8 @@ describe("no `any` reaches a user", () => {
     expectTypeOf<Leaks<typeof node>>().toBeNever();
     expectTypeOf<Leaks<typeof sdkV1>>().toBeNever();
     expectTypeOf<Leaks<typeof sdkV2>>().toBeNever();
+    expectTypeOf<Leaks<typeof credentials>>().toBeNever();
+    expectTypeOf<Leaks<typeof webSocket>>().toBeNever();
   });
 });
 
@@ -60,9 +64,13 @@ describe("names that stay", () => {
   });
 
   test("the others", () => {
-    expectTypeOf<"createMcpAuth" | "loopbackLogin" | "pasteLogin">().toExtend<keyof typeof node>();
+    expectTypeOf<"createMcpAuth" | "loopbackLogin" | "pasteLogin" | "stdioServer">().toExtend<keyof typeof node>();
     expectTypeOf<keyof typeof sdkV1>().toEqualTypeOf<"authProvider">();
     expectTypeOf<keyof typeof sdkV2>().toEqualTypeOf<"authProvider">();
+    expectTypeOf<keyof typeof webSocket>().toEqualTypeOf<"WebSocketTransport">();
+    expectTypeOf<
+      "ApiKeyCredential" | "BasicCredential" | "BearerCredential" | "SessionCookieCredential" | "ServerCredential"
+    >().toEqualTypeOf<keyof typeof credentials>();
   });
 });
 
