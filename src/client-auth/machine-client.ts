@@ -30,7 +30,7 @@ export interface MachineClient {
   privateKey?: PrivateKey | undefined;
   /** JWS algorithm of the key, such as `PS256`. Default: the first of RS256, ES256, EdDSA, PS256 … that it can do and the server's metadata lists. */
   signingAlgorithm?: string | undefined;
-  /** `kid` of the key. Default: the JWK's. */
+  /** `kid` of the key. Default: the one in the JWK, or the signer's. */
   keyId?: string | undefined;
   /** `aud` of the client assertion, for servers that want their token endpoint or another name in it. Default: the issuer. */
   clientAssertionAudience?: string | undefined;
