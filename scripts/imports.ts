@@ -22,7 +22,7 @@ const levels = [
   ["http", "profiles", "stores"],
   ["foundation"],
 ];
-const foundation = new Set(["errors.ts", "events.ts", "clock.ts"]);
+const foundation = new Set(["errors.ts", "events.ts", "extensions.ts", "clock.ts"]);
 const contract = "credentials/credential.ts";
 
 /**

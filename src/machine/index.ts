@@ -6,6 +6,7 @@
 
 export { machineAuthentication, machineEndpoints } from "../client-auth/machine-authentication.ts";
 export type { MachineAuthMethod, MachineClient, PrivateKey, Signer } from "../client-auth/machine-client.ts";
+export { extensions } from "../extensions.ts";
 export type { AssertionRequest, AssertionSource } from "../grants/assertion.ts";
 export { type ClientCredentialsGrant, clientCredentialsGrant } from "../grants/client-credentials.ts";
 export {

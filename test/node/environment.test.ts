@@ -304,8 +304,8 @@ describe("what is wrong is told at once, by name", () => {
     ],
     ["an ID token of nobody", { ...robot, ID_TOKEN: secret }, ["ID_TOKEN needs MCP_AUTH_IDP_ISSUER or MCP_AUTH_WORKLOAD"]],
     ["an account with a slash", { ...robot, ACCOUNT: "a/b" }, ["ACCOUNT holds a slash"]],
-    ["a misspelt name", { ...robot, CLIENT_SECRT: secret }, ["CLIENT_SECRT is unknown, did you mean MCP_AUTH_CLIENT_SECRET?"]],
-    ["a name that is half one", { ...robot, SECRET: secret }, ["SECRET is unknown, did you mean MCP_AUTH_CLIENT_SECRET?"]],
+    ["a misspelt name", { ...robot, CLIENT_SECRT: secret }, ["CLIENT_SECRT is unknown (did you mean MCP_AUTH_CLIENT_SECRET?)"]],
+    ["a name that is half one", { ...robot, SECRET: secret }, ["SECRET is unknown (did you mean MCP_AUTH_CLIENT_SECRET?)"]],
     ["a name of somebody else, with nothing else there", { ...robot, PROXY_PORT: "80" }, ["PROXY_PORT is unknown"]],
   ])("%s", async (_what, variables, expected) => {
     const error = await failure(start(variables));

@@ -47,7 +47,7 @@ export function unknownVariables(env: NodeJS.ProcessEnv, isEnough: boolean): str
   const names = Object.keys(env).filter((name) => name.startsWith(prefix) && env[name] && !known.includes(name.slice(prefix.length)));
   return names.flatMap((name) => {
     const meant = similar(name.slice(prefix.length));
-    if (meant) return `${name} is unknown, did you mean ${prefix}${meant}?`;
+    if (meant) return `${name} is unknown (did you mean ${prefix}${meant}?)`;
     return isEnough ? [] : `${name} is unknown`;
   });
 }
