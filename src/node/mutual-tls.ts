@@ -100,8 +100,10 @@ function explained(error: unknown, origin: string, isExpired: boolean): unknown 
   const because = (detail: string, isOurs = false) =>
     new McpAuthError(isOurs && isExpired ? "credential_expired" : "network_error", { detail: `${origin} ${detail}`, cause: error });
   if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS: ${reason || code}`, true);
-  if (/_CERT_|_CERT$|LEAF_SIGNATURE|^CERT_/.test(code))
-    return because(`has a certificate that is not to be trusted (${code}): \`ca\` names who issued it`);
+  if (/_CERT_|_CERT$|LEAF_SIGNATURE|^CERT_/.test(code)) {
+    const isUnknown = /SELF_SIGNED|ISSUER|LEAF/.test(code);
+    return because(`has a certificate that is not to be trusted (${code})${isUnknown ? ": `ca` names who issued it" : ""}`);
+  }
   if (/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/.test(code)) return because("ended the connection: it may refuse the client certificate", true);
   return error;
 }

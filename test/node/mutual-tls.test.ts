@@ -266,6 +266,16 @@ describe("what goes wrong at the connection: network_error that says so", () => 
     expect(error).toMatchObject({ code: "network_error", message: expect.stringMatching(message) });
   });
 
+  test("the server's certificate is for another host", async () => {
+    const server = await startMcpServer({ tls: ca, clientCertificates: "required", host: "::1" });
+    onTestFinished(() => server.close());
+    const error = await failure(mutualTls({ ...robot, ...trusted })(server.url));
+    expect(error).toMatchObject({
+      code: "network_error",
+      message: expect.stringMatching(/not to be trusted \(ERR_TLS_CERT_ALTNAME_INVALID\)\. /),
+    });
+  });
+
   test("the certificate has expired meanwhile: credential_expired", async () => {
     const server = await guardedServer();
     const clock = new ManualClock();
