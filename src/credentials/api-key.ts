@@ -87,6 +87,7 @@ export class ApiKeyCredential extends ServerCredential {
     return { [this.#header]: this.#prefix + (this.#next(request) ?? this.#current) };
   }
 
+  /** A 403, where the app says that it refuses the key. */
   isChallenge(response: Response): boolean {
     return this.#failOverOn403 && response.status === 403;
   }

@@ -20,7 +20,7 @@ export { importFromMcpRemote } from "./mcp-remote.ts";
 export { type CertificateBytes, type ClientCertificate, type MutualTlsOptions, mutualTls } from "./mutual-tls.ts";
 export type { PasteLoginOptions } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
-export { type StdioCredential, type StdioServer, type StdioServerOptions, stdioServer } from "./stdio.ts";
+export { type StdioCredential, type StdioServer, type StdioServerOptions, stdioServer, type TokenHolder } from "./stdio.ts";
 export type { AppOptions } from "./stores/app.ts";
 export type { FolderOptions } from "./stores/folder.ts";
 export type { KeyOptions } from "./stores/key.ts";

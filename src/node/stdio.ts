@@ -1,7 +1,13 @@
 import { McpAuthError } from "../errors.ts";
 
-/** A secret for a child process: text, a credential with a token, or a function that fetches it. */
-export type StdioCredential = string | { getAccessToken(): Promise<string> } | (() => string | Promise<string>);
+/** Something that has a token: `TokenManager`, `MachineTokenManager`, `BearerCredential`. */
+export interface TokenHolder {
+  /** The token of now: a child process keeps it for its whole life. */
+  getAccessToken(): Promise<string>;
+}
+
+/** A secret for a child process: text, something that has a token, or a function that fetches it. */
+export type StdioCredential = string | TokenHolder | (() => string | Promise<string>);
 
 /** Options of {@link stdioServer}. */
 export interface StdioServerOptions {

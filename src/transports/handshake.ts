@@ -62,9 +62,10 @@ export function openWebSocket(url: string, { protocols, headers }: Handshake): W
   try {
     // Node's and Bun's extension of the standard.
     return new WebSocket(url, { protocols, headers } as unknown as string[]);
-  } catch (cause) {
-    const detail = "a WebSocket cannot carry headers here; choose `subprotocol`, or give a `webSocket` that can";
-    throw new McpAuthError("invalid_option", { detail, cause });
+  } catch {
+    // What it threw may hold a header.
+    const detail = "a WebSocket cannot carry these headers here; choose `subprotocol`, or give a `webSocket` that can";
+    throw new McpAuthError("invalid_option", { detail });
   }
 }
 

@@ -40,7 +40,8 @@ const handshakeMs = 10_000;
  *
  * A WebSocket does not tell why a handshake was refused. So the same URL is asked once by a plain GET: a refusal there goes
  * to the credential as any other does, and when that leads to new headers, the handshake is repeated, once. Like other GETs
- * it opens no login page: where a person logs in, call `auth.authorize()` first.
+ * it opens no login page: where a person logs in, call `auth.authorize()` first. An open connection keeps what it was opened
+ * with.
  *
  * @see RFC 6455 §4
  * @example
@@ -88,14 +89,15 @@ export class WebSocketTransport {
     this.#started = true;
     const { signal } = this.#closing;
     try {
-      signal.throwIfAborted();
-      const headers = await this.#headers();
+      let used = await this.#headers();
       try {
-        return await this.#open(headers);
+        await this.#open(used);
       } catch (error) {
-        if (signal.aborted || codeOf(error) !== "network_error" || !(await this.#hasNewHeaders(headers))) throw error;
+        if (signal.aborted || codeOf(error) !== "network_error" || !(await this.#hasNewHeaders(used))) throw error;
+        used = await this.#headers();
+        await this.#open(used);
       }
-      await this.#open(await this.#headers());
+      this.#options.credential?.onResponse?.(new Response(), used);
     } catch (error) {
       if (!signal.aborted) this.onerror?.(error as Error);
       throw error;
@@ -124,6 +126,7 @@ export class WebSocketTransport {
 
   /** One handshake. */
   async #open(headers: Record<string, string>): Promise<void> {
+    this.#closing.signal.throwIfAborted();
     const { webSocket = openWebSocket } = this.#options;
     const limit = this.#limit();
     const socket = webSocket(...handshakeOf(this.#url, headers, this.#options));

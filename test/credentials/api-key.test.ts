@@ -4,7 +4,7 @@ import { ApiKeyCredential, type ApiKeyOptions } from "../../src/credentials/inde
 import { McpAuthError } from "../../src/index.ts";
 import { apiKeys } from "../fixture/index.ts";
 import { plainServer, status } from "../transports/support.ts";
-import { expectHidden, failureOf, httpKinds, listening, post, protectedBy, stillClock, whoami } from "./support.ts";
+import { expectHidden, failureOf, httpKinds, listening, post, protectedBy, sseKinds, stillClock, whoami } from "./support.ts";
 
 const serverUrl = "https://mcp.example/mcp";
 const build = (options: Partial<ApiKeyOptions>) => new ApiKeyCredential({ serverUrl, keys: "key", ...options });
@@ -13,6 +13,16 @@ describe("real clients at a server with keys", () => {
   test.each(httpKinds)("%s", async (_name, kind) => {
     const server = await protectedBy(apiKeys({ keys: { current: "key-1" } }));
     expect(await whoami(kind, new ApiKeyCredential({ serverUrl: server.url, keys: "key-1" }))).toBe("current");
+  });
+
+  test.each(sseKinds)("%s: over SSE, with falling over; without a good key it ends, and the reason is kept", async (_name, kind) => {
+    const server = await protectedBy(apiKeys({ keys: { current: "key-2" } }));
+    expect(await whoami(kind, new ApiKeyCredential({ serverUrl: server.sseUrl, keys: ["key-1", "key-2"] }))).toBe("current");
+    const bad = new ApiKeyCredential({ serverUrl: server.sseUrl, keys: "key-1" });
+    server.requests.length = 0;
+    await failureOf(whoami(kind, bad));
+    expect(bad.lastError).toMatchObject({ code: "credential_refused", status: 401 });
+    expect(server.requests).toHaveLength(1);
   });
 
   test("in a header of another name, behind a prefix", async () => {

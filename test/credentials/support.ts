@@ -3,9 +3,9 @@ import { inspect } from "node:util";
 import { expect, onTestFinished } from "vitest";
 import type { AuthEvent, Clock } from "../../src/index.ts";
 import { type McpServer, type Protection, startMcpServer } from "../fixture/index.ts";
-import { httpKinds, type Kind } from "../interop/support.ts";
+import { httpKinds, type Kind, sseKinds } from "../interop/support.ts";
 
-export { httpKinds };
+export { httpKinds, sseKinds };
 
 /** A server for the running test. */
 export async function protectedBy(protection: Protection): Promise<McpServer> {

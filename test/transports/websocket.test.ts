@@ -1,4 +1,5 @@
 /** The WebSocket transport: real SDK clients at a real server whose handshake wants credentials. */
+import { inspect } from "node:util";
 import { Client as ClientV2 } from "@modelcontextprotocol/client";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -165,6 +166,17 @@ describe("a handshake that fails", () => {
     expect(told).toEqual(["error credential_refused"]);
   });
 
+  test("is forgotten with the next that succeeds", async () => {
+    const protection = apiKeys({ keys: {} });
+    const server = await startServer({ protection });
+    const credential = new ApiKeyCredential({ serverUrl: httpOf(server.url), keys: "key" });
+    await failureOf(watched(server.url, { credential }).transport.start());
+    expect(credential.lastError?.code).toBe("credential_refused");
+    protection.activate("it", "key");
+    await watched(server.url, { credential }).transport.start();
+    expect(credential.lastError).toBeUndefined();
+  });
+
   test("with what the credential throws", async () => {
     const server = await startServer({ protection: tokens("other") });
     const credential = new BearerCredential({ serverUrl: httpOf(server.url), token: `x.${btoa('{"exp":1}')}.x` });
@@ -222,6 +234,26 @@ describe("a handshake that fails", () => {
     expect(told).toEqual(["close"]);
     expect(server.asked).toBe(0);
   });
+});
+
+test("closed while the credential fetches its token: no handshake", async () => {
+  const server = await startServer();
+  let give = (_token: string) => {};
+  const token = () => new Promise<string>((resolve) => (give = resolve));
+  const { transport, told } = watched(server.url, { credential: new BearerCredential({ serverUrl: httpOf(server.url), token }) });
+  const waiting = failureOf(transport.start());
+  await transport.close();
+  give("token");
+  expect(await waiting).toMatchObject({ code: "network_error" });
+  expect([server.handshakes.length, told]).toEqual([0, ["close"]]);
+});
+
+test("a header that cannot be sent is not shown", async () => {
+  const server = await startServer();
+  const { transport } = watched(server.url, { credential: headers({ authorization: "Bearer hush\n" }) });
+  const error = await failureOf(transport.start());
+  expect(error.code).toBe("invalid_option");
+  expect(inspect(error)).not.toContain("hush");
 });
 
 describe("a connection", () => {
