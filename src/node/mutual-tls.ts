@@ -32,7 +32,8 @@ interface Connections {
  * @returns what throws `network_error` where the server refuses the certificate, or its own is not to be trusted;
  *   `credential_expired` where it refuses one that has expired meanwhile
  * @throws McpAuthError `invalid_option` for what cannot be read, does not belong together or is not valid yet,
- *   `credential_expired`; for a function, and without `undici`, at the first request
+ *   `credential_expired`; for a function, which may also fail (`assertion_unavailable`), and without `undici`, at the
+ *   first request
  * @see RFC 8705
  * @example
  * ```ts
@@ -43,7 +44,7 @@ export function mutualTls(
   certificate: ClientCertificate | (() => ClientCertificate | Promise<ClientCertificate>),
   { clock = systemClock }: MutualTlsOptions = {},
 ): typeof globalThis.fetch {
-  const read = typeof certificate === "function" ? certificate : () => certificate;
+  const read = typeof certificate === "function" ? reading(certificate) : () => certificate;
   let askAt = Infinity;
   let current: Promise<Connections> | undefined;
   if (typeof certificate !== "function") checkCertificate(certificate, clock.now());
@@ -84,6 +85,18 @@ export function mutualTls(
   };
 }
 
+/** The app's function, whose failures say what has failed. */
+function reading(certificate: () => ClientCertificate | Promise<ClientCertificate>): () => Promise<ClientCertificate> {
+  return async () => {
+    try {
+      return await certificate();
+    } catch (cause) {
+      if (cause instanceof McpAuthError) throw cause;
+      throw new McpAuthError("assertion_unavailable", { detail: "the function that reads the client certificate failed", cause });
+    }
+  };
+}
+
 async function connectionsWith(certificate: ClientCertificate, now: number): Promise<Connections> {
   const expiresAt = checkCertificate(certificate, now);
   const { Agent } = await import("undici").catch((cause) => {
@@ -96,7 +109,7 @@ async function connectionsWith(certificate: ClientCertificate, now: number): Pro
 
 /** Says what of TLS has failed, where it was that. */
 function explained(error: unknown, origin: string, isExpired: boolean): unknown {
-  const { code = "", reason = "" } = (error as { cause?: { code?: string; reason?: string } }).cause ?? {};
+  const { code = "", reason = "" } = (error as { cause?: { code?: string; reason?: string } } | null)?.cause ?? {};
   const because = (detail: string, isOurs = false) =>
     new McpAuthError(isOurs && isExpired ? "credential_expired" : "network_error", { detail: `${origin} ${detail}`, cause: error });
   if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS: ${reason || code}`, true);

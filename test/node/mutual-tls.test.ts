@@ -346,7 +346,7 @@ describe("a certificate that is renewed on disk", () => {
   test("one that is not there yet is looked for by the next request", async () => {
     const server = await guardedServer();
     const { write, fetch } = onDisk();
-    await expect(fetch(server.url)).rejects.toMatchObject({ code: "ENOENT" });
+    expect(await failure(fetch(server.url))).toMatchObject({ code: "assertion_unavailable", cause: { code: "ENOENT" } });
     write(robot);
     expect(await seenAs(fetch, server.url)).toBe("CN=robot");
   });
