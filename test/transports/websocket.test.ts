@@ -250,7 +250,7 @@ test("closed while the credential fetches its token: no handshake", async () => 
 
 test("a header that cannot be sent is not shown", async () => {
   const server = await startServer();
-  const { transport } = watched(server.url, { credential: headers({ authorization: "Bearer hush\n" }) });
+  const { transport } = watched(server.url, { credential: headers({ authorization: "Bearer hush\0x" }) });
   const error = await failureOf(transport.start());
   expect(error.code).toBe("invalid_option");
   expect(inspect(error)).not.toContain("hush");
