@@ -10,7 +10,7 @@ import type { PersonLogin } from "./person-login.ts";
 import { remember } from "./server-session.ts";
 import type { Session } from "./session.ts";
 import { SingleFlight } from "./single-flight.ts";
-import { StepUpMemory, wantedBy } from "./step-up.ts";
+import { hasAged, StepUpMemory, wantedBy } from "./step-up.ts";
 import type { TokenRecord } from "./token-record.ts";
 
 /** What to do about requests that the protected server refused. */
@@ -87,7 +87,9 @@ export class RefusedRequest {
     const wanted = wantedBy(challenge);
     const refusal = this.#stepUps.refusal(wanted, clock.now());
     if (refusal) throw refusal;
-    const attempt = this.#stepUps.attempt(`${challenge.error} ${wanted.join(" ")}\n${request.operation}`, clock.now());
+    const cause = `${challenge.error} ${wanted.join(" ")}\n${request.operation}`;
+    if (hasAged(challenge, record?.loggedInAt, clock.now())) this.#stepUps.forgive(cause);
+    const attempt = this.#stepUps.attempt(cause, clock.now());
     if (attempt === undefined) {
       remember(this.#session, insufficient);
       return "give-up";

@@ -6,6 +6,8 @@ import { InsufficientScopeError, McpAuthError, type McpAuthErrorDetails } from "
 const maxAttempts = 2;
 /** How long attempts and refusals are remembered, in ms. */
 const memoryMs = 600_000;
+/** A login that is younger than this has not aged, whatever the server says, in ms. */
+const freshLoginMs = 60_000;
 
 /** Whether a challenge wants the person to log in anew: what the token stands for is too weak, or too long ago (RFC 9470). */
 export function wantsAuthentication(challenge: Challenge | undefined): boolean {
@@ -24,6 +26,11 @@ export function insufficiency(challenge: Challenge, details: McpAuthErrorDetails
   if (!wantsAuthentication(challenge)) return undefined;
   const wanted = [acrValues && `authentication context ${acrValues}`, maxAge && `a login at most ${maxAge} s ago`].filter(Boolean);
   return new McpAuthError("authentication_insufficient", { ...details, status, detail: wanted.join(", ") || undefined });
+}
+
+/** Whether a login that was recent enough once is too old by now. */
+export function hasAged({ maxAge }: Challenge, loggedInAt: number | undefined, now: number): boolean {
+  return maxAge !== undefined && loggedInAt !== undefined && now - loggedInAt > Math.max(Number(maxAge) * 1000, freshLoginMs);
 }
 
 /** Everything that a challenge wants of the next login. */
@@ -48,6 +55,11 @@ export class StepUpMemory {
     if (count > maxAttempts) return undefined;
     this.#attempts.set(cause, { count, until: now + memoryMs });
     return count;
+  }
+
+  /** A single attempt sufficed, and its login has aged since: what is wanted now is another one. */
+  forgive(cause: string): void {
+    if (this.#attempts.get(cause)?.count === 1) this.#attempts.delete(cause);
   }
 
   /** The person or the server refused what was wanted. */

@@ -175,6 +175,26 @@ describe("a tool that wants a recent login", () => {
     expect(asked(as)).toEqual([expect.objectContaining({ max_age: "300" })]);
   });
 
+  test("logins that age are asked for as often as that happens: each was good for a while", async () => {
+    const { auth, mcp, handler, clock } = await weakLogin();
+    for (const opened of [1, 2, 3, 4]) {
+      mcp.intercept(when(toolCall("add"), insufficient(', max_age="120"'), 1));
+      expect(await post(auth)).toBe(200);
+      expect(handler.opened).toBe(opened);
+      clock.shift(minutes(2.5));
+    }
+  });
+
+  test("a server that pays no heed to `max_age`: two logins, and no more because they age", async () => {
+    const { auth, mcp, handler, clock } = await weakLogin();
+    mcp.intercept(when(toolCall("add"), insufficient(', max_age="120"')));
+    for (let calls = 0; calls < 3; calls++) {
+      expect(await post(auth)).toBe(401);
+      clock.shift(minutes(2.5));
+    }
+    expect(handler.opened).toBe(2);
+  });
+
   test("the login that the server remembers is too old: a cold start ends in two logins, not in a loop", async () => {
     const server = await startServer();
     const { authorizationServer: as, mcpServer: mcp } = server;
