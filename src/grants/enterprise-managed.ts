@@ -1,11 +1,6 @@
-import { machineAuthentication } from "../client-auth/machine-authentication.ts";
 import type { MachineClient } from "../client-auth/machine-client.ts";
-import { abortable } from "../clock.ts";
-import { type AuthorizationServerMetadata, discoverAuthorizationServer } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import { text } from "../http/json.ts";
 import type { AssertionRequest, AssertionSource } from "./assertion.ts";
-import { askForExchange, readExchanged, type TokenExchange, tokenExchangeGrantType, tokenTypes } from "./token-exchange.ts";
 
 /** A person's sign-on at the company's identity provider, and who this program is there. */
 export interface EnterpriseManagedOptions extends MachineClient {
@@ -53,120 +48,17 @@ export interface EnterpriseManagedOptions extends MachineClient {
  * ```
  */
 export function enterpriseManaged(options: EnterpriseManagedOptions): AssertionSource {
-  const { issuer, tokenEndpoint, subjectTokenType: type = "id_token", onRefreshToken } = options;
+  const { issuer, tokenEndpoint, subjectTokenType, onRefreshToken } = options;
   if (issuer === undefined && tokenEndpoint === undefined) {
     throw new McpAuthError("invalid_option", { detail: "`issuer` or `tokenEndpoint` of the identity provider is missing" });
   }
-  if (type === "refresh_token" && !onRefreshToken) {
+  if (subjectTokenType === "refresh_token" && !onRefreshToken) {
     throw new McpAuthError("invalid_option", { detail: "`onRefreshToken` is missing: a refresh token may be replaced when it is used" });
   }
-  const provider = identityProvider(options);
-  const subject = subjectTokens(options);
-
-  const rotates = type === "refresh_token";
-
-  async function exchange(request: AssertionRequest): Promise<string> {
-    const { http, clock, signal } = request;
-    signal?.throwIfAborted();
-    const { server, authentication } = await provider(request);
-    const asked: TokenExchange = {
-      server,
-      authentication,
-      client: { clientId: options.clientId, clientSecret: options.clientSecret, tokenEndpointAuthMethod: "none" },
-      http,
-      clock,
-      // A refresh token that is being replaced must arrive, whoever has stopped waiting.
-      signal: rotates ? undefined : signal,
-      subjectToken: await subject.current(),
-      subjectTokenType: rotates ? tokenTypes.refreshToken : tokenTypes.idToken,
-      requestedTokenType: tokenTypes.idJag,
-      audience: request.issuer,
-      resource: request.resource,
-      scope: options.scope ?? request.scope,
-      parameters: options.parameters,
-    };
-    const answer = await askForExchange(asked);
-    if (rotates) await subject.replace(text(answer.body.refresh_token));
-    return readExchanged(answer, asked).token;
-  }
-
-  let last: Promise<unknown> = Promise.resolve();
-  const assertion = (request: AssertionRequest): Promise<string> => {
-    const turn = rotates ? last.then(() => exchange(request)) : exchange(request);
-    last = turn.catch(() => {});
-    return abortable(turn.catch(atIdentityProvider(issuer ?? tokenEndpoint)), request.signal);
+  let exchange: Promise<(request: AssertionRequest) => Promise<string>> | undefined;
+  const assertion = async (request: AssertionRequest): Promise<string> => {
+    exchange ??= import("./id-jag.ts").then(({ idJagExchange }) => idJagExchange(options));
+    return (await exchange)(request);
   };
   return Object.assign(assertion, { identity: options.identity });
-}
-
-/** Its metadata, and how the client authenticates there: found once. */
-function identityProvider(options: EnterpriseManagedOptions) {
-  const { issuer, tokenEndpoint } = options;
-
-  async function find({ http, clock }: AssertionRequest) {
-    const server: AuthorizationServerMetadata =
-      tokenEndpoint === undefined && issuer !== undefined
-        ? await discoverAuthorizationServer(issuer, { http, clock })
-        : { issuer: issuer ?? String(tokenEndpoint), token_endpoint: String(tokenEndpoint) };
-    if (server.grant_types_supported?.includes(tokenExchangeGrantType) === false) {
-      throw new McpAuthError("grant_unsupported", { issuer: server.issuer, detail: tokenExchangeGrantType });
-    }
-    return { server, authentication: machineAuthentication(options, server, clock) };
-  }
-
-  let found: ReturnType<typeof find> | undefined;
-  return (request: AssertionRequest) => {
-    found ??= find(request).catch((error) => {
-      found = undefined;
-      throw error;
-    });
-    return found;
-  };
-}
-
-/** The sign-on's tokens: what the app gives, or what has replaced it since. */
-function subjectTokens({ subjectToken, onRefreshToken }: EnterpriseManagedOptions) {
-  let given: string;
-  let replaced: { given: string; by: string } | undefined;
-  let unsaved: string | undefined;
-
-  async function save(): Promise<void> {
-    if (unsaved === undefined) return;
-    try {
-      await onRefreshToken?.(unsaved);
-      unsaved = undefined;
-    } catch (cause) {
-      const detail = "`onRefreshToken` failed; the new refresh token is in memory alone, and told again with the next exchange";
-      throw new McpAuthError("assertion_unavailable", { detail, cause });
-    }
-  }
-
-  return {
-    async current(): Promise<string> {
-      await save();
-      try {
-        given = typeof subjectToken === "function" ? await subjectToken() : subjectToken;
-      } catch (cause) {
-        throw new McpAuthError("assertion_unavailable", { detail: "`subjectToken` failed", cause });
-      }
-      return replaced?.given === given ? replaced.by : given;
-    },
-    async replace(by: string | undefined): Promise<void> {
-      if (by === undefined) return;
-      replaced = { given, by };
-      unsaved = by;
-      await save();
-    },
-  };
-}
-
-/** Says at which of the two servers it failed. */
-function atIdentityProvider(issuer: string | undefined) {
-  return (cause: unknown): never => {
-    const isLocal = !(cause instanceof McpAuthError) || ["invalid_option", "assertion_unavailable"].includes(cause.code);
-    if (isLocal || (cause.issuer && !cause.serverError)) throw cause;
-    const { code, status, serverError, serverDescription, retryAfterMs } = cause;
-    const detail = `at the identity provider${code === "invalid_grant" ? ", where the person has to sign on again" : ""}`;
-    throw new McpAuthError(code, { detail, issuer, status, serverError, serverDescription, retryAfterMs, cause });
-  };
 }

@@ -11,7 +11,8 @@ import type { McpAuthError } from "../../src/errors.ts";
 import type { AssertionRequest, AssertionSource } from "../../src/grants/assertion.ts";
 import { jwtBearerGrant } from "../../src/grants/jwt-bearer.ts";
 import { createHttp } from "../../src/http/http.ts";
-import { assertionCommand, assertionFile, gitHubActions, gitLab, kubernetes } from "../../src/machine/index.ts";
+import { MemoryStore } from "../../src/index.ts";
+import { assertionCommand, assertionFile, gitHubActions, gitLab, kubernetes, MachineTokenManager } from "../../src/machine/index.ts";
 import { failure } from "../discovery/support.ts";
 import { answer, hang, type ProtectedServer, startGitHub, startWorkloadIssuer, when } from "../fixture/index.ts";
 import { connect, manualClock, startServer } from "../storm/support.ts";
@@ -148,8 +149,15 @@ describe("REQ-WIF-01 gitHubActions", () => {
     vi.stubEnv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "another job of the matrix");
     expect(gitHubActions().identity).not.toBe(one);
     expect(one).not.toContain(variables.ACTIONS_ID_TOKEN_REQUEST_TOKEN);
+  });
+
+  test("a job without permission is told so in a shared store, too", async () => {
+    await gitHub();
     vi.stubEnv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", undefined);
-    expect(gitHubActions().identity).toBeUndefined();
+    const server = await startServer({ authorizationServer: { trust: {} } });
+    const auth = new MachineTokenManager({ serverUrl: server.url, store: new MemoryStore(), assertion: gitHubActions() });
+    onTestFinished(() => auth.dispose());
+    expect((await failure(auth.getToken())).message).toContain("permissions: id-token: write");
   });
 });
 

@@ -35,9 +35,9 @@ export function gitHubActions({ audience }: GitHubActionsOptions = {}): Assertio
   return source(
     async (request) => (await import("./github-actions.ts")).gitHubActionsAssertion(audience, request),
     () => {
-      const { GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = process.env;
-      // Jobs of a matrix differ in nothing else that is in the environment.
-      return token && named("github", repository, run, process.getBuiltinModule("node:crypto").hash("sha256", token).slice(0, 16));
+      const { GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token = "" } = process.env;
+      // Jobs of a matrix differ in nothing else that is in the environment. Without it there is no token to mix up.
+      return named("github", repository, run, process.getBuiltinModule("node:crypto").hash("sha256", token).slice(0, 16));
     },
   );
 }
