@@ -5,7 +5,7 @@ import { checkedAssertion, maxAssertionBytes, unavailable } from "./checked-asse
 
 /** How a command is run. */
 export interface AssertionCommandOptions {
-  /** Time that it may take, in milliseconds. Default 30,000. */
+  /** Time that it may take, in milliseconds. Default 20,000. */
   timeoutMs?: number | undefined;
   /** Its environment. Default: this process's. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
@@ -16,7 +16,7 @@ export interface AssertionCommandOptions {
 /** Runs a command, which prints an assertion. */
 export async function commandAssertion(
   [file, ...args]: readonly [string, ...string[]],
-  { timeoutMs = 30_000, env = process.env }: AssertionCommandOptions,
+  { timeoutMs = 20_000, env = process.env }: AssertionCommandOptions,
   { clock, signal }: AssertionRequest,
 ): Promise<string> {
   const tooLate = () => new McpAuthError("timeout", { detail: `\`${file}\`, ${timeoutMs} ms` });
