@@ -32,8 +32,10 @@ export interface EnterpriseManagedOptions extends MachineClient {
  * server that the company allows, without being asked there.
  *
  * Each assertion (an ID-JAG) is made by exchanging the sign-on's token at the identity provider, for one authorization server
- * and one MCP server. It is neither stored nor told to anybody else. One source serves all MCP servers of a person: with a
- * refresh token, use one only, since its exchanges take turns.
+ * and one MCP server. It is neither stored nor told to anybody else. One source serves all MCP servers of a person.
+ *
+ * With a refresh token there must be one source only, in one process: its exchanges take turns, so that no token is shown
+ * twice. Where several processes share a sign-on, use its ID token.
  *
  * @returns the source; it throws, naming the identity provider as `issuer`, `invalid_grant` when the person has to sign on
  *   again, `invalid_client`, `token_request_refused` when the company does not allow it, `grant_unsupported`,
