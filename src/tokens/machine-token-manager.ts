@@ -5,7 +5,6 @@ import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { authFetch } from "../transports/fetch.ts";
 import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
-import { obtainToken } from "./machine/obtain.ts";
 import type { MachineTokenManagerOptions } from "./machine/options.ts";
 import { type MachineRecord, readRecord } from "./machine/record.ts";
 import { createMachineSession, type MachineSession } from "./machine/session.ts";
@@ -57,6 +56,7 @@ export class MachineTokenManager implements Credential {
       bearer: ({ accessToken }) => accessToken,
       proof: () => (this.#isOpen ? undefined : "own credentials"),
       refresh: async (record, demand) => {
+        const { obtainToken } = await obtaining();
         const outcome = await obtainToken(session, record, { ...demand, refusal: this.#refusal });
         this.#isOpen = !outcome.record && !outcome.error;
         this.#refusal = undefined;
@@ -192,6 +192,7 @@ export class MachineTokenManager implements Credential {
     emit({ type: "step-up.started", scopes, attempt });
     await abortable(
       this.#steppingUp.run(async () => {
+        const { obtainToken } = await obtaining();
         const { record, error } = await obtainToken(this.#session, this.#token.record, { reason: "ahead", scopes });
         if (error) this.#stepUps.refuse(scopes, error, clock.now());
         if (error) throw error;
@@ -215,6 +216,9 @@ export class MachineTokenManager implements Credential {
     }
   }
 }
+
+/** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
+const obtaining = () => import("./machine/obtain.ts");
 
 function bearerOf(used: Record<string, string>): string | undefined {
   return used.authorization?.replace(/^Bearer /, "");

@@ -1,19 +1,15 @@
 /** Assertions: what gives them fits what takes them, and options that cannot work are noticed while typing. */
+import { type ExchangedToken, type ExchangedToken, type machineAuthentication, type machineAuthentication, type TokenExchange, type TokenExchange, tokenExchange, tokenExchange, type tokenTypes, type tokenTypes } from "mcp-client-auth/grants";
 import {
   type AssertionSource,
   assertionCommand,
   assertionFile,
   type EnterpriseManagedOptions,
-  type ExchangedToken,
   enterpriseManaged,
   gitHubActions,
   gitLab,
   kubernetes,
   type MachineTokenManagerOptions,
-  type machineAuthentication,
-  type TokenExchange,
-  tokenExchange,
-  type tokenTypes,
 } from "mcp-client-auth/machine";
 import { describe, expectTypeOf, test } from "vitest";
 

@@ -1,6 +1,7 @@
 /** What each entry point exports, and that none of it is `any`; `no-any.test.ts` looks into the types. */
 import type * as core from "mcp-client-auth";
 import type * as credentials from "mcp-client-auth/credentials";
+import type * as grants from "mcp-client-auth/grants";
 import type * as machine from "mcp-client-auth/machine";
 import type * as node from "mcp-client-auth/node";
 import type * as sdkV1 from "mcp-client-auth/sdk-v1";
@@ -40,6 +41,7 @@ describe("no `any` reaches a user", () => {
     expectTypeOf<Leaks<typeof sdkV1>>().toBeNever();
     expectTypeOf<Leaks<typeof sdkV2>>().toBeNever();
     expectTypeOf<Leaks<typeof machine>>().toBeNever();
+    expectTypeOf<Leaks<typeof grants>>().toBeNever();
     expectTypeOf<Leaks<typeof credentials>>().toBeNever();
     expectTypeOf<Leaks<typeof webSocket>>().toBeNever();
   });
