@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import type { AssertionRequest } from "../../src/grants/assertion.ts";
-import { tokenTypes, tokenTypes } from "../../src/grants/token-exchange.ts";
+import { tokenTypes } from "../../src/grants/token-exchange.ts";
 import { createHttp } from "../../src/http/http.ts";
 import type { AuthEvent } from "../../src/index.ts";
 import { MemoryStore } from "../../src/index.ts";

@@ -1,5 +1,11 @@
 /** Assertions: what gives them fits what takes them, and options that cannot work are noticed while typing. */
-import { type ExchangedToken, type ExchangedToken, type machineAuthentication, type machineAuthentication, type TokenExchange, type TokenExchange, tokenExchange, tokenExchange, type tokenTypes, type tokenTypes } from "mcp-client-auth/grants";
+import {
+  type ExchangedToken,
+  type machineAuthentication,
+  type TokenExchange,
+  tokenExchange,
+  type tokenTypes,
+} from "mcp-client-auth/grants";
 import {
   type AssertionSource,
   assertionCommand,
