@@ -130,7 +130,7 @@ export class ApiKeyCredential extends ServerCredential {
       throw new McpAuthError("invalid_option", { detail: `\`keys\` are ${keys.length}; 1 to ${maxKeys} are possible` });
     }
     this.#keys = keys.map((key) => headerSafe(key, "keys"));
-    if (!this.#keys.includes(this.#current)) this.#current = this.#keys[0] ?? "";
+    this.#current = this.#keys[0] ?? "";
   }
 }
 

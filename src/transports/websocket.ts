@@ -141,7 +141,6 @@ export class WebSocketTransport {
         limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
       });
     } catch (error) {
-      socket.onopen = socket.onerror = socket.onclose = socket.onmessage = null;
       socket.close();
       throw error;
     } finally {

@@ -134,6 +134,14 @@ describe("rotation", () => {
     expect(server.requests).toHaveLength(requests);
   });
 
+  test("403 for lack of scopes is the server's answer: another key is no answer to it", async () => {
+    const { url, received } = await plainServer(status(403, "", { "www-authenticate": 'Bearer error="insufficient_scope", scope="a"' }));
+    const auth = new ApiKeyCredential({ serverUrl: url, keys: ["a", "b"] });
+    expect((await post(auth)).status).toBe(403);
+    expect(received).toHaveLength(1);
+    expect(auth.lastError).toMatchObject({ code: "insufficient_scope", requiredScopes: ["a"] });
+  });
+
   test("429 with Retry-After is the caller's answer: no other key is tried", async () => {
     const clock = stillClock();
     const protection = apiKeys({ keys: { b: "key-b" }, lockAfter: 1, retryAfterSeconds: 7, now: clock.now });
@@ -262,13 +270,13 @@ describe("a key in the URL", () => {
     const answers = [
       await post(auth),
       await auth.fetch(new Request(auth.serverUrl, { method: "POST", body: "x" })),
-      await auth.fetch(other.url),
+      await auth.fetch(other.url, { headers: { "x-api-key": "theirs" } }),
     ];
     expect(received.map(({ path, body }) => [path, body === "x"])).toEqual([
       [`/mcp?tenant=1&api_key=${key}`, false],
       [`/mcp?tenant=1&api_key=${key}`, true],
     ]);
-    expect(other.received[0]?.path).toBe("/mcp");
+    expect(other.received[0]).toMatchObject({ path: "/mcp", headers: { "x-api-key": "theirs" } });
     expect(answers.map((answer) => answer.url)).toEqual([url, url, other.url]);
     expect(events).toHaveLength(2);
     expectHidden([key], auth, auth.lastError, events, answers);

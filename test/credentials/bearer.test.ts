@@ -187,8 +187,10 @@ describe("a constant", () => {
 
   test("403 for lack of scopes is the server's answer; the reason names them", async () => {
     const { url } = await plainServer(status(403, "", { "www-authenticate": 'Bearer error="insufficient_scope", scope="a b"' }));
-    const auth = new BearerCredential({ serverUrl: url, token: () => "token" });
+    const token = vi.fn(() => "token");
+    const auth = new BearerCredential({ serverUrl: url, token });
     expect((await post(auth)).status).toBe(403);
+    expect(token).toHaveBeenCalledTimes(1);
     expect(auth.lastError).toMatchObject({ code: "insufficient_scope", requiredScopes: ["a", "b"] });
   });
 

@@ -59,6 +59,31 @@ describe("real clients", () => {
   });
 });
 
+test("a request that comes while a login goes on waits for it; a login that fails leaves it its session", async () => {
+  const held: ((status: number) => void)[] = [];
+  const { url, received } = await plainServer((request, response) => {
+    const n = held.length;
+    if (request.path === "/in") return void held.push((status) => response.writeHead(status, { "set-cookie": `s=${n}` }).end());
+    response.writeHead(request.path === "/forbidden" ? 401 : 200).end(request.headers.cookie);
+  });
+  const auth = new SessionCookieCredential({ serverUrl: url, login: { url: new URL("/in", url) } });
+  const first = post(auth);
+  await expect.poll(() => held.length).toBe(1);
+  held[0]?.(204);
+  expect(await (await first).text()).toBe("s=0");
+
+  const forbidden = failureOf(auth.fetch(new URL("/forbidden", url)));
+  await expect.poll(() => held.length).toBe(2);
+  const before = received.length;
+  const second = post(auth);
+  // Whatever could send it has had its turn when another request has come and gone.
+  await fetch(new URL("/other", url));
+  expect(received.slice(before).map(({ path }) => path)).toEqual(["/other"]);
+  held[1]?.(503);
+  expect(await forbidden).toMatchObject({ code: "server_error" });
+  expect((await second).status).toBe(200);
+});
+
 describe("the login", () => {
   test("by a function, whose `fetch` keeps cookies and follows redirects", async () => {
     const seen: unknown[] = [];

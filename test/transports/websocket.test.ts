@@ -4,7 +4,7 @@ import { Client as ClientV2 } from "@modelcontextprotocol/client";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { ApiKeyCredential, BasicCredential, BearerCredential, SessionCookieCredential } from "../../src/credentials/index.ts";
-import type { Credential, McpAuthError } from "../../src/index.ts";
+import type { Clock, Credential, McpAuthError } from "../../src/index.ts";
 import { type OpenWebSocket, WebSocketTransport, type WebSocketTransportOptions } from "../../src/transports/websocket.ts";
 import { apiKeys, basicAuthentication, type Protection, startWebSocketServer, type WebSocketServerOptions } from "../fixture/index.ts";
 import { countingCredential } from "./support.ts";
@@ -203,8 +203,8 @@ describe("a handshake that fails", () => {
     expect(server.handshakes).toHaveLength(2);
   });
 
-  test("nobody there, without a credential", async () => {
-    expect(await failureOf(watched("ws://127.0.0.1:1/").transport.start())).toMatchObject({
+  test.each([undefined, countingCredential()])("nobody there (with a credential: %o)", async (credential) => {
+    expect(await failureOf(watched("ws://127.0.0.1:1/", { credential }).transport.start())).toMatchObject({
       code: "network_error",
       serverUrl: "ws://127.0.0.1:1/",
     });
@@ -215,11 +215,12 @@ describe("a handshake that fails", () => {
     server.hang();
     const rings: (() => void)[] = [];
     const clock = { now: () => 0, sleep: () => new Promise<void>((resolve) => rings.push(resolve)) };
-    const { transport, told } = watched(server.url, { clock });
+    const { transport, told } = watched(server.url, { clock, credential: countingCredential() });
     const waiting = failureOf(transport.start());
     await expect.poll(() => server.handshakes.length).toBe(1);
     rings[0]?.();
     expect(await waiting).toMatchObject({ code: "timeout" });
+    expect(server.asked).toBe(0);
     expect(told).toEqual(["error timeout"]);
   });
 
@@ -297,6 +298,20 @@ describe("a connection", () => {
     await expect.poll(() => told).toContain("close");
     await transport.close();
     expect(told.filter((what) => what === "close")).toHaveLength(1);
+  });
+
+  test("leaves no time limit behind", async () => {
+    const server = await startServer({ protection: tokens("token-2") });
+    const limits: (AbortSignal | undefined)[] = [];
+    const clock: Clock = {
+      now: () => 0,
+      sleep: (_ms, { signal } = {}) => {
+        limits.push(signal);
+        return new Promise(() => {});
+      },
+    };
+    await watched(server.url, { clock, credential: countingCredential() }).transport.start();
+    expect(limits.map((signal) => signal?.aborted)).toEqual([true, true, true]);
   });
 
   test("is begun once", async () => {
