@@ -1,0 +1,79 @@
+import { codeOf, withoutQuery } from "../../errors.ts";
+import { type Emit, emitter } from "../../events.ts";
+import { type AssertionSource, assertionClaims } from "../../grants/assertion.ts";
+import { enterpriseManaged } from "../../grants/enterprise-managed.ts";
+import { MemoryStore } from "../../stores/memory.ts";
+import type { Store } from "../../stores/store.ts";
+import type { MachineTokenManagerOptions } from "../../tokens/machine/options.ts";
+import { MachineTokenManager } from "../../tokens/machine-token-manager.ts";
+import { debugListener } from "../debug.ts";
+import { isEnding, waitUntil } from "../process-end.ts";
+import { sqliteStore } from "../stores.ts";
+import { assertionFile, gitHubActions, gitLab, kubernetes } from "../workload/sources.ts";
+import type { Settings } from "./settings.ts";
+
+/**
+ * The program that the environment describes.
+ *
+ * @param options what the app has said, and what is the same for a person
+ */
+export async function machineFrom(settings: Settings, options: MachineTokenManagerOptions): Promise<MachineTokenManager> {
+  const { texts, secrets } = settings;
+  const assertion = assertionSource(settings);
+  const onEvent = debugListener(options.onEvent);
+  const emit = emitter(onEvent, withoutQuery(new URL(settings.serverUrl).href));
+  // Where the assertion does not say whose it is, the token is kept in memory: nobody else must find it.
+  const isNamed = !assertion || options.account !== undefined || assertion.identity !== undefined;
+  // Only who has asked before can be told when the process ends.
+  isEnding();
+  return new MachineTokenManager({
+    ...options,
+    tokenEndpoint: texts.TOKEN_ENDPOINT,
+    resource: texts.RESOURCE,
+    clientSecret: secrets.CLIENT_SECRET,
+    privateKey: secrets.PRIVATE_KEY?.(),
+    signingAlgorithm: texts.SIGNING_ALGORITHM,
+    keyId: texts.KEY_ID,
+    clientAssertionAudience: secrets.PRIVATE_KEY && texts.AUDIENCE,
+    tokenEndpointAuthMethod: authMethod(settings),
+    assertion,
+    store: options.store ?? (isNamed ? await sharedStore(emit) : undefined),
+    onEvent,
+    waitUntil,
+    isEnding,
+  });
+}
+
+function authMethod({ texts, secrets }: Settings): MachineTokenManagerOptions["tokenEndpointAuthMethod"] {
+  const { TOKEN_ENDPOINT_AUTH_METHOD: given, CLIENT_ID: clientId, WORKLOAD: workload } = texts;
+  if (given) return given as MachineTokenManagerOptions["tokenEndpointAuthMethod"];
+  const isOnlyProof = secrets.CLIENT_CERTIFICATE && clientId && !secrets.CLIENT_SECRET && !secrets.PRIVATE_KEY && !workload;
+  return isOnlyProof ? "tls_client_auth" : undefined;
+}
+
+function assertionSource({ texts, secrets }: Settings): AssertionSource | undefined {
+  const { WORKLOAD: workload, AUDIENCE: audience, IDP_ISSUER: issuer, IDP_CLIENT_ID: clientId = "" } = texts;
+  if (workload) {
+    if (workload === "github") return gitHubActions({ audience });
+    if (workload === "gitlab") return gitLab();
+    return workload === "kubernetes" ? kubernetes() : assertionFile(workload.replace(/^file:/, ""));
+  }
+  const { ID_TOKEN: subjectToken, IDP_CLIENT_SECRET: clientSecret } = secrets;
+  if (!issuer || !subjectToken) return undefined;
+  const { subject } = assertionClaims(subjectToken()) ?? {};
+  return enterpriseManaged({ issuer, clientId, clientSecret: clientSecret?.(), subjectToken, identity: subject && `${issuer} ${subject}` });
+}
+
+/** The default store, which all processes of a job share; in memory where nothing can be written, as in many containers. */
+async function sharedStore(tell: Emit): Promise<Store> {
+  const store = sqliteStore({ onEvent: tell });
+  try {
+    await store.withLock("environment", async () => {});
+    return store;
+  } catch (error) {
+    const code = codeOf(error);
+    if (code !== "store_failed" && code !== "lock_unsupported") throw error;
+    tell({ type: "tokens.unsaved", code });
+    return new MemoryStore();
+  }
+}
