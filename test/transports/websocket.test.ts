@@ -2,11 +2,22 @@
 import { inspect } from "node:util";
 import { Client as ClientV2 } from "@modelcontextprotocol/client";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
+import { createRemoteJWKSet } from "jose";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { ApiKeyCredential, BasicCredential, BearerCredential, SessionCookieCredential } from "../../src/credentials/index.ts";
 import type { Clock, Credential, McpAuthError } from "../../src/index.ts";
+import { TokenManager } from "../../src/index.ts";
 import { type OpenWebSocket, WebSocketTransport, type WebSocketTransportOptions } from "../../src/transports/websocket.ts";
-import { apiKeys, basicAuthentication, type Protection, startWebSocketServer, type WebSocketServerOptions } from "../fixture/index.ts";
+import {
+  apiKeys,
+  basicAuthentication,
+  jwts,
+  logInByHand,
+  type Protection,
+  startProtectedServer,
+  startWebSocketServer,
+  type WebSocketServerOptions,
+} from "../fixture/index.ts";
 import { countingCredential } from "./support.ts";
 
 const info = { name: "test", version: "1" };
@@ -116,6 +127,31 @@ describe.each(sdks)("SDK %s", (_name, sdk) => {
     expect(server.handshakes.map(({ status }) => status)).toEqual([401, 101]);
     expect(server.asked).toBe(2);
   });
+});
+
+test("a person's login: a token that the server refuses is refreshed, once, and the handshake repeated", async () => {
+  const { authorizationServer: as, close } = await startProtectedServer();
+  onTestFinished(close);
+  let revoked = "";
+  const protection: Protection = {
+    check: async (request) => {
+      const { issuer } = as;
+      const found = await jwts({ key: createRemoteJWKSet(new URL(as.jwksUri)), issuer, audience: httpOf(server.url) }).check(request);
+      if ("caller" in found && found.caller.claims.jti === revoked) return { status: 401, headers: { "www-authenticate": "Bearer" } };
+      return found;
+    },
+  };
+  const server = await startServer({ protection });
+  const resource = httpOf(server.url);
+  const auth = new TokenManager({ serverUrl: resource });
+  onTestFinished(() => auth.dispose());
+  const given = await logInByHand(as, { resource, scope: "mcp:read" });
+  await auth.setTokens({ ...given, issuer: as.issuer, resource });
+  expect(await whoami(clients.v1, new WebSocketTransport(server.url, { credential: auth }))).toBe("alice");
+  revoked = JSON.parse(atob(given.accessToken.split(".")[1] ?? "")).jti;
+  expect(await whoami(clients.v2, new WebSocketTransport(server.url, { credential: auth }))).toBe("alice");
+  expect(server.handshakes.map(({ status }) => status)).toEqual([101, 401, 101]);
+  expect(as.tokenRequests("refresh_token")).toHaveLength(1);
 });
 
 describe("every credential", () => {
