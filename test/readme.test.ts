@@ -8,21 +8,24 @@ import { promisify } from "node:util";
 import ts from "typescript";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { McpAuthError, type McpAuthErrorCode } from "../src/index.ts";
+import { prefix, secretNames, textNames } from "../src/node/environment/variables.ts";
 import { startProtectedServer } from "./fixture/index.ts";
 
 const root = join(import.meta.dirname, "..");
 const text = (path: string) => readFile(join(root, path), "utf8");
 const readme = await text("README.md");
-const blocks = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code = ""]) => code);
+const guides = await Promise.all(["docs/machines.md", "docs/credentials.md"].map(text));
+const blocksOf = (page: string) => [...page.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code = ""]) => code);
+const blocks = blocksOf(readme);
 
-/** The part of the README below one heading. */
-function section(title: string): string {
-  return readme.split(/^## /m).find((part) => part.startsWith(`${title}\n`)) ?? "";
+/** The part of a page below one heading. */
+function section(title: string, page = readme): string {
+  return page.split(/^## /m).find((part) => part.startsWith(`${title}\n`)) ?? "";
 }
 
 /** Everything in backticks in one column of the section's table. */
-function column(title: string, index: number): string[] {
-  const rows = section(title)
+function column(title: string, index: number, page = readme): string[] {
+  const rows = section(title, page)
     .split("\n")
     .filter((line) => /^\| (?!---)/.test(line));
   const cells = rows.slice(1).map((row) => row.split(" | ")[index] ?? "");
@@ -51,17 +54,22 @@ function problems(modules: string[]): string[] {
 }
 
 describe("README: code", () => {
-  test("every TypeScript block compiles, and the table has every option and no other", { timeout: 60_000 }, () => {
+  test("every TypeScript block compiles, and the tables have every option and no other", { timeout: 60_000 }, () => {
     expect(blocks.length).toBeGreaterThan(5);
-    const modules = blocks.map((code) => {
-      const isWhole = code.includes("createMcpAuth(");
+    expect(guides.every((page) => blocksOf(page).length > 2)).toBe(true);
+    const modules = [readme, ...guides].flatMap(blocksOf).map((code) => {
+      const isWhole = /\bauth = /.test(code);
       return isWhole ? code : `${code}\ndeclare const auth: import("mcp-client-auth").TokenManager;`;
     });
-    const options = column("Options", 0).map((name) => `"${name}"`);
-    expect(options).not.toEqual([]);
-    const all = `keyof import("mcp-client-auth/node").McpAuthOptions`;
-    modules.push(`export const names: (${all})[] = [${options.join(", ")}];`);
-    modules.push(`export const missing: never = {} as Exclude<${all}, ${options.join(" | ")}>;`);
+    for (const [page, all] of [
+      [readme, `keyof import("mcp-client-auth/node").McpAuthOptions`],
+      [guides[0], `keyof import("mcp-client-auth/machine").MachineTokenManagerOptions`],
+    ]) {
+      const options = column("Options", 0, page).map((name) => `"${name}"`);
+      expect(options).not.toEqual([]);
+      modules.push(`export const names: (${all})[] = [${options.join(", ")}];`);
+      modules.push(`export const missing: never = {} as Exclude<${all}, ${options.join(" | ")}>;`);
+    }
     expect(problems(modules)).toEqual([]);
     // That mistakes are seen at all.
     expect(problems([`export const name: keyof import("mcp-client-auth/node").McpAuthOptions = "nonsense";`])).toHaveLength(1);
@@ -108,6 +116,11 @@ describe("README: tables", () => {
     expect(rows.filter((row) => !bench.includes(row))).toEqual([]);
   });
 
+  test("every variable of the environment is there, and no other", () => {
+    const names = [...textNames, ...secretNames].map((name) => prefix + name);
+    expect(column("Programs without a person", 0).toSorted()).toEqual(names.toSorted());
+  });
+
   test("every error code is there, and no other", async () => {
     const codes = [...(await text("src/errors.ts")).matchAll(/^ {2}([a-z_]+): (?:\[|$)/gm)].map(([, code = ""]) => code);
     expect(codes).toContain("login_required");
@@ -125,7 +138,8 @@ describe("README: tables", () => {
 
   test("every command and every linked file exists", async () => {
     const { scripts, version } = JSON.parse(await text("package.json")) as { scripts: Record<string, string>; version: string };
-    const commands = [...readme.matchAll(/npm run ([\w:]+)/g)].map(([, name = ""]) => name);
+    const pages = [readme, ...guides].join("\n");
+    const commands = [...pages.matchAll(/npm run ([\w:]+)/g)].map(([, name = ""]) => name);
     expect(Object.keys(scripts)).toEqual(expect.arrayContaining(commands));
     expect(readme).toContain(`mcp-client-auth-${version}.tgz`);
     const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path = ""]) => path);
