@@ -1,31 +1,8 @@
-import type { MachineClient } from "../client-auth/machine-client.ts";
 import { McpAuthError } from "../errors.ts";
 import type { AssertionRequest, AssertionSource } from "./assertion.ts";
+import type { EnterpriseManagedOptions } from "./id-jag.ts";
 
-/** A person's sign-on at the company's identity provider, and who this program is there. */
-export interface EnterpriseManagedOptions extends MachineClient {
-  /** This program at the identity provider: the client of the sign-on. */
-  clientId: string;
-  /** The identity provider; its metadata is asked for once. */
-  issuer?: string | undefined;
-  /** Its token endpoint, where it has no metadata or the request is to go elsewhere. */
-  tokenEndpoint?: string | undefined;
-  /** What the sign-on gave: an ID token or a refresh token. A function is asked at each exchange. */
-  subjectToken: string | (() => string | Promise<string>);
-  /** Which of the two. Default `id_token`. */
-  subjectTokenType?: "id_token" | "refresh_token" | undefined;
-  /**
-   * Stores a new refresh token, which replaces the one that was used. Needed with `refresh_token`: identity providers that
-   * rotate them end a sign-on whose token is used twice. Until it has succeeded, nothing else is asked for.
-   */
-  onRefreshToken?: ((refreshToken: string) => void | Promise<void>) | undefined;
-  /** Space-separated scopes of the assertion. Default: those of the token request that it is for. */
-  scope?: string | undefined;
-  /** Further parameters of the exchange. */
-  parameters?: Readonly<Record<string, string>> | undefined;
-  /** Whose sign-on it is, such as the person's ID: tells persons apart in a shared store. */
-  identity?: string | undefined;
-}
+export type { EnterpriseManagedOptions } from "./id-jag.ts";
 
 /**
  * Enterprise-managed authorization: a person who has signed on at the company's identity provider is let in by every MCP

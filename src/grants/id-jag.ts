@@ -1,11 +1,36 @@
 import { machineAuthentication } from "../client-auth/machine-authentication.ts";
+import type { MachineClient } from "../client-auth/machine-client.ts";
 import { abortable } from "../clock.ts";
 import { type AuthorizationServerMetadata, discoverAuthorizationServer } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { text } from "../http/json.ts";
 import type { AssertionRequest } from "./assertion.ts";
-import type { EnterpriseManagedOptions } from "./enterprise-managed.ts";
 import { askForExchange, readExchanged, type TokenExchange, tokenExchangeGrantType, tokenTypes } from "./token-exchange.ts";
+
+/** A person's sign-on at the company's identity provider, and who this program is there. */
+export interface EnterpriseManagedOptions extends MachineClient {
+  /** This program at the identity provider: the client of the sign-on. */
+  clientId: string;
+  /** The identity provider; its metadata is asked for once. */
+  issuer?: string | undefined;
+  /** Its token endpoint, where it has no metadata or the request is to go elsewhere. */
+  tokenEndpoint?: string | undefined;
+  /** What the sign-on gave: an ID token or a refresh token. A function is asked at each exchange. */
+  subjectToken: string | (() => string | Promise<string>);
+  /** Which of the two. Default `id_token`. */
+  subjectTokenType?: "id_token" | "refresh_token" | undefined;
+  /**
+   * Stores a new refresh token, which replaces the one that was used. Needed with `refresh_token`: identity providers that
+   * rotate them end a sign-on whose token is used twice. Until it has succeeded, nothing else is asked for.
+   */
+  onRefreshToken?: ((refreshToken: string) => void | Promise<void>) | undefined;
+  /** Space-separated scopes of the assertion. Default: those of the token request that it is for. */
+  scope?: string | undefined;
+  /** Further parameters of the exchange. */
+  parameters?: Readonly<Record<string, string>> | undefined;
+  /** Whose sign-on it is, such as the person's ID: tells persons apart in a shared store. */
+  identity?: string | undefined;
+}
 
 /**
  * Exchanges a sign-on's token for assertions (ID-JAGs), one for each authorization server and MCP server.
