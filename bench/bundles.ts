@@ -25,7 +25,7 @@ export async function bundleSizes(): Promise<BundleSize[]> {
   const rows: BundleSize[] = [];
   for (const [name, code] of programs) {
     const external = name.startsWith("SDK") ? [] : Object.keys(manifest.peerDependencies);
-    const size = await bundle(code, name.endsWith("/node") || name.startsWith("SDK") ? "node" : "neutral", external);
+    const size = await bundle(code, /\/(node|machine)$|^SDK/.test(name) ? "node" : "neutral", external);
     rows.push({
       import: name,
       "minified, kB": kilobytes(size.minified),

@@ -1,7 +1,7 @@
 /**
  * This package beside the official SDKs and mcp-remote, in one run: `npm run bench`, and after `--`:
  *
- * - `--only storm,processes,roundtrips,warm,locking,imports,bundles,steady`: these sections
+ * - `--only storm,processes,machine,roundtrips,warm,locking,imports,bundles,steady`: these sections
  * - `--json`: the numbers on stdout and nothing else there; `--json FILE`: tables on stdout, the numbers in the file
  */
 import { writeFileSync } from "node:fs";
@@ -10,6 +10,8 @@ import { parseArgs } from "node:util";
 import { bundleSizes } from "./bundles.ts";
 import { importTimes } from "./imports.ts";
 import { lockingCosts } from "./locking.ts";
+import { type MachineRequests, machineProcesses, machineStorm, machines } from "./machine.ts";
+import type { MachineKind } from "./machine-clients.ts";
 import { mcpRemote } from "./mcp-remote.ts";
 import { ours } from "./ours.ts";
 import { type Processes, processClients, sharedLogin } from "./processes.ts";
@@ -24,6 +26,7 @@ const clients = [ours, ...sdkClients, mcpRemote];
 const sections: Record<string, { title: string; run: () => Promise<object[]> }> = {
   storm: { title: "Calls at once, with a token that has expired, or that the server refuses", run: storms },
   processes: { title: "Eight processes that share one login, when its token has expired or is refused", run: allProcesses },
+  machine: { title: "A program without a person: 1000 clients at once, and eight processes", run: allMachines },
   roundtrips: { title: "Round trips to the first authorised answer", run: allRoundTrips },
   warm: { title: "From createMcpAuth to the first token, which is stored, in fresh processes", run: warmStart },
   locking: { title: "What a refresh costs here, beside its request", run: lockingCosts },
@@ -51,6 +54,13 @@ async function allProcesses(): Promise<Processes[]> {
   ] as const)
     for (const client of processClients)
       await twice(`${client.name}, ${token}, ${spreadMs} ms`, async () => rows.push(await sharedLogin(client, token, spreadMs, 5)));
+  return rows;
+}
+
+async function allMachines(): Promise<MachineRequests[]> {
+  const rows: MachineRequests[] = [];
+  for (const measure of [(name: string, kind: MachineKind) => machineStorm(name, kind, 1000), machineProcesses])
+    for (const [name, kind] of machines) await twice(name, async () => rows.push(...(await measure(name, kind))));
   return rows;
 }
 

@@ -32,7 +32,7 @@ export function createOurs(url: string, { isPresent, openWindow, aheadMs, ...opt
   });
 }
 
-export async function connectOurs(auth: TokenManager): Promise<Connection> {
+export async function connectOurs(auth: Pick<TokenManager, "serverUrl" | "fetch">): Promise<Connection> {
   const client = new Client({ name: "bench", version: "1" });
   const transport = new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch });
   await client.connect(transport as Transport);

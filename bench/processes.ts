@@ -139,7 +139,8 @@ function processClient(name: string, kind: ClientKind): BenchClient {
   };
 }
 
-function startProcess(kind: ClientKind, folder: string) {
+/** A process of `process.ts`. */
+export function startProcess(kind: ClientKind, folder: string) {
   const path = fileURLToPath(new URL("process.ts", import.meta.url));
   const child = fork(path, [kind, folder], {
     execArgv: ["--no-warnings"],

@@ -6,7 +6,7 @@ import { person, recordingFetch } from "../test/fixture/index.ts";
 import { type BenchClient, type Connection, connection, type ToolCaller } from "./client.ts";
 
 /** The parts of an SDK that an app uses; in both generations the same. */
-interface Sdk {
+export interface Sdk {
   Client: new (info: { name: string; version: string }) => ToolCaller & { connect(transport: SdkTransport): Promise<void> };
   StreamableHTTPClientTransport: new (url: URL, options: { authProvider: MemoryProvider; fetch: typeof globalThis.fetch }) => SdkTransport;
   UnauthorizedError: new () => Error;

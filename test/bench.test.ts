@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { lockingCosts } from "../bench/locking.ts";
+import { machineProcesses, machineStorm } from "../bench/machine.ts";
 import { ours } from "../bench/ours.ts";
 import { processClients, sharedLogin } from "../bench/processes.ts";
 import { countRoundTrips } from "../bench/round-trips.ts";
@@ -67,6 +68,23 @@ describe("processes of the bench", () => {
   test("SDK v1 with its provider in files loses the login", async () => {
     const { "token requests": requests, "logins lost": lost } = await sharedLogin(sdk, "expired", 0, 1);
     expect({ lost, many: requests > 1 }).toEqual({ lost: 1, many: true });
+  });
+});
+
+describe("a program of the bench", () => {
+  const each = (requests: number) => ["cold", "expired", "refused"].map((token) => ({ token, "token requests": requests, failed: 0 }));
+
+  test("ten clients at once: one token request each time", async () => {
+    expect(await machineStorm("mcp-client-auth", "ours", 10)).toMatchObject(each(1));
+  });
+
+  test("eight processes: the same", async () => {
+    expect(await machineProcesses("mcp-client-auth", "ours")).toMatchObject(each(1));
+  });
+
+  // Shows that what is counted above can be otherwise.
+  test("the provider of SDK v2 asks for each of them", async () => {
+    expect(await machineStorm("SDK v2", "v2", 10)).toMatchObject(each(10));
   });
 });
 
