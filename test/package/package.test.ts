@@ -1,10 +1,11 @@
 /** The packed tarball, as a user gets it: its contents, its types, and a program that uses nothing else. */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { person, startProtectedServer } from "../fixture/index.ts";
@@ -44,7 +45,13 @@ test("publint finds nothing", async () => {
 test("every entry point's types resolve as its code does (are the types wrong)", async () => {
   const { stdout } = await run(join(bin, "attw"), [tarball, "--profile", "esm-only"]);
   // It fails on a problem; what is left to check is that it looked.
-  for (const entry of ["mcp-client-auth", "mcp-client-auth/node", "mcp-client-auth/sdk-v1", "mcp-client-auth/sdk-v2"]) {
+  for (const entry of [
+    "mcp-client-auth",
+    "mcp-client-auth/node",
+    "mcp-client-auth/machine",
+    "mcp-client-auth/sdk-v1",
+    "mcp-client-auth/sdk-v2",
+  ]) {
     expect(stdout).toContain(`"${entry}"`);
   }
 });
@@ -81,6 +88,43 @@ describe("an app that has installed only the tarball and the SDKs", () => {
       expect(await consume(node, server.url)).toEqual({ logins: 0, lines, stderr: "", code: 0 });
     },
   );
+
+  test("./machine loads nothing of a person's login, of stores, keys and certificates, and no SDK", async () => {
+    const hooks = `
+      import { registerHooks } from "node:module";
+      registerHooks({ load: (url, context, next) => (console.log(url), next(url, context)) });`;
+    const args = ["--import", `data:text/javascript,${encodeURIComponent(hooks)}`, "--input-type=module", "--eval"];
+    const { stdout } = await run(process.execPath, [...args, `import "mcp-client-auth/machine"`], { cwd: app });
+    const loaded = stdout.split("\n").filter((url) => url.endsWith(".js"));
+    const dist = join(app, "node_modules/mcp-client-auth/dist");
+    const read = (files: readonly string[]) => Promise.all(files.map((file) => readFile(file, "utf8")));
+    const [own, all] = await Promise.all([
+      read(loaded.map((url) => fileURLToPath(url))),
+      read((await readdir(dist, { recursive: true })).filter((file) => file.endsWith(".js")).map((file) => join(dist, file))),
+    ]);
+    expect(own.length).toBeGreaterThan(1);
+    for (const url of loaded) expect(url).toContain("/mcp-client-auth/dist/");
+    const foreign = [
+      /\bTokenManager=class/,
+      /createServer\(/,
+      /import\(`open`\)/,
+      /node:sqlite/,
+      /keyring/,
+      /SignJWT=class/,
+      /new Agent\(/,
+    ];
+    for (const pattern of foreign) {
+      // It is somewhere: a name that nobody uses any more would prove nothing.
+      expect(
+        all.some((file) => pattern.test(file)),
+        String(pattern),
+      ).toBe(true);
+      expect(
+        own.some((file) => pattern.test(file)),
+        String(pattern),
+      ).toBe(false);
+    }
+  });
 
   /** Runs the program, and is its person. */
   async function consume(node: string, url: string) {
