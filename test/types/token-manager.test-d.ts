@@ -2,6 +2,7 @@
 import type {
   AccountStatus,
   AuthEvent,
+  Credential,
   DeviceCodePrompt,
   LiveRequestInit,
   LogoutResult,
@@ -11,7 +12,8 @@ import type {
   TokenManagerOptions,
 } from "mcp-client-auth";
 import { TokenManager } from "mcp-client-auth";
-import { createMcpAuth, type McpAuthOptions, printDeviceCode } from "mcp-client-auth/node";
+import type { MachineTokenManager } from "mcp-client-auth/machine";
+import { createMcpAuth, type EnvironmentOptions, type McpAuthOptions, printDeviceCode } from "mcp-client-auth/node";
 import { describe, expectTypeOf, test } from "vitest";
 
 declare const auth: TokenManager;
@@ -22,6 +24,14 @@ describe("createMcpAuth", () => {
     expectTypeOf(createMcpAuth(new URL("https://mcp.example/mcp"))).toEqualTypeOf<TokenManager>();
     // @ts-expect-error no URL
     createMcpAuth();
+  });
+
+  test("from the environment: whatever it is, it has what programs need", () => {
+    type Auth = Awaited<ReturnType<typeof createMcpAuth.fromEnvironment>>;
+    expectTypeOf<Auth>().toEqualTypeOf<TokenManager | MachineTokenManager>();
+    expectTypeOf<"serverUrl" | "fetch" | "authorize" | "getAccessToken" | "requestInit" | "lastError" | "dispose">().toExtend<keyof Auth>();
+    expectTypeOf<Auth>().toExtend<Credential>();
+    expectTypeOf(createMcpAuth.fromEnvironment).parameter(0).toEqualTypeOf<EnvironmentOptions | undefined>();
   });
 
   test("takes the token manager's options, and those of login and store on this machine", () => {
