@@ -93,7 +93,7 @@ export async function requestDeviceCode(request: DeviceCodeRequest): Promise<Dev
 
 /**
  * Asks for the tokens until the person has decided: at the server's interval, never faster, longer after each `slow_down`,
- * and ever longer while the server cannot be reached.
+ * and ever longer while the server cannot be reached. `signal` ends the waiting; a request that is under way is finished.
  *
  * @throws McpAuthError `login_timeout` when the code expires first, `authorization_denied` when the person says no,
  *   `invalid_grant`, `invalid_client`, `token_request_refused`, `invalid_token_response`; `signal.reason`.
@@ -113,7 +113,8 @@ export async function pollDeviceCode(poll: DeviceCodePoll): Promise<TokenAnswer>
     await clock.sleep(Math.max(Math.min(pauseMs, leftMs), 0), { signal });
     if (pauseMs >= leftMs) throw new McpAuthError("login_timeout", { issuer, detail: "the code has expired" });
     try {
-      return await tokenRequest(deviceCodeGrantType, { device_code: code.deviceCode, resource }, poll);
+      // Without the signal: the answer may be the tokens, and a login that nobody knows of would be left at the server.
+      return await tokenRequest(deviceCodeGrantType, { device_code: code.deviceCode, resource }, { ...poll, signal: undefined });
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof McpAuthError)) throw error;

@@ -5,6 +5,8 @@ import type { Discovery } from "../discovery/discovery.ts";
 import { type AuthorizationServerMetadata, requirePkce } from "../discovery/server-metadata.ts";
 import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { defined } from "../http/json.ts";
+import type { ClientRegistration } from "../registration/registration.ts";
+import { findRegistration } from "../registration/stored.ts";
 import type { Authorization } from "./authorization.ts";
 import { logInByBrowser } from "./authorization-code-login.ts";
 import { beginDeviceLogin, finishDeviceLogin, offersDeviceCode } from "./device-login.ts";
@@ -78,10 +80,11 @@ export async function authorizeAt(session: Session, discovery: Discovery, plan: 
 async function authorize(session: Session, authorization: Authorization): Promise<TokenRecord> {
   const { server } = authorization.discovery;
   if (offersDeviceCode(session, server)) {
-    const begun = await beginDeviceLogin(session, authorization).catch((error: unknown) => {
-      // The server offers device codes, but not to this client: the person need not hear of it where there is another way.
-      if (session.options.loginHandler && isRefusal(error)) return undefined;
-      throw error;
+    const startedAt = session.clock.now();
+    const begun = await beginDeviceLogin(session, authorization).catch(async (error: unknown) => {
+      // No code was shown yet: the person need not hear of a server that offers them, but not to this client, or not now.
+      if (await isFinal(session, authorization, startedAt, error)) throw error;
+      return undefined;
     });
     if (begun) return finishDeviceLogin(session, authorization, begun);
   }
@@ -89,9 +92,22 @@ async function authorize(session: Session, authorization: Authorization): Promis
   return logInByBrowser(session, authorization);
 }
 
-function isRefusal(error: unknown): boolean {
+/** Whether a login that could not begin by device code need not be tried by browser. */
+async function isFinal(session: Session, { discovery, signal }: Authorization, startedAt: number, error: unknown): Promise<boolean> {
   const code = codeOf(error);
-  return code === "registration_refused" || code === "token_request_refused";
+  if (!session.options.loginHandler || signal.aborted || code === undefined) return true;
+  // A client that the server has forgotten is made anew first: a browser would show an error page.
+  return code === "invalid_client" && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
+}
+
+/** The dynamic registration in use, if it was made for an earlier login: the server may have forgotten it. */
+export async function registrationBefore(
+  { store, options }: Session,
+  issuer: string,
+  startedAt: number,
+): Promise<ClientRegistration | undefined> {
+  const registration = options.clientId === undefined ? await findRegistration(store, issuer) : undefined;
+  return registration && registration.createdAt < startedAt ? registration : undefined;
 }
 
 /** Refuses a server that no login here can be safe with. @throws McpAuthError `pkce_unsupported` */

@@ -3,8 +3,8 @@ import { writeDiscovery } from "../discovery/cache.ts";
 import { type Discovery, discover, type Speculation } from "../discovery/discovery.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
-import { findRegistration, forgetRegistration } from "../registration/stored.ts";
-import { type AuthorizationPlan, authorizeAt, requireSafeLogin } from "./authorize.ts";
+import { forgetRegistration } from "../registration/stored.ts";
+import { type AuthorizationPlan, authorizeAt, registrationBefore, requireSafeLogin } from "./authorize.ts";
 import { freshness } from "./freshness.ts";
 import { loginTimeout, requestProfile, type Session } from "./session.ts";
 import { sharingRefusal } from "./shared-refusal.ts";
@@ -95,14 +95,14 @@ async function findServers(session: Session, { challenge, speculation, signal }:
 }
 
 /** Whether the server does not know a registration that was made for an earlier login. It is forgotten then. */
-async function isForgottenClient({ store, emit }: Session, issuer: string, startedAt: number, error: unknown): Promise<boolean> {
+async function isForgottenClient(session: Session, issuer: string, startedAt: number, error: unknown): Promise<boolean> {
   if (!(error instanceof McpAuthError)) return false;
   const refused =
     error.code === "invalid_client" ||
     (/^(authorization_error|token_request_refused)$/.test(error.code) && /^(invalid|unauthorized)_client$/.test(error.serverError ?? ""));
-  const registration = refused ? await findRegistration(store, issuer) : undefined;
-  if (!registration || registration.createdAt >= startedAt) return false;
-  await forgetRegistration(store, issuer, registration.clientId);
-  emit({ type: "registration.stale", issuer, reason: "refused" });
+  const registration = refused ? await registrationBefore(session, issuer, startedAt) : undefined;
+  if (!registration) return false;
+  await forgetRegistration(session.store, issuer, registration.clientId);
+  session.emit({ type: "registration.stale", issuer, reason: "refused" });
   return true;
 }

@@ -206,15 +206,30 @@ describe("polling", () => {
     expect(clock.slept).toEqual([5, 10]);
   });
 
-  test.each<[when: string, reply: () => Response | Promise<Response>]>([
-    ["between two requests", () => HttpResponse.json({ error: "authorization_pending" }, { status: 400 })],
-    ["while the server does not answer", () => new Promise(() => {})],
-  ])("aborted %s: at once, with the reason", async (_when, reply) => {
+  test("aborted between two requests: at once, with the reason", async () => {
     const controller = new AbortController();
     const answer = () => {
       controller.abort("enough");
-      return reply();
+      return HttpResponse.json({ error: "authorization_pending" }, { status: 400 });
     };
     await expect(poll([answer], {}, {}, controller.signal).outcome).rejects.toBe("enough");
+  });
+
+  test("aborted while a request is under way: its tokens are not thrown away", async () => {
+    const controller = new AbortController();
+    const answer = () => {
+      controller.abort("enough");
+      return HttpResponse.json({ access_token: "access", token_type: "Bearer", refresh_token: "refresh" });
+    };
+    expect(await poll([answer], {}, {}, controller.signal).outcome).toMatchObject({ refreshToken: "refresh" });
+  });
+
+  test("aborted while the server does not answer: when its time is over", async () => {
+    const controller = new AbortController();
+    const answer = () => {
+      controller.abort("enough");
+      return new Promise<Response>(() => {});
+    };
+    await expect(poll([answer], {}, { timeoutMs: 20 }, controller.signal).outcome).rejects.toBe("enough");
   });
 });

@@ -4,7 +4,9 @@ import { type Clock, type DeviceCodePrompt, MemoryStore, systemClock, type Token
 import {
   type AuthorizationServerOptions,
   answer,
+  closeBefore,
   enterDeviceCode,
+  gate,
   type ProtectedServer,
   pathEnds,
   registerByHand,
@@ -225,6 +227,32 @@ describe("it ends otherwise", () => {
     expect(await store.keys("tokens/")).toEqual([]);
   });
 
+  test.each([
+    ["logout", (auth: { logout(): Promise<unknown> }) => auth.logout(), 0],
+    ["dispose", (auth: { dispose(): Promise<void> }) => auth.dispose(), 1],
+  ])("%s while the answer with the tokens is on its way: no login is left behind that nobody has", async (_what, end, logins) => {
+    const { auth, as, store } = await deviceServer();
+    const held = gate(tokenRequest(grant), "after");
+    as.intercept(held.hook);
+    const login = auth.authorize().catch(() => {});
+    await held.reached(1);
+    const ended = end(auth as never);
+    held.open();
+    await Promise.all([ended, login]);
+    expect([as.liveLogins, (await store.keys("tokens/")).length]).toEqual([logins, logins]);
+  });
+
+  test("`loginTimeout` while the answer with the tokens is on its way: it counts no more", async () => {
+    const { auth, as } = await deviceServer({ loginTimeout: 500 });
+    const held = gate(tokenRequest(grant), "after");
+    as.intercept(held.hook);
+    const login = auth.authorize();
+    await held.reached(1);
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    held.open();
+    expect(await login).toBe("authorized");
+  });
+
   test("`interactive: false`: nobody is told anything", async () => {
     const { auth, device } = await deviceServer({ interactive: false });
     expect((await failure(post(auth))).code).toBe("login_required");
@@ -259,15 +287,54 @@ describe("which way", () => {
     expect(await post(auth)).toBe(200);
   });
 
+  const atEndpoint = (...reply: Parameters<typeof answer>) => when(pathEnds("/device/auth"), answer(...reply));
+  const usableAnswer = { device_code: "the-device-code", user_code: "WDJB-MJHT", expires_in: 600 };
+
   test.each([
-    ["does not register this client for it", when(pathEnds("/register"), answer(400, { error: "invalid_client_metadata" }), 3)],
-    ["does not let this client do it", when(pathEnds("/device/auth"), answer(400, { error: "unauthorized_client" }))],
-  ])("a server that offers it but %s: the `loginHandler`", async (_why, fault) => {
+    [
+      "does not register this client for it",
+      when(({ path, body }) => path.endsWith("/register") && body.includes(grant), answer(400, { error: "invalid_client_metadata" })),
+    ],
+    ["does not let this client do it", atEndpoint(400, { error: "unauthorized_client" })],
+    ["knows no such client there (Google, for clients of desktop programs)", atEndpoint(401, { error: "invalid_client" })],
+    ["does not have the endpoint", atEndpoint(404, "<h1>Not found</h1>")],
+    ["answers with its start page", atEndpoint(200, "<h1>Welcome</h1>")],
+    ["fails there", atEndpoint(503)],
+    ["has not made it yet", atEndpoint(501)],
+    ["has too many of them", atEndpoint(429, { error: "slow_down" }, { "retry-after": "600" })],
+    ["sends the person where no browser should go", atEndpoint(200, { ...usableAnswer, verification_uri: "http://192.0.2.1/device" })],
+    ["is not reached there", when(pathEnds("/device/auth"), closeBefore)],
+  ])("a server that offers it but %s: the `loginHandler`; without one, the error", async (_why, fault) => {
     const loginHandler = personAtHand();
-    const { auth, as, device } = await deviceServer({ loginHandler });
+    const { auth, as, device, server } = await deviceServer({ loginHandler });
     as.intercept(fault);
     expect(await post(auth)).toBe(200);
     expect([loginHandler.opened, device.prompts.length]).toEqual([1, 0]);
+    const { auth: without } = manager(server, { onDeviceCode: device.onDeviceCode });
+    expect((await failure(without.authorize())).code).not.toBe("login_required");
+    expect(device.prompts).toEqual([]);
+  });
+
+  test("a client that the server has forgotten is no reason for another way: it is registered anew, and a code is shown", async () => {
+    const loginHandler = personAtHand();
+    const { auth, as, device, server } = await deviceServer({ loginHandler });
+    expect(await auth.authorize()).toBe("authorized");
+    await auth.logout();
+    as.forgetClients();
+    expect(await auth.authorize()).toBe("authorized");
+    expect([loginHandler.opened, device.prompts.length, registered(server).length]).toEqual([0, 2, 2]);
+  });
+
+  test("ended while the server is asked for a code: nobody is sent to a browser", async () => {
+    const loginHandler = personAtHand();
+    const { auth, as, device } = await deviceServer({ loginHandler });
+    const asked = gate(pathEnds("/device/auth"));
+    as.intercept(asked.hook);
+    const login = failure(auth.authorize());
+    await asked.reached(1);
+    await auth.logout();
+    expect((await login).code).toBe("login_required");
+    expect([loginHandler.started, device.prompts.length]).toEqual([0, 0]);
   });
 });
 
