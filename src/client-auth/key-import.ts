@@ -1,7 +1,8 @@
+import type { JWK } from "jose";
 import { importJWK, importPKCS8 } from "jose/key/import";
 import { McpAuthError } from "../errors.ts";
 import { members, text } from "../http/json.ts";
-import type { PrivateKey, Signer } from "./machine-client.ts";
+import type { PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "./machine-client.ts";
 
 /** A key, ready for each algorithm that it can do. */
 export interface ImportedKey {
@@ -20,18 +21,18 @@ export interface ImportedKey {
 export async function importKey(key: Exclude<PrivateKey, Signer>, algorithms: readonly string[]): Promise<ImportedKey> {
   const form = typeof key === "string" ? readText(key.trim()) : key;
   if (typeof form === "string") return { keys: await trying(algorithms, (algorithm) => importPKCS8(form, algorithm)) };
-  if (isCryptoKey(form)) return { keys: ofCryptoKey(form) };
+  if (isCryptoKey(form)) return { keys: ofCryptoKey(form as CryptoKey) };
   checkJwk(form);
   // Ed25519 has two names; a server may know the one that the JWK does not have.
   const only = form.kty === "OKP" ? undefined : form.alg;
   const tried = only === undefined ? algorithms : algorithms.filter((algorithm) => algorithm === only);
-  const keys = await trying(tried, async (algorithm) => (await importJWK({ ...form }, algorithm)) as CryptoKey);
-  return { keys, keyId: text((form as { kid?: unknown }).kid) };
+  const keys = await trying(tried, async (algorithm) => (await importJWK({ ...form } as JWK, algorithm)) as CryptoKey);
+  return { keys, keyId: text(form.kid) };
 }
 
 /** The PEM block of a text, or the JWK that it is. */
-function readText(key: string): string | JsonWebKey {
-  if (key.startsWith("{")) return members(key) as JsonWebKey;
+function readText(key: string): string | PrivateJwk {
+  if (key.startsWith("{")) return members(key);
   // Environment variables often carry line breaks as two characters.
   const [pem, label] = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.+?-----END \1-----/s.exec(key.replaceAll("\\n", "\n")) ?? [];
   if (pem && label === "PRIVATE KEY") return pem;
@@ -42,7 +43,7 @@ function readText(key: string): string | JsonWebKey {
   throw wrong(`is a PEM with "${label}"; convert it to PKCS #8: ${command}`);
 }
 
-function checkJwk(jwk: JsonWebKey): void {
+function checkJwk(jwk: PrivateJwk): void {
   if (typeof jwk !== "object" || jwk === null || !["RSA", "EC", "OKP"].includes(String(jwk.kty)))
     throw wrong("is no PEM, JWK with `kty` RSA, EC or OKP, `CryptoKey` or signer");
   if (!jwk.d) throw wrong("is a public JWK: `d` is missing");
@@ -58,7 +59,7 @@ async function trying(algorithms: readonly string[], use: (algorithm: string) =>
   return keys;
 }
 
-function isCryptoKey(key: JsonWebKey | CryptoKey): key is CryptoKey {
+function isCryptoKey(key: PrivateJwk | SigningCryptoKey): key is SigningCryptoKey {
   return Object.prototype.toString.call(key) === "[object CryptoKey]";
 }
 

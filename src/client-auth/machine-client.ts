@@ -8,8 +8,37 @@ export interface Signer {
   sign(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
 }
 
+/** A private key as JWK (RFC 7517, RFC 7518 §6). By its shape, as {@link SigningCryptoKey}: Node's types have no global for either. */
+export interface PrivateJwk {
+  kty?: string | undefined;
+  crv?: string | undefined;
+  d?: string | undefined;
+  n?: string | undefined;
+  e?: string | undefined;
+  p?: string | undefined;
+  q?: string | undefined;
+  dp?: string | undefined;
+  dq?: string | undefined;
+  qi?: string | undefined;
+  x?: string | undefined;
+  y?: string | undefined;
+  alg?: string | undefined;
+  kid?: string | undefined;
+  use?: string | undefined;
+  key_ops?: readonly string[] | undefined;
+  ext?: boolean | undefined;
+}
+
+/** A `CryptoKey` of Web Crypto whose usages have `sign`. */
+export interface SigningCryptoKey {
+  readonly type: string;
+  readonly algorithm: { readonly name: string };
+  readonly extractable: boolean;
+  readonly usages: readonly string[];
+}
+
 /** A private key: PEM (PKCS #8), a JWK as object or JSON text, a `CryptoKey`, or somebody who signs with it. */
-export type PrivateKey = string | JsonWebKey | CryptoKey | Signer;
+export type PrivateKey = string | PrivateJwk | SigningCryptoKey | Signer;
 
 /** How a program authenticates (RFC 7591 §2, RFC 8705 §2). */
 export type MachineAuthMethod =

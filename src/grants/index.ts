@@ -5,7 +5,7 @@
  */
 
 export { machineAuthentication, machineEndpoints } from "../client-auth/machine-authentication.ts";
-export type { MachineAuthMethod, MachineClient, PrivateKey, Signer } from "../client-auth/machine-client.ts";
+export type { MachineAuthMethod, MachineClient, PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "../client-auth/machine-client.ts";
 export type { ClientIdentity } from "../client-auth/secret.ts";
 export { type CodeExchange, exchangeCode } from "./authorization-code.ts";
 export { type ClientCredentialsGrant, clientCredentialsGrant } from "./client-credentials.ts";

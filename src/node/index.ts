@@ -18,7 +18,7 @@ export type { McpRemoteLocation } from "./mcp-remote/files.ts";
 export type { McpRemoteImport, McpRemoteImportOptions, McpRemoteImportReason } from "./mcp-remote/import.ts";
 export { importFromMcpRemote } from "./mcp-remote.ts";
 export { type CertificateBytes, type ClientCertificate, type MutualTlsOptions, mutualTls } from "./mutual-tls.ts";
-export type { PasteLoginOptions } from "./paste.ts";
+export type { PasteInput, PasteLoginOptions, PasteOutput } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
 export { type StdioCredential, type StdioServer, type StdioServerOptions, stdioServer, type TokenHolder } from "./stdio.ts";
 export type { AppOptions } from "./stores/app.ts";

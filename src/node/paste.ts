@@ -3,12 +3,26 @@ import type { Listener } from "./loopback/listener.ts";
 import { type ListenerLoginOptions, listenerLogin } from "./loopback/loopback-login.ts";
 import type { Responses } from "./loopback/responses.ts";
 
+/** A readable stream of Node. By its shape: whoever only imports this entry needs no types of Node. */
+export interface PasteInput {
+  /** Whether a person types there. */
+  readonly isTTY?: boolean | undefined;
+  read(size?: number): unknown;
+  pause(): unknown;
+  resume(): unknown;
+}
+
+/** A writable stream of Node, or what else takes text. */
+export interface PasteOutput {
+  write(text: string): unknown;
+}
+
 /** Options of {@link pasteLogin}. */
 export interface PasteLoginOptions extends ListenerLoginOptions {
   /** Where the pasted address is read from. Default: stdin, if it is a terminal (else it may carry a protocol). */
-  input?: (NodeJS.ReadableStream & { isTTY?: boolean | undefined }) | undefined;
+  input?: PasteInput | undefined;
   /** Where the person reads. Default: stderr. */
-  output?: NodeJS.WritableStream | undefined;
+  output?: PasteOutput | undefined;
   /** Environment variables, for `SSH_CONNECTION`. Default: `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
 }
@@ -72,16 +86,11 @@ function userName(): string {
 }
 
 /** Reads lines until one ends the login, something else does, or the input ends. */
-async function readPasted(
-  input: NonNullable<PasteLoginOptions["input"]>,
-  print: (text: string) => void,
-  responses: Responses,
-  signal: AbortSignal,
-): Promise<void> {
+async function readPasted(input: PasteInput, print: (text: string) => void, responses: Responses, signal: AbortSignal): Promise<void> {
   const [{ createInterface }, { Writable }] = [process.getBuiltinModule("node:readline"), process.getBuiltinModule("node:stream")];
   // Line editing by readline, not by the terminal, which would cut a line at 1024 (macOS) or 4096 characters and show the code.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const lines = createInterface({ input, output: nowhere, terminal: input.isTTY === true, historySize: 0 });
+  const lines = createInterface({ input: input as NodeJS.ReadableStream, output: nowhere, terminal: input.isTTY === true, historySize: 0 });
   const close = () => lines.close();
   // In raw mode Ctrl-C is a character: pass on what it means.
   lines.on("SIGINT", () => {

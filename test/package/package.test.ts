@@ -1,6 +1,7 @@
 /** The packed tarball, as a user gets it: its contents, its types, and a program that uses nothing else. */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +14,10 @@ import { person, startProtectedServer } from "../fixture/index.ts";
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
 const bin = join(root, "node_modules/.bin");
+const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { exports: object };
+const entries = Object.keys(exports)
+  .filter((entry) => entry !== "./package.json")
+  .map((entry) => entry.replace(".", "mcp-client-auth"));
 let folder: string;
 let tarball: string;
 
@@ -125,6 +130,45 @@ describe("an app that has installed only the tarball and the SDKs", () => {
       ).toBe(false);
     }
   });
+
+  // Neither undici nor tough-cookie is installed. The SDKs' own declarations need DOM (v1) and Node (v2).
+  test.each([
+    { types: ["node"], lib: ["ES2022"], module: "NodeNext", moduleResolution: "NodeNext", without: ["sdk-v1"] },
+    { types: ["node"], lib: ["ES2022", "DOM"], module: "ESNext", moduleResolution: "Bundler", without: [] },
+    { types: [], lib: ["ES2022", "DOM"], module: "NodeNext", moduleResolution: "NodeNext", without: ["sdk-v2"] },
+  ])(
+    "compiles strictly, declarations included: types $types, lib $lib, $moduleResolution",
+    { timeout: 60_000 },
+    async ({ without, ...options }) => {
+      const program = entries
+        .filter((entry) => !without.some((name) => entry.endsWith(name)))
+        .map((entry, index) => `import * as entry${index} from "${entry}"; void entry${index};`);
+      if (options.types.length > 0)
+        program.push(
+          `import { createPrivateKey, type webcrypto } from "node:crypto";`,
+          `export const keys = (key: webcrypto.CryptoKey): PrivateKey[] => [key, createPrivateKey("").export({ format: "jwk" })];`,
+        );
+      program.push(`import type { PrivateKey } from "mcp-client-auth/machine";`);
+      program.push("// @ts-expect-error a number is no key", "export const wrong: PrivateKey = 7;");
+      const own = await mkdtemp(join(app, "types-"));
+      await writeFile(join(own, "program.ts"), program.join("\n"));
+      const compilerOptions = {
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        skipLibCheck: false,
+        noEmit: true,
+        target: "ES2022",
+        ...options,
+      };
+      const typeRoots = [join(root, "node_modules/@types")];
+      await writeFile(
+        join(own, "tsconfig.json"),
+        JSON.stringify({ compilerOptions: { ...compilerOptions, typeRoots }, files: ["program.ts"] }),
+      );
+      const { stdout } = await run(join(bin, "tsc"), ["-p", own]).catch((error: { stdout: string }) => error);
+      expect(stdout).toBe("");
+    },
+  );
 
   /** Runs the program, and is its person. */
   async function consume(node: string, url: string) {
