@@ -1,11 +1,12 @@
 /** What the environment says is used as if it were said in code, at real servers; what is wrong with it is said at once. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AuthEvent, TokenManager } from "../../src/index.ts";
 import { MachineTokenManager } from "../../src/machine/index.ts";
+import { prefix, secretNames, textNames } from "../../src/node/environment/variables.ts";
 import { createMcpAuth, type EnvironmentOptions } from "../../src/node/index.ts";
 import { keyForms } from "../client-auth/support.ts";
 import {
@@ -318,6 +319,18 @@ describe("what is wrong is told at once, by name", () => {
     const enough = { ...robot, CLIENT_SECRET: secret };
     expect(await start({ ...enough, PROXY_PORT: "80" })).toBeInstanceOf(MachineTokenManager);
     expect(await failure(start({ ...enough, SCOPE: "mcp:read" }))).toMatchObject({ code: "invalid_environment" });
+  });
+
+  test("a `fetch` of the app's own beside a client certificate", async () => {
+    const { cert, key } = createCertificateAuthority().client({ name: "robot" });
+    const certificate = { CLIENT_CERTIFICATE: String(cert), CLIENT_CERTIFICATE_KEY: String(key) };
+    const error = await failure(start({ ...robot, ...certificate }, { fetch: globalThis.fetch }));
+    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringContaining("MCP_AUTH_CLIENT_CERTIFICATE") });
+  });
+
+  test("every variable is in the README", () => {
+    const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
+    expect([...textNames, ...secretNames].filter((name) => !readme.includes(`\`${prefix}${name}\``))).toEqual([]);
   });
 
   test("nothing but a server is right", async () => {

@@ -1,3 +1,4 @@
+import { McpAuthError } from "../../errors.ts";
 import type { MachineTokenManager } from "../../tokens/machine-token-manager.ts";
 import type { TokenManagerOptions } from "../../tokens/options.ts";
 import type { TokenManager } from "../../tokens/token-manager.ts";
@@ -23,16 +24,18 @@ export async function fromEnvironment(
   const settings = readSettings(env);
   const { serverUrl, isMachine, texts } = settings;
   const { CLIENT_ID: clientId, ISSUER: issuer, ACCOUNT: account, SCOPES: scopes, CLIENT_NAME: clientName } = texts;
-  const both = { ...options, fetch: fetch ?? (await connection(settings)), clientId, issuer, account, scopes: scopes?.split(/\s+/) };
+  const both = { ...options, fetch: await connection(settings, fetch), clientId, issuer, account, scopes: scopes?.split(/\s+/) };
   if (!isMachine) return asPerson(serverUrl, { ...both, clientName });
   const { machineFrom } = await import("./machine.ts");
   return machineFrom(settings, { ...both, serverUrl });
 }
 
-/** What sends, where there is a client certificate: read again now and then, since it may be renewed. */
-async function connection({ secrets }: Settings): Promise<typeof globalThis.fetch | undefined> {
+/** What sends: the app's own, or with a client certificate, which is read again now and then since it may be renewed. */
+async function connection({ secrets }: Settings, fetch: EnvironmentOptions["fetch"]): Promise<EnvironmentOptions["fetch"]> {
   const { CLIENT_CERTIFICATE: cert, CLIENT_CERTIFICATE_KEY: key, CLIENT_CERTIFICATE_CA: ca } = secrets;
-  if (!cert) return undefined;
+  if (!cert) return fetch;
+  // One of the two would have no effect.
+  if (fetch) throw new McpAuthError("invalid_option", { detail: "`fetch` and MCP_AUTH_CLIENT_CERTIFICATE exclude each other" });
   const { mutualTls } = await import("../mutual-tls.ts");
   return mutualTls(() => ({ cert: pem(cert), key: pem(key), ca: pem(ca) }));
 }
