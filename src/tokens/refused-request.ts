@@ -78,8 +78,10 @@ export class RefusedRequest {
     request: CredentialRequest,
   ): Promise<"retry" | "give-up"> {
     const { clock, emit } = this.#session;
-    const { record } = this.#token;
+    // Another manager or process may have asked the person.
+    if (!this.#token.isOtherThan(refused)) await abortable(this.#token.reload(), request.signal);
     if (this.#token.isOtherThan(refused)) return "retry";
+    const { record } = this.#token;
     const { running } = this.#person;
     if (running) return this.#person.waitFor(running, request.signal);
 

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { internal } from "../fixture/http-server.ts";
 import type { AuthorizationServer, Hook, LoggedRequest } from "../fixture/index.ts";
-import { answer, pathEnds, when } from "../fixture/index.ts";
+import { answer, pathEnds, registerByHand, tokenRequest, when } from "../fixture/index.ts";
 import { codeOf, connect, desktop, minutes, startServer } from "./support.ts";
 
 const redirectUri = (url: URL | undefined) => new URL(url?.searchParams.get("redirect_uri") ?? "none:");
@@ -66,6 +66,18 @@ describe("the server has forgotten the registration", () => {
     expect(as.registrations).toHaveLength(2);
     expect(opened).toHaveLength(2);
     expect(clientId(opened[1])).not.toBe(clientId(opened[0]));
+  });
+
+  test("a client registered beforehand is refused: one window, and the registration of other programs is kept", async () => {
+    const { authorizationServer: as, url } = await startServer();
+    const { auth, store } = desktop(url);
+    await auth.authorize();
+    await auth.logout();
+    const clientId = await registerByHand(as, {});
+    as.intercept(when(tokenRequest("authorization_code"), answer(401, { error: "invalid_client" })));
+    const other = desktop(url, { store, clientId });
+    expect(await codeOf(other.auth.authorize())).toBe("invalid_client");
+    expect([other.opened.length, await store.keys("registrations/http")]).toEqual([1, [`registrations/${as.issuer}`]]);
   });
 
   test("without a person: the error names the client, and nothing is asked again and again", async () => {

@@ -253,6 +253,15 @@ describe("an end to asking", () => {
     expect(await post(auth)).toBe(200);
   });
 
+  test("without a person, but another process has asked one: its login is used", async () => {
+    const { auth, server, store, clock, handler, as } = await weakLogin();
+    const other = manager(server, { store, clock, interactive: false });
+    expect(await post(other.auth)).toBe(200);
+    expect(await post(auth, "count", count)).toBe(200);
+    expect(await post(other.auth, "count", count)).toBe(200);
+    expect([handler.opened, as.tokenRequests("refresh_token").length]).toEqual([1, 0]);
+  });
+
   test("a stream that reconnects asks nobody: it gets the server's 401", async () => {
     const { auth, mcp, handler } = await weakLogin();
     mcp.intercept(when(({ method }) => method === "GET", insufficient(', max_age="60"')));

@@ -134,6 +134,15 @@ describe("step-up", () => {
     expect([stream.status, await stream.json()]).toEqual([403, { error: "insufficient_scope" }]);
   });
 
+  test("without a person, but another process has asked one: its login is used", async () => {
+    const { auth, server, store, clock, handler, mcp } = await steppedServer();
+    const other = manager(server, { store, clock });
+    expect(await post(other.auth)).toBe(200);
+    expect(await post(auth, "write_note", { text: "x" })).toBe(200);
+    expect(await post(other.auth, "write_note", { text: "y" })).toBe(200);
+    expect([handler.opened, mcp.tools.notes]).toEqual([1, ["x", "y"]]);
+  });
+
   test("a 403 for a token that has been replaced meanwhile is repeated with the new one, without a person", async () => {
     const { auth, mcp, handler } = await steppedServer();
     const late = gate(({ tool, body }) => tool === "write_note" && body.includes("late"), "after");
