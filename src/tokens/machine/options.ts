@@ -29,7 +29,7 @@ export interface MachineTokenManagerOptions
   scopes?: readonly string[] | undefined;
   /** Further parameters of the token request, such as `audience`. */
   tokenParameters?: Readonly<Record<string, string>> | undefined;
-  /** The client's secret; a function is asked again when the server refuses what it said last. */
+  /** The client's secret; a function has 10 seconds, and is asked again when the server refuses what it said last. */
   clientSecret?: string | (() => string | Promise<string>) | undefined;
   /** Speaks for this program instead of client credentials, or together with them (RFC 7523 §2.1). */
   assertion?: AssertionSource | undefined;

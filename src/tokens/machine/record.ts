@@ -19,8 +19,10 @@ export interface MachineRecord extends IssuedToken {
 /** Where a program's token is kept: those who ask for the same share it. */
 export function machineKey({ server, options }: MachineSession): string {
   const { account = "default", clientId, assertion, scopes = [] } = options;
-  const who = [clientId, assertion?.identity].filter(Boolean).join(" ");
-  return `machine/${[account, who, [...scopes].sort().join(" ")].map(encodeURIComponent).join("/")}/${server}`;
+  // A client that speaks for itself is somebody else than one that speaks for others.
+  const speaksFor = assertion && `assertion ${assertion.identity ?? ""}`;
+  const parts = [account, clientId ?? "", speaksFor ?? "", [...scopes].sort().join(" ")];
+  return `machine/${parts.map(encodeURIComponent).join("/")}/${server}`;
 }
 
 /** What beside the key makes a token what it is: another one is of no use. */

@@ -20,7 +20,8 @@ export function explained(error: unknown, { session, scopes, assertion, serverTi
   if (!(error instanceof McpAuthError)) return error;
   if (error.serverError === "invalid_scope") return new InsufficientScopeError(scopes, { ...error, cause: error });
   const refusal = skewed(error, session, assertion !== undefined, serverTime) ?? refusedAssertion(error, session, assertion);
-  if (refusal && assertion !== undefined) session.refused = { assertion, error: refusal };
+  // Where the client was refused, nothing was said of the assertion.
+  if (refusal && assertion !== undefined && error.code === "invalid_grant") session.refused = { assertion, error: refusal };
   return refusal ?? error;
 }
 

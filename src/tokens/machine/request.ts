@@ -1,12 +1,12 @@
 import { machineAuthentication, machineEndpoints } from "../../client-auth/machine-authentication.ts";
-import { codeOf, McpAuthError } from "../../errors.ts";
-import { assertionClaims } from "../../grants/assertion.ts";
+import { McpAuthError } from "../../errors.ts";
 import { clientCredentialsGrant } from "../../grants/client-credentials.ts";
 import { jwtBearerGrant, jwtBearerGrantType } from "../../grants/jwt-bearer.ts";
 import type { TokenAnswer } from "../../grants/token-request.ts";
 import { attempts } from "../attempts.ts";
 import { explained, watchingTime } from "./refusal.ts";
 import type { MachineSession } from "./session.ts";
+import { assertAudience, suppliedAssertion, suppliedSecret } from "./supplied.ts";
 import type { Target } from "./target.ts";
 
 /**
@@ -25,22 +25,20 @@ export async function requestToken(session: MachineSession, target: Target, scop
   // A list that is not there says nothing: many servers have none.
   if (grants && !grants.includes(grantType)) throw new McpAuthError("grant_unsupported", { issuer, detail: grantType });
 
-  const secret = await clientSecretOf(session);
+  const secret = await suppliedSecret(session);
   try {
     return await send(session, target, scopes, secret);
   } catch (error) {
-    if (codeOf(error) !== "invalid_client" || typeof options.clientSecret !== "function") throw error;
-    const rotated = await clientSecretOf(session);
+    if (!isClientRefused(error) || typeof options.clientSecret !== "function") throw error;
+    const rotated = await suppliedSecret(session);
     if (rotated === secret) throw error;
     return send(session, target, scopes, rotated);
   }
 }
 
-async function clientSecretOf({ options: { clientSecret } }: MachineSession): Promise<string | undefined> {
-  if (typeof clientSecret !== "function") return clientSecret;
-  const secret = await clientSecret();
-  if (typeof secret !== "string" || secret === "") throw new McpAuthError("invalid_option", { detail: "`clientSecret` gave nothing" });
-  return secret;
+/** Not every server says more than 401. */
+function isClientRefused(error: unknown): boolean {
+  return error instanceof McpAuthError && (error.code === "invalid_client" || error.status === 401);
 }
 
 function send(session: MachineSession, target: Target, scopes: readonly string[], clientSecret: string | undefined): Promise<TokenAnswer> {
@@ -50,6 +48,7 @@ function send(session: MachineSession, target: Target, scopes: readonly string[]
   const credentials = { ...options, clientSecret };
   const server = machineEndpoints(credentials, target.server);
   const authentication = machineAuthentication(credentials, server, clock);
+  assertAudience(session, server);
   const grant = {
     server,
     client: { clientId, clientSecret, tokenEndpointAuthMethod: "none" as const },
@@ -62,7 +61,7 @@ function send(session: MachineSession, target: Target, scopes: readonly string[]
   return attempts(session, issuer, async (signal) => {
     const watch = watchingTime(http);
     // Anew for each attempt: servers accept an assertion once.
-    const assertion = await assertionFor(session, target, grant.scope, signal);
+    const assertion = await suppliedAssertion(session, { ...target, server }, grant.scope, signal);
     if (assertion !== undefined && assertion === session.refused?.assertion) throw session.refused.error;
     try {
       const request = { ...grant, http: watch.http, signal };
@@ -71,30 +70,4 @@ function send(session: MachineSession, target: Target, scopes: readonly string[]
       throw explained(error, { session, scopes, assertion, serverTime: watch.serverTime() });
     }
   });
-}
-
-/** The assertion for this server. @throws McpAuthError `assertion_unavailable`, `invalid_assertion` when it is for somebody else */
-async function assertionFor(session: MachineSession, target: Target, scope: string, signal: AbortSignal): Promise<string | undefined> {
-  const { options, http, clock } = session;
-  if (!options.assertion) return undefined;
-  const { issuer, token_endpoint: tokenEndpoint = "" } = target.server;
-  const { resource } = target;
-  let assertion: string;
-  try {
-    assertion = await options.assertion({ issuer, tokenEndpoint, resource, scope: scope || undefined, http, clock, signal });
-  } catch (cause) {
-    throw cause instanceof McpAuthError ? cause : new McpAuthError("assertion_unavailable", { issuer, cause });
-  }
-  if (typeof assertion !== "string" || !assertion.trim())
-    throw new McpAuthError("assertion_unavailable", { issuer, detail: "there was none" });
-  // The protected server has led here. Whoever it names must not get what was made for another server.
-  const audience = assertionClaims(assertion)?.audience;
-  const isNamed = options.issuer !== undefined || options.tokenEndpoint !== undefined;
-  const bare = (url: string) => url.replace(/\/$/, "");
-  if (!isNamed && audience && !audience.some((name) => [issuer, tokenEndpoint].map(bare).includes(bare(name))))
-    throw new McpAuthError("invalid_assertion", {
-      issuer,
-      detail: "it was made for another audience, and was not sent; if it is right, pass `issuer`",
-    });
-  return assertion.trim();
 }

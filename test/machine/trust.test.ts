@@ -1,0 +1,108 @@
+/** A protected server that lies about its authorization server: what it gets of a program's credentials. */
+import { describe, expect, test } from "vitest";
+import { MemoryStore } from "../../src/index.ts";
+import { failure } from "../discovery/support.ts";
+import { authorizationServer, issuer, resourceMetadata, type Scripted, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
+
+const evil = "https://evil.example";
+
+/** The protected server leads to `evil`, whose metadata says this. */
+function lying(metadata: Record<string, unknown> = {}): Scripted {
+  const servers = scripted();
+  servers.routes[resourceMetadata] = () => ({ body: { resource: serverUrl, authorization_servers: [evil] } });
+  servers.routes[`${evil}/.well-known/oauth-authorization-server`] = () => authorizationServer(evil, metadata);
+  for (const path of ["token", "steal"]) servers.routes[`${evil}/${path}`] = () => servers.issue();
+  return servers;
+}
+
+function jwt(claims: object): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  return `${part({ alg: "ES256" })}.${part(claims)}.c2lnbmF0dXJl`;
+}
+
+const forCompany = { iss: "https://ci.example", sub: "nightly", exp: 4_000_000_000, aud: `${issuer}/token` };
+const byAssertion = { clientId: undefined, clientSecret: undefined };
+
+describe("an assertion for the company's server", () => {
+  test("does not go to where somebody's metadata redirects clients with certificates", async () => {
+    const servers = lying({
+      token_endpoint: `${issuer}/token`,
+      token_endpoint_auth_methods_supported: ["tls_client_auth"],
+      mtls_endpoint_aliases: { token_endpoint: `${evil}/steal` },
+    });
+    const { auth } = scriptedProgram(servers, { ...byAssertion, assertion: () => jwt(forCompany) });
+    expect((await failure(auth.getToken())).code).toBe("invalid_assertion");
+    expect(servers.tokenRequests()).toEqual([]);
+  });
+
+  test.each([
+    ["as a file holds it, with a final line break", `${jwt(forCompany)}\n`],
+    ["that says nothing of its audience", jwt({ ...forCompany, aud: undefined })],
+    ["that cannot be read", "b3BhcXVl"],
+    ["that is encrypted", "a.b.c.d.e"],
+  ])("%s does not go to somebody else's", async (_what, assertion) => {
+    const servers = lying();
+    const { auth } = scriptedProgram(servers, { ...byAssertion, assertion: () => assertion });
+    expect((await failure(auth.getToken())).code).toBe("invalid_assertion");
+    expect(servers.tokenRequests()).toEqual([]);
+  });
+
+  test.each([
+    ["issuer", { issuer }],
+    ["token endpoint", { tokenEndpoint: `${issuer}/token` }],
+  ])("whose %s the app has named goes there, whatever it says and the protected server says", async (_what, named) => {
+    const servers = lying();
+    const { auth } = scriptedProgram(servers, { ...byAssertion, ...named, assertion: () => "b3BhcXVl" });
+    await auth.getToken();
+    expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${issuer}/token`]);
+  });
+});
+
+describe("a client assertion with an audience that the app has chosen", () => {
+  const signer = { algorithm: "RS256", sign: async () => new Uint8Array(256) };
+  const byKey = { clientSecret: undefined, privateKey: signer };
+
+  test.each([`${issuer}/token`, issuer])("%s is not made for another server: it could be used at the right one", async (audience) => {
+    const servers = lying();
+    const { auth } = scriptedProgram(servers, { ...byKey, clientAssertionAudience: audience });
+    const error = await failure(auth.getToken());
+    expect(error).toMatchObject({ code: "invalid_option", issuer: evil });
+    expect(error.message).toContain("`clientAssertionAudience`");
+    expect(servers.tokenRequests()).toEqual([]);
+  });
+
+  test.each([
+    ["the server's issuer", { clientAssertionAudience: issuer }],
+    ["the server's token endpoint", { clientAssertionAudience: `${issuer}/token` }],
+    ["a name of its own, where the app names the issuer", { clientAssertionAudience: "urn:company", issuer }],
+    [
+      "a name of its own, where the app names the token endpoint",
+      { clientAssertionAudience: "urn:company", tokenEndpoint: `${issuer}/token` },
+    ],
+  ])("is sent with %s", async (_what, options) => {
+    const servers = scripted();
+    const { auth } = scriptedProgram(servers, { ...byKey, ...options });
+    await auth.getToken();
+    expect(servers.tokenRequests()).toHaveLength(1);
+  });
+});
+
+describe("whose token it is", () => {
+  test("a client and a workload of the same name share none", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    const assertion = Object.assign(() => jwt({ ...forCompany, aud: issuer }), { identity: "ci" });
+    const client = await scriptedProgram(servers, { store }).auth.getToken();
+    expect(await scriptedProgram(servers, { store, ...byAssertion, assertion }).auth.getToken()).not.toBe(client);
+  });
+
+  test("a client for itself and for somebody else share none", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    const options = { store, account: "alice" };
+    const own = await scriptedProgram(servers, options).auth.getToken();
+    expect(await scriptedProgram(servers, { ...options, assertion: () => jwt({ ...forCompany, aud: issuer }) }).auth.getToken()).not.toBe(
+      own,
+    );
+  });
+});
