@@ -19,6 +19,8 @@ export interface ProgramSettings {
   /** Tells of each lock that it wants. Default: when it is in a hurry. */
   tellLocks?: boolean;
   interactive?: boolean;
+  /** It runs in a session over SSH, without a display: what it prints is for the person. */
+  overSsh?: boolean;
   keepFresh?: boolean;
   /** A store that breaks promises, to show that this is found. */
   wrongStore?: WrongStore;
@@ -28,6 +30,7 @@ export interface ProgramSettings {
 export type ProgramNews =
   | { news: "event"; type: string; code?: string | undefined }
   | { news: "browser"; url: string }
+  | { news: "printed"; text: string }
   /** How long it would wait for a lock, in ms. */
   | { news: "lock"; key: string; waitMs: number | undefined }
   /** It holds the lock of the counter; it has counted; it begins to write a record; the record is written. */
@@ -50,17 +53,21 @@ const methods = {
     const { hurry = 1, tellLocks = hurry > 1 } = settings;
     aheadMs = settings.aheadMs ?? 0;
     process.env.MCP_AUTH_DATA_DIR = settings.folder;
+    for (const name of ["SSH_CONNECTION", "SSH_TTY", "DISPLAY", "WAYLAND_DISPLAY"]) delete process.env[name];
+    if (settings.overSsh) process.env.SSH_CONNECTION = "192.0.2.7 50000 192.0.2.8 22";
     const { wrongStore } = settings;
     store = wrongStore ? (await import("../chaos/wrong-stores.ts")).wrongStores[wrongStore](settings.folder) : sqliteStore();
     if (tellLocks) store = impatient(store, hurry);
     auth = createMcpAuth(settings.serverUrl, {
       interactive: settings.interactive ?? false,
       keepFresh: settings.keepFresh,
-      print: () => {},
-      openBrowser: async (url) => {
-        appendFileSync(join(settings.folder, "windows"), `${process.pid}\n`);
-        tell({ news: "browser", url: url.href });
-      },
+      print: (text) => tell({ news: "printed", text }),
+      ...(!settings.overSsh && {
+        async openBrowser(url: URL) {
+          appendFileSync(join(settings.folder, "windows"), `${process.pid}\n`);
+          tell({ news: "browser", url: url.href });
+        },
+      }),
       clock: { now: () => Date.now() + aheadMs, sleep: (ms, options) => systemClock.sleep(ms / hurry, options) },
       onEvent: (event) => tell({ news: "event", type: event.type, ...("code" in event && { code: event.code }) }),
       // Otherwise the default, which is the same.
