@@ -7,6 +7,7 @@ const programs: [name: string, code: string, platform: "neutral" | "node", limit
   [". (everything)", `export * from "./dist/index.js";`, "neutral", 20_600],
   [". (generateCodeVerifier)", `export { generateCodeVerifier } from "./dist/index.js";`, "neutral", 2_000],
   ["./node", `export * from "./dist/node/index.js";`, "node"],
+  ["./node (printDeviceCode)", `export { printDeviceCode } from "./dist/node/index.js";`, "node", 1_000],
   ["./machine", `export * from "./dist/machine/index.js";`, "node", 12_000],
   ["./credentials", `export * from "./dist/credentials/index.js";`, "neutral"],
   ["./websocket", `export * from "./dist/transports/websocket.js";`, "neutral"],
