@@ -24,7 +24,8 @@ interface Connections {
 
 /**
  * A `fetch` that presents a client certificate at each https connection, to the protected server as well as to the
- * authorization server. Needs the package `undici`. It is not subject to `HTTP_PROXY`, nor to a dispatcher that the app
+ * authorization server. Needs Node and the package `undici`: in Bun, Deno and workers a `fetch` of your own presents the
+ * certificate. It is not subject to `HTTP_PROXY`, nor to a dispatcher that the app
  * has set globally.
  *
  * @param certificate the certificate, or what reads it: asked again after a minute at the earliest, for certificates
@@ -47,6 +48,7 @@ export function mutualTls(
   const read = typeof certificate === "function" ? reading(certificate) : () => certificate;
   let askAt = Infinity;
   let current: Promise<Connections> | undefined;
+  assertNode();
   if (typeof certificate !== "function") checkCertificate(certificate, clock.now());
 
   async function renewed(old: Connections | undefined): Promise<Connections> {
@@ -83,6 +85,15 @@ export function mutualTls(
       throw explained(error, new URL(input instanceof Request ? input.url : input).origin, expiresAt <= clock.now());
     }
   };
+}
+
+/** Others have a `fetch` that would leave the certificate, and `ca`, out without a word. */
+function assertNode(): void {
+  const { node, bun, deno } = globalThis.process?.versions ?? {};
+  if (node && !bun && !deno && globalThis.navigator?.userAgent !== "Cloudflare-Workers") return;
+  const detail =
+    "`mutualTls` needs Node; elsewhere pass a `fetch` of your own, with `tls` in Bun, `Deno.createHttpClient`, or a Worker's mTLS binding";
+  throw new McpAuthError("invalid_option", { detail });
 }
 
 /** The app's function, whose failures say what has failed. */

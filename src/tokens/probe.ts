@@ -25,7 +25,7 @@ const discoverRequest = /* @__PURE__ */ JSON.stringify({
  * Asks the protected server, without a token, whether it wants one.
  *
  * @returns its refusal; `undefined` when it answers without one
- * @throws McpAuthError `network_error`, `timeout`, `server_error`, `rate_limited`
+ * @throws McpAuthError `network_error`, `timeout`, `server_error`, `rate_limited`, and what a `fetch` of ours throws
  */
 export async function probe(session: ServerSession, signal: AbortSignal | undefined): Promise<Challenge | undefined> {
   const posted = await ask(session, signal, {
@@ -61,6 +61,8 @@ async function ask(
     return response;
   } catch (cause) {
     signal.throwIfAborted();
+    // A `fetch` of ours, such as that for client certificates, has said what is wrong.
+    if (cause instanceof McpAuthError) throw cause;
     throw new McpAuthError("network_error", { serverUrl: server, cause });
   } finally {
     stop();

@@ -9,6 +9,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { mutualTls as lazyMutualTls } from "../../src/machine/mutual-tls.ts";
 import { type ClientCertificate, mutualTls } from "../../src/node/mutual-tls.ts";
+import { MachineTokenManager } from "../../src/tokens/machine-token-manager.ts";
 import { expectSecretsAbsent, tokenFor, whoami } from "../client-auth/support.ts";
 import { failure, ManualClock } from "../discovery/support.ts";
 import {
@@ -210,7 +211,18 @@ describe("what is wrong with a certificate shows at once, without anything of it
     });
     onTestFinished(() => void vi.doUnmock("undici"));
     const error = await failure(mutualTls(robot)("https://mcp.example"));
-    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringMatching(/npm install undici@7/) });
+    const said = { code: "invalid_option", message: expect.stringMatching(/npm install undici@7/) };
+    expect(error).toMatchObject(said);
+    // A manager does not take it for a fault of the network.
+    const auth = new MachineTokenManager({ serverUrl: "https://mcp.example", clientId: "robot", fetch: mutualTls(robot) });
+    expect(await failure(auth.getToken())).toMatchObject(said);
+  });
+
+  test("where `fetch` would leave the certificate out without a word", () => {
+    vi.stubGlobal("navigator", { userAgent: "Cloudflare-Workers" });
+    expect(() => mutualTls(robot)).toThrow(
+      expect.objectContaining({ code: "invalid_option", message: expect.stringMatching(/needs Node.*`fetch` of your own/) }),
+    );
   });
 });
 

@@ -1,3 +1,4 @@
+import { McpAuthError } from "../../errors.ts";
 import { type AssertionRequest, type AssertionSource, assertionClaims } from "../../grants/assertion.ts";
 import type { AssertionCommandOptions } from "./command.ts";
 
@@ -112,9 +113,16 @@ export function assertionCommand(
   );
 }
 
+/** Or on Bun or Deno, which have the same modules. */
+const isOnNode = () => globalThis.process?.getBuiltinModule !== undefined;
+
 function source(assertion: (request: AssertionRequest) => Promise<string>, identify: () => string | undefined): AssertionSource {
   let identity: string | undefined;
-  return Object.defineProperty(assertion, "identity", { get: () => (identity ??= identify()) });
+  const found: AssertionSource = async (request) => {
+    if (isOnNode()) return assertion(request);
+    throw new McpAuthError("assertion_unavailable", { detail: "there is no environment and no file here: `assertion` must be a function" });
+  };
+  return Object.defineProperty(found, "identity", { get: () => (identity ??= isOnNode() ? identify() : undefined) });
 }
 
 /** One segment of a key in a store. */
