@@ -39,7 +39,11 @@ export async function login(session: Session, plan: LoginPlan): Promise<TokenRec
   const limits = { signal: plan.signal, waitMs: loginTimeout(options) };
   try {
     const name = `${await keeper.account()}/${server}`;
-    return await store.withLock(`login/${name}`, () => sharingRefusal(session, name, plan.askedAt, () => logIn(session, plan)), limits);
+    return await store.withLock(
+      `login/${name}`,
+      () => sharingRefusal(session, name, { at: plan.askedAt }, () => logIn(session, plan)),
+      limits,
+    );
   } catch (error) {
     const code = codeOf(error);
     if (code) emit({ type: "login.failed", code });

@@ -2,7 +2,7 @@ import { splitScope } from "../authorization/scopes.ts";
 import { abortable } from "../clock.ts";
 import type { Credential, CredentialRequest } from "../credentials/credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { McpAuthError } from "../errors.ts";
+import { isPassing, McpAuthError } from "../errors.ts";
 import { authFetch } from "../transports/fetch.ts";
 import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
 import type { MachineTokenManagerOptions } from "./machine/options.ts";
@@ -10,7 +10,6 @@ import { type MachineRecord, readRecord } from "./machine/record.ts";
 import { createMachineSession, type MachineSession } from "./machine/session.ts";
 import { RenewedToken } from "./renewed-token.ts";
 import { remember } from "./server-session.ts";
-import { SingleFlight } from "./single-flight.ts";
 import { insufficiency, StepUpMemory } from "./step-up.ts";
 
 /**
@@ -39,7 +38,8 @@ export class MachineTokenManager implements Credential {
 
   readonly #session: MachineSession;
   readonly #token: RenewedToken<MachineRecord>;
-  readonly #steppingUp = new SingleFlight<void>();
+  /** By scopes. */
+  readonly #steppingUp = new Map<string, Promise<void>>();
   readonly #stepUps = new StepUpMemory();
   /** The server has answered without a token, and has not refused since. */
   #isOpen = false;
@@ -54,12 +54,14 @@ export class MachineTokenManager implements Credential {
     this.#token = new RenewedToken(session, {
       load: () => readRecord(session),
       bearer: ({ accessToken }) => accessToken,
-      proof: () => (this.#isOpen ? undefined : "own credentials"),
+      proof: () => (this.#isOpen ? undefined : proof),
       refresh: async (record, demand) => {
         const { obtainToken } = await obtaining();
-        const outcome = await obtainToken(session, record, { ...demand, refusal: this.#refusal });
+        const refusal = this.#refusal;
+        const outcome = await obtainToken(session, record, demand, { refusal });
         this.#isOpen = !outcome.record && !outcome.error;
-        this.#refusal = undefined;
+        // One that came meanwhile is for the next time.
+        if (this.#refusal === refusal) this.#refusal = undefined;
         return outcome;
       },
     });
@@ -138,7 +140,7 @@ export class MachineTokenManager implements Credential {
   async dispose(): Promise<void> {
     this.#session.disposed ??= new McpAuthError("disposed", { serverUrl: this.#session.server });
     await this.#token.dispose();
-    await this.#steppingUp.running?.catch(() => {});
+    await Promise.allSettled(this.#steppingUp.values());
   }
 
   /** For `await using`: {@link dispose}. */
@@ -149,7 +151,8 @@ export class MachineTokenManager implements Credential {
   /** A token; `undefined` when the server wants none. */
   #find(signal: AbortSignal | undefined): Promise<string | undefined> {
     return this.#remembering(async () => {
-      const token = await this.#token.get(signal);
+      // A machine that slept may find it expired already.
+      const token = (await this.#token.get(signal)) ?? (await this.#token.get(signal));
       if (token === undefined && !this.#isOpen && this.#token.refusal) throw this.#token.refusal;
       return token;
     });
@@ -159,12 +162,8 @@ export class MachineTokenManager implements Credential {
   async #replace(challenge: Challenge, refused: string | undefined, signal: AbortSignal | undefined): Promise<"retry" | "give-up"> {
     const token = this.#token;
     const { server: serverUrl } = this.#session;
-    if (challenge.error === "insufficient_user_authentication")
-      throw new McpAuthError("authentication_insufficient", {
-        serverUrl,
-        status: challenge.status,
-        detail: "a program cannot log in again",
-      });
+    const insufficient = insufficiency(challenge, { serverUrl, issuer: token.record?.issuer });
+    if (insufficient) throw insufficient;
     if (refused !== undefined && token.origin === "refresh" && !token.accepted) {
       remember(this.#session, new McpAuthError("token_refused", { serverUrl, issuer: token.record?.issuer, status: challenge.status }));
       return "give-up";
@@ -172,6 +171,7 @@ export class MachineTokenManager implements Credential {
     this.#isOpen = false;
     this.#refusal = challenge;
     if (refused === undefined) await token.get(signal);
+    else if (this.#pause) throw this.#pause;
     else await abortable(token.refresh({ reason: "refused" }), signal);
     if (token.isOtherThan(refused)) return "retry";
     throw token.refusal ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
@@ -181,26 +181,56 @@ export class MachineTokenManager implements Credential {
   async #stepUp(challenge: Challenge, request: CredentialRequest): Promise<"retry" | "give-up"> {
     const { server: serverUrl, clock, emit } = this.#session;
     const now = clock.now();
-    const scopes = splitScope(challenge.scope);
-    const refusal = this.#stepUps.refusal(scopes, now);
+    const scopes = splitScope(challenge.scope).sort();
+    const refusal = this.#stepUps.refusal(scopes, now) ?? this.#pause;
     if (refusal) throw refusal;
-    const attempt = this.#stepUps.attempt(`${scopes.join(" ")}\n${request.operation}`, now);
-    if (attempt === undefined || scopes.length === 0) {
+    const cause = `${scopes.join(" ")}\n${request.operation}`;
+    const attempt = scopes.length > 0 ? this.#stepUps.attempt(cause, now) : undefined;
+    if (attempt === undefined) {
       remember(this.#session, insufficiency(challenge, { serverUrl, issuer: this.#token.record?.issuer }));
       return "give-up";
     }
     emit({ type: "step-up.started", scopes, attempt });
-    await abortable(
-      this.#steppingUp.run(async () => {
-        const { obtainToken } = await obtaining();
-        const { record, error } = await obtainToken(this.#session, this.#token.record, { reason: "ahead", scopes });
-        if (error) this.#stepUps.refuse(scopes, error, clock.now());
-        if (error) throw error;
-        this.#token.use(record, "refresh");
-      }),
-      request.signal,
-    );
+    try {
+      await abortable(this.#withScopes(scopes), request.signal);
+    } catch (error) {
+      if (isPassing(error)) this.#stepUps.undo(cause);
+      throw error;
+    }
     return "retry";
+  }
+
+  /** A token with these scopes, once for all who want them. Who wants others waits for the same lock. */
+  #withScopes(scopes: readonly string[]): Promise<void> {
+    const key = scopes.join(" ");
+    const running = this.#steppingUp.get(key) ?? this.#askForScopes(scopes).finally(() => this.#steppingUp.delete(key));
+    this.#steppingUp.set(key, running);
+    // Whoever gave up waiting does not hear of a failure.
+    running.catch(() => {});
+    return running;
+  }
+
+  async #askForScopes(scopes: readonly string[]): Promise<void> {
+    const { pace, record: known } = this.#token;
+    pace.throwIfBusy();
+    const { obtainToken } = await obtaining();
+    const { record, error } = await obtainToken(this.#session, known, { reason: "ahead" }, { scopes }).catch((fault: unknown) => {
+      if (isPassing(fault)) pace.onFault(fault);
+      throw fault;
+    });
+    if (!error) return this.#token.use(record, "refresh");
+    this.#stepUps.refuse(scopes, error, this.#session.clock.now());
+    // What has nothing to do with the scopes would befall any other request as well.
+    if (error.code !== "insufficient_scope") {
+      this.#token.refusal = error;
+      pace.onRefusal(proof, false);
+    }
+    throw error;
+  }
+
+  /** What the authorization server said for good, as long as it is too soon to ask again. */
+  get #pause(): McpAuthError | undefined {
+    return this.#token.pace.mayRefresh(proof, "expired") ? undefined : this.#token.refusal;
   }
 
   #assertUsable(): void {
@@ -216,6 +246,9 @@ export class MachineTokenManager implements Credential {
     }
   }
 }
+
+/** What every token is asked for with. */
+const proof = "own credentials";
 
 /** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
 const obtaining = () => import("./machine/obtain.ts");

@@ -14,7 +14,7 @@ const outage = { failures: 3, durationMs: 120_000 };
 /** When a refresh may be sent again, after what the earlier ones were answered. */
 export class RefreshPace {
   readonly #clock: Clock;
-  #refused: { refreshToken: string | undefined; until: number; ahead: boolean } | undefined;
+  #refused: { refreshToken: string | undefined; since: number; until: number; ahead: boolean } | undefined;
   #faults = { count: 0, since: 0 };
   /** What a server said that asked for time. */
   #busy: { error: McpAuthError; since: number; until: number } | undefined;
@@ -32,17 +32,17 @@ export class RefreshPace {
     return count >= outage.failures && this.#clock.now() - since >= outage.durationMs;
   }
 
+  /** A clock that was put back must not make a pause longer. */
   mayRefresh(refreshToken: string, fresh: Freshness): boolean {
     const now = this.#clock.now();
     const refused = this.#refused?.refreshToken === refreshToken ? this.#refused : undefined;
-    if (refused) return fresh !== "ahead" && (refused.ahead || now >= refused.until);
+    if (refused) return fresh !== "ahead" && (refused.ahead || now < refused.since || now >= refused.until);
     return fresh === "expired" || now >= this.notBefore;
   }
 
   /** @throws McpAuthError what the server said that still has the time it asked for */
   throwIfBusy(): void {
     const now = this.#clock.now();
-    // A clock that was put back must not make the pause longer.
     if (this.#busy && now >= this.#busy.since && now < this.#busy.until) throw this.#busy.error;
   }
 
@@ -54,7 +54,8 @@ export class RefreshPace {
 
   /** The server refused the refresh token, but not for good. */
   onRefusal(refreshToken: string | undefined, ahead: boolean): void {
-    this.#refused = { refreshToken, until: this.#clock.now() + pauseAfterRefusalMs, ahead };
+    const since = this.#clock.now();
+    this.#refused = { refreshToken, since, until: since + pauseAfterRefusalMs, ahead };
   }
 
   onFault(error: McpAuthError): void {

@@ -47,7 +47,6 @@ export class RenewedToken<R extends IssuedToken> {
   readonly #renewal: Renewal<R>;
   readonly #refreshing = new SingleFlight<RefreshOutcome<R>>();
   readonly #loading = new SingleFlight<void>();
-  readonly #pace: RefreshPace;
   /** Of the running refresh; whoever joins may raise it. */
   #demand: RefreshDemand = { reason: "ahead" };
   #loaded = false;
@@ -57,6 +56,8 @@ export class RenewedToken<R extends IssuedToken> {
   #timer: AbortController | undefined;
   #wasRead = false;
 
+  /** When the authorization server may be asked again. */
+  readonly pace: RefreshPace;
   /** Why the last refresh brought no token. */
   refusal: McpAuthError | undefined;
   #origin: Origin = "store";
@@ -66,7 +67,7 @@ export class RenewedToken<R extends IssuedToken> {
   constructor(session: ServerSession, renewal: Renewal<R>) {
     this.#session = session;
     this.#renewal = renewal;
-    this.#pace = new RefreshPace(session.clock);
+    this.pace = new RefreshPace(session.clock);
   }
 
   get record(): R | undefined {
@@ -88,7 +89,7 @@ export class RenewedToken<R extends IssuedToken> {
   }
 
   get isInOutage(): boolean {
-    return this.#pace.isInOutage;
+    return this.pace.isInOutage;
   }
 
   /** Whether there is a usable token that is not the refused one. */
@@ -112,7 +113,7 @@ export class RenewedToken<R extends IssuedToken> {
       this.accepted = false;
       if (bearer) {
         this.refusal = undefined;
-        this.#pace.onAnswer();
+        this.pace.onAnswer();
       }
     }
     this.#arm();
@@ -145,7 +146,7 @@ export class RenewedToken<R extends IssuedToken> {
     }
     const usable = fresh === "leeway" ? this.#bearer : undefined;
     const proof = this.#renewal.proof(record);
-    if (!proof || !this.#pace.mayRefresh(proof, fresh)) return usable;
+    if (!proof || !this.pace.mayRefresh(proof, fresh)) return usable;
     try {
       await abortable(this.refresh({ reason: record ? "expired" : "missing" }), signal);
     } catch (error) {
@@ -164,11 +165,11 @@ export class RenewedToken<R extends IssuedToken> {
     return this.get(signal);
   }
 
-  /** Starts a refresh in the background, unless there is a reason not to. */
-  refreshAhead(): void {
+  /** Starts a refresh in the background, unless there is a reason not to. @param isAhead the token is still good */
+  refreshAhead(isAhead = true): void {
     const proof = this.#renewal.proof(this.#record);
-    if (!proof || this.#session.options.isEnding?.() || !this.#pace.mayRefresh(proof, "ahead")) return;
-    this.refresh({ reason: "ahead" }).catch(() => {});
+    if (!proof || this.#session.options.isEnding?.() || !this.pace.mayRefresh(proof, isAhead ? "ahead" : "leeway")) return;
+    this.refresh({ reason: isAhead ? "ahead" : this.#record ? "expired" : "missing" }).catch(() => {});
   }
 
   /** Refreshes, or joins the refresh that runs. @throws McpAuthError as the renewal, `disposed` */
@@ -177,7 +178,7 @@ export class RenewedToken<R extends IssuedToken> {
     if (this.#session.disposed) throw this.#session.disposed;
     const record = this.#record;
     if (!record && !this.#renewal.proof(record)) return { record };
-    this.#pace.throwIfBusy();
+    this.pace.throwIfBusy();
     const isUrgent = demand.reason === "refused" || this.#demand.reason === "ahead";
     if (this.#refreshing.running && isUrgent) this.#demand.reason = demand.reason;
     return this.#refreshing.run(() => {
@@ -194,7 +195,7 @@ export class RenewedToken<R extends IssuedToken> {
     if (!this.#timer) this.#arm();
     const fresh = this.freshness;
     // After a long pause this read fails, and the next one need not.
-    if (fresh !== "valid") this.refreshAhead();
+    if (fresh !== "valid") this.refreshAhead(fresh === "ahead");
     return fresh === "expired" ? undefined : this.#bearer;
   }
 
@@ -207,18 +208,18 @@ export class RenewedToken<R extends IssuedToken> {
   async #refreshOnce(record: R | undefined, demand: RefreshDemand): Promise<RefreshOutcome<R>> {
     try {
       const outcome = await this.#renewal.refresh(record, demand);
-      this.#pace.onAnswer();
+      this.pace.onAnswer();
       // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
       const origin = this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" ? "refresh" : "store";
       this.use(outcome.record, origin);
       if (outcome.error) {
         this.refusal = outcome.error;
-        this.#pace.onRefusal(this.#renewal.proof(outcome.record), demand.reason === "ahead");
+        this.pace.onRefusal(this.#renewal.proof(outcome.record), demand.reason === "ahead");
       }
       return outcome;
     } catch (error) {
       if (isPassing(error)) {
-        this.#pace.onFault(error);
+        this.pace.onFault(error);
         this.#arm();
       }
       throw error;
@@ -236,7 +237,7 @@ export class RenewedToken<R extends IssuedToken> {
     this.#wasRead = false;
     const timer = new AbortController();
     this.#timer = timer;
-    const waitMs = Math.max(aheadAt(record, this.#jitter), this.#pace.notBefore, clock.now() + 1000) - clock.now();
+    const waitMs = Math.max(aheadAt(record, this.#jitter), this.pace.notBefore, clock.now() + 1000) - clock.now();
     clock.sleep(waitMs, { signal: timer.signal, background: true }).then(
       () => {
         this.#timer = undefined;

@@ -4,6 +4,8 @@ import { InsufficientScopeError, McpAuthError, type McpAuthErrorDetails } from "
 
 /** With the first login, three authorizations at most for one cause. */
 const maxAttempts = 2;
+/** So many different wishes are remembered at once; a server that has more is never content. */
+const maxCauses = 50;
 /** How long attempts and refusals are remembered, in ms. */
 const memoryMs = 600_000;
 /** A login that is younger than this has not aged, whatever the server says, in ms. */
@@ -40,8 +42,8 @@ export function wantedBy({ scope, acrValues, maxAge }: Challenge): string[] {
 
 /** Keeps a server that is never content, or a person who said no, from being asked again and again. */
 export class StepUpMemory {
-  readonly #attempts = new Map<string, { count: number; until: number }>();
-  readonly #refusals = new Map<string, { error: McpAuthError; until: number }>();
+  readonly #attempts = new Map<string, { count: number; at: number }>();
+  readonly #refusals = new Map<string, { error: McpAuthError; at: number }>();
 
   /**
    * Counts one more attempt.
@@ -50,11 +52,17 @@ export class StepUpMemory {
    * @returns its number, from 1; `undefined` when there were enough
    */
   attempt(cause: string, now: number): number | undefined {
-    const before = this.#attempts.get(cause);
-    const count = before && now < before.until ? before.count + 1 : 1;
-    if (count > maxAttempts) return undefined;
-    this.#attempts.set(cause, { count, until: now + memoryMs });
+    forgetOld(this.#attempts, now);
+    const count = (this.#attempts.get(cause)?.count ?? 0) + 1;
+    if (count > maxAttempts || (count === 1 && this.#attempts.size === maxCauses)) return undefined;
+    this.#attempts.set(cause, { count, at: now });
     return count;
+  }
+
+  /** An attempt that came to nothing by a fault that passes does not count. */
+  undo(cause: string): void {
+    const attempt = this.#attempts.get(cause);
+    if (attempt) attempt.count--;
   }
 
   /** A single attempt sufficed, and its login has aged since: what is wanted now is another one. */
@@ -64,13 +72,18 @@ export class StepUpMemory {
 
   /** The person or the server refused what was wanted. */
   refuse(wanted: readonly string[], error: McpAuthError, now: number): void {
-    this.#refusals.set(keyOf(wanted), { error, until: now + memoryMs });
+    this.#refusals.set(keyOf(wanted), { error, at: now });
   }
 
   refusal(wanted: readonly string[], now: number): McpAuthError | undefined {
-    const refusal = this.#refusals.get(keyOf(wanted));
-    return refusal && now < refusal.until ? refusal.error : undefined;
+    forgetOld(this.#refusals, now);
+    return this.#refusals.get(keyOf(wanted))?.error;
   }
+}
+
+/** A clock that was put back does not make the memory longer. */
+function forgetOld(memory: Map<string, { at: number }>, now: number): void {
+  for (const [key, { at }] of memory) if (now < at || now >= at + memoryMs) memory.delete(key);
 }
 
 function keyOf(wanted: readonly string[]): string {

@@ -6,7 +6,7 @@ import { freshness } from "../freshness.ts";
 import type { RefreshDemand, RefreshOutcome } from "../renewed-token.ts";
 import { sharingRefusal } from "../shared-refusal.ts";
 import { fromAnswer, sameTokens } from "../token-record.ts";
-import { asStored, type MachineRecord, machineKey, readRecord, requestOf } from "./record.ts";
+import { asStored, fingerprintOf, type MachineRecord, machineKey, readRecord, requestOf } from "./record.ts";
 import { requestToken } from "./request.ts";
 import type { MachineSession } from "./session.ts";
 import { findTarget, type Target } from "./target.ts";
@@ -14,9 +14,9 @@ import { findTarget, type Target } from "./target.ts";
 /** Longer than a token request may take with all its repetitions, shorter than a request of the SDKs. In ms. */
 const waitMs = 40_000;
 
-/** Why a token is asked for. */
-export interface TokenDemand extends RefreshDemand {
-  /** The server's refusal that led to it. */
+/** What the protected server has said. */
+export interface ServerDemand {
+  /** Its refusal of the token before. */
   refusal?: Challenge | undefined;
   /** Scopes that it must have: a step-up. */
   scopes?: readonly string[] | undefined;
@@ -30,36 +30,44 @@ export interface TokenDemand extends RefreshDemand {
  * 3. asks for a token with the program's own credentials, and stores it
  *
  * @param known the token that will not do any more
+ * @param demand why; whoever joins may raise it meanwhile
+ * @param said by the protected server
  * @returns no record when the server wants no token; with `error` when the authorization server said no
- * @throws McpAuthError what passes by itself; every code of discovery
+ * @throws McpAuthError what passes by itself; `disposed`
  */
-export function obtainToken(
+export async function obtainToken(
   session: MachineSession,
   known: MachineRecord | undefined,
-  demand: TokenDemand,
+  demand: RefreshDemand,
+  said: ServerDemand = {},
 ): Promise<RefreshOutcome<MachineRecord>> {
   const { store, clock, emit } = session;
   const key = machineKey(session);
-  const askedAt = clock.now();
+  const at = clock.now();
+  const by = await fingerprintOf(session);
   return store.withLock(
     `refresh/${key}`,
     async (held) => {
-      const current = await readRecord(session);
-      if (current && serves(current, known, demand, clock.now())) {
+      const stored = await readRecord(session);
+      const current = stored?.accessToken === session.superseded ? undefined : stored;
+      if (current && serves(current, known, said, clock.now())) {
         emit({ type: "refresh.shared", issuer: current.issuer });
         return { record: current };
       }
+      // Nobody waits for what begins now.
+      if (session.disposed) throw session.disposed;
       const before = current ?? known;
       let issuer = before?.issuer ?? "";
       try {
-        return await sharingRefusal(session, key, askedAt, async () => {
-          const target = await findTarget(session, before, demand.refusal);
+        return await sharingRefusal(session, key, { at, by }, async () => {
+          const target = await findTarget(session, before, said.refusal);
           if (!target) return { record: undefined };
           issuer = target.server.issuer;
           emit({ type: "refresh.started", issuer, reason: demand.reason });
-          const record = await ask(session, target, before, demand);
+          const record = await askWithinReach(session, target, before, said);
           // A token that cannot be kept is as good as one that is: the next process asks for its own.
           await held.set(key, asStored(record)).catch((error: unknown) => {
+            session.superseded = stored?.accessToken;
             emit({ type: "tokens.unsaved", code: codeOf(error) ?? "store_failed" });
           });
           emit({ type: "refresh.finished", issuer, rotated: false });
@@ -70,7 +78,11 @@ export function obtainToken(
         emit({ type: "refresh.failed", issuer, code: error.code, passing: error.passing });
         if (error.passing) throw error;
         if (demand.reason !== "refused") return { record: before, error };
-        await held.delete(key).catch(() => {});
+        if (current) {
+          await held.delete(key).catch(() => {
+            session.superseded = current.accessToken;
+          });
+        }
         return { record: undefined, error };
       }
     },
@@ -78,20 +90,43 @@ export function obtainToken(
   );
 }
 
-async function ask(
+/** What a step-up once got may not be had any more: then the program goes on with what it has without. */
+async function askWithinReach(
   session: MachineSession,
-  { server, resource, scopes: named }: Target,
+  target: Target,
   before: MachineRecord | undefined,
-  demand: TokenDemand,
+  said: ServerDemand,
 ): Promise<MachineRecord> {
-  const { clock, emit, options } = session;
-  const { issuer } = server;
-  const requestedScopes = selectScopes({
-    wished: [...(options.scopes ?? []), ...(demand.scopes ?? [])],
-    supported: before ? [] : named,
-    askedBefore: before?.issuer === issuer ? before.requestedScopes : [],
+  const scopes = scopesFor(session, target, before, said);
+  try {
+    return await ask(session, target, scopes);
+  } catch (error) {
+    if (!before || said.scopes || codeOf(error) !== "insufficient_scope") throw error;
+    const anew = await findTarget(session, undefined, said.refusal);
+    const fewer = anew && scopesFor(session, anew, undefined, said);
+    if (!fewer || fewer.length >= scopes.length) throw error;
+    return ask(session, anew, fewer);
+  }
+}
+
+function scopesFor(
+  { options }: MachineSession,
+  { server, scopes }: Target,
+  before: MachineRecord | undefined,
+  said: ServerDemand,
+): string[] {
+  return selectScopes({
+    wished: [...(options.scopes ?? []), ...(said.scopes ?? [])],
+    supported: before ? [] : scopes,
+    askedBefore: before?.issuer === server.issuer ? before.requestedScopes : [],
   });
-  const answer: TokenAnswer = await requestToken(session, { server, resource, scopes: named }, requestedScopes);
+}
+
+async function ask(session: MachineSession, target: Target, requestedScopes: readonly string[]): Promise<MachineRecord> {
+  const { clock, emit } = session;
+  const { resource } = target;
+  const { issuer } = target.server;
+  const answer: TokenAnswer = await requestToken(session, target, requestedScopes);
   if (answer.refreshToken) emit({ type: "refresh-token.ignored", issuer });
   const { accessToken } = answer;
   if (accessToken === undefined) throw answer.problem ?? new McpAuthError("invalid_token_response", { issuer });
@@ -110,7 +145,7 @@ async function ask(
 }
 
 /** Whether what another process got is what this one wants. */
-function serves(record: MachineRecord, known: MachineRecord | undefined, { scopes }: TokenDemand, now: number): boolean {
+function serves(record: MachineRecord, known: MachineRecord | undefined, { scopes }: ServerDemand, now: number): boolean {
   const fresh = freshness(record, now, 1);
   const isNew = !sameTokens(record, known) && fresh !== "expired" && fresh !== "leeway";
   return isNew && (scopes?.every((scope) => record.requestedScopes.includes(scope)) ?? true);

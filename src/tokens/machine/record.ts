@@ -32,6 +32,17 @@ export function requestOf({ options }: MachineSession): string {
 }
 
 /**
+ * Tells those apart that ask for the same with other credentials, without saying anything of them: too short to find a
+ * secret by.
+ */
+export async function fingerprintOf(session: MachineSession): Promise<string> {
+  const { clientSecret, privateKey } = session.options;
+  const known = [requestOf(session), clientSecret, privateKey].map((part) => (typeof part === "string" ? part : ""));
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(known)));
+  return new DataView(digest).getUint32(0).toString(36);
+}
+
+/**
  * The stored token, if it is what these options ask for.
  *
  * @throws McpAuthError what reading the store throws

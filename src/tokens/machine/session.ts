@@ -7,6 +7,10 @@ export interface MachineSession extends ServerSession {
   readonly options: MachineTokenManagerOptions;
   /** The assertion that was refused last: it is never sent again. */
   refused: { assertion: string; error: McpAuthError } | undefined;
+  /** A stored token that has been replaced by one that could not be stored. */
+  superseded: string | undefined;
+  /** The authorization server that the protected server has led to. */
+  bound: string | undefined;
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` for options that contradict each other or mix identities up */
@@ -22,5 +26,5 @@ export function createMachineSession(options: MachineTokenManagerOptions): Machi
   const session = createServerSession(options);
   if (tokenEndpoint !== undefined) session.http.checkUrl(tokenEndpoint);
   if (issuer !== undefined) session.http.checkUrl(issuer);
-  return Object.assign(session, { options, refused: undefined });
+  return Object.assign(session, { options, refused: undefined, superseded: undefined, bound: undefined });
 }

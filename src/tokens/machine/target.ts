@@ -5,6 +5,7 @@ import { type AuthorizationServerMetadata, canonical, discover, speculate } from
 import { discoverProtectedResource } from "../../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../../discovery/server-metadata.ts";
 import { bindIssuer } from "../../registration/bound-issuer.ts";
+import type { StoredRecord } from "../../stores/store.ts";
 import { serverMetadata } from "../known-server.ts";
 import { probe } from "../probe.ts";
 import type { MachineRecord } from "./record.ts";
@@ -55,17 +56,20 @@ export async function findTarget(
 
 /** Where it was before, unless the server has moved. */
 async function knownPlace(
-  { store, server, serverUrl, http, clock, options }: MachineSession,
+  session: MachineSession,
   record: MachineRecord | undefined,
   refusal: Challenge | undefined,
 ): Promise<Place | undefined> {
+  const { store, server, serverUrl, http, clock, options } = session;
   const discovery = record ?? (await readDiscovery(store, server));
   if (!discovery) return undefined;
-  const { issuer, resource, scopesSupported: scopes } = { scopesSupported: undefined, ...discovery };
-  if (!refusal) return { issuer, resource, scopes };
-  const found = await discoverProtectedResource(serverUrl, { http, clock, challenge: refusal }).catch(() => undefined);
-  const hasMoved = found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer));
-  return hasMoved ? undefined : { issuer, resource };
+  const { issuer, resource, scopesSupported } = { scopesSupported: undefined, ...discovery };
+  // Which scopes are needed, of all that there are, the server alone says.
+  const challenge = refusal ?? (record || options.scopes?.length ? undefined : await probe(session, undefined));
+  if (!challenge) return { issuer, resource, scopes: scopesSupported };
+  const found = await discoverProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined);
+  if (found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer))) return undefined;
+  return { issuer, resource, scopes: scopesOf(challenge, found?.scopesSupported ?? scopesSupported) };
 }
 
 /** The usual places of metadata are asked while the server is asked where it is. */
@@ -80,16 +84,24 @@ async function discoverPlace(session: MachineSession, refusal: Challenge | undef
     const { strictIssuer } = options;
     const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer });
     await writeDiscovery(store, discovery).catch(() => {});
-    const challenged = splitScope(challenge?.scope);
-    return { ...discovery, scopes: challenged.length > 0 ? challenged : discovery.scopesSupported };
+    return { ...discovery, scopes: scopesOf(challenge, discovery.scopesSupported) };
   } finally {
     // One that hangs would keep the process alive.
     guessing.abort();
   }
 }
 
+function scopesOf(challenge: Challenge | undefined, supported: readonly string[] | undefined): readonly string[] | undefined {
+  const challenged = splitScope(challenge?.scope);
+  return challenged.length > 0 ? challenged : supported;
+}
+
 /** What was arranged with one authorization server is never shown to another one, however the protected server leads there. */
-async function bind({ store, serverUrl, options }: MachineSession, issuer: string): Promise<void> {
+async function bind(session: MachineSession, issuer: string): Promise<void> {
+  const { serverUrl, options, bound } = session;
   const { clientId, assertion, account = "default" } = options;
-  await bindIssuer({ store, clientId: clientId ?? assertion?.identity ?? account, serverUrl, configured: undefined, issuer });
+  // Where it cannot be written, it holds as long as the manager does.
+  const store = { ...session.store, set: (key: string, value: StoredRecord) => session.store.set(key, value).catch(() => {}) };
+  await bindIssuer({ store, clientId: clientId ?? assertion?.identity ?? account, serverUrl, configured: bound, issuer });
+  session.bound = issuer;
 }

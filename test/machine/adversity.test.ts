@@ -1,0 +1,425 @@
+/** What goes wrong around a program that asks for tokens: nobody waits for ever, nothing is asked again and again, and what can work does. */
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { InsufficientScopeError, McpAuthError, MemoryStore } from "../../src/index.ts";
+import { failure } from "../discovery/support.ts";
+import { manualClock, minutes, shiftedClock } from "../storm/support.ts";
+import {
+  type Asked,
+  issuer,
+  lacking,
+  resourceMetadata,
+  type Scripted,
+  scripted,
+  scriptedProgram,
+  serverUrl,
+  unauthorized,
+} from "./scripted.ts";
+
+const tokenUrl = `${issuer}/token`;
+const refusesClient = () => ({ status: 401, body: { error: "invalid_client" } });
+
+/** Each tool needs a scope of its own name; the authorization server gives what is asked for. */
+function withToolScopes(): Scripted {
+  const servers = scripted();
+  const scopes = new Map<string, string[]>();
+  servers.routes[tokenUrl] = ({ form }) => {
+    const answer = servers.issue();
+    scopes.set((answer.body as { access_token: string }).access_token, (form.get("scope") ?? "").split(" "));
+    return answer;
+  };
+  servers.routes[serverUrl] = ({ bearer = "", tool = "" }) => {
+    if (!servers.good.has(bearer)) return unauthorized(', scope="whoami"');
+    return tool === "" || scopes.get(bearer)?.includes(tool) ? { body: {} } : lacking(tool);
+  };
+  return servers;
+}
+
+/** A token endpoint that answers when told to. */
+function held(servers: Scripted) {
+  const answer = servers.routes[tokenUrl] as Exclude<Scripted["routes"][string], undefined>;
+  const { promise, resolve: open } = Promise.withResolvers<void>();
+  servers.routes[tokenUrl] = async (asked) => {
+    await promise;
+    return answer(asked);
+  };
+  return {
+    open: () => {
+      servers.routes[tokenUrl] = answer;
+      open();
+    },
+    reached: () => vi.waitFor(() => expect(servers.tokenRequests()).not.toHaveLength(0)),
+  };
+}
+
+describe("what the app supplies", () => {
+  const never = () => new Promise<string>(() => {});
+  test.each([
+    ["a secret", { clientSecret: never }, /`clientSecret`/],
+    ["an assertion", { clientId: undefined, clientSecret: undefined, assertion: never }, /./],
+  ])("%s that never comes: everybody is told in time", async (_what, options, words) => {
+    const clock = manualClock();
+    const { auth } = scriptedProgram(scripted(), { ...options, clock });
+    const begun = clock.now();
+    let isOver = false;
+    const waiting = Promise.all([failure(auth.getToken()), failure(auth.getToken())]).finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      clock.advance(1000);
+    }
+    expect(clock.now() - begun).toBeLessThan(minutes(10));
+    for (const error of await waiting) {
+      expect(error).toMatchObject({ code: "timeout", passing: true });
+      expect(error.message).toMatch(words);
+    }
+    await auth.dispose();
+  });
+
+  test("a secret whose source fails: a typed error, with the source's own as its cause", async () => {
+    const cause = new Error("vault sealed");
+    const { auth } = scriptedProgram(scripted(), { clientSecret: () => Promise.reject(cause) });
+    expect(await failure(auth.getToken())).toMatchObject({ code: "assertion_unavailable", cause });
+  });
+
+  test("a new secret is asked for where the server says no more than 401", async () => {
+    const servers = scripted();
+    let secret = "an-old-secret-of-the-test";
+    servers.routes[tokenUrl] = ({ authorization = "" }) =>
+      atob(authorization.slice(6)).includes("an-old-secret") ? { status: 401, body: "<h1>401</h1>" } : servers.issue();
+    const { auth } = scriptedProgram(servers, {
+      clientSecret: () => {
+        const supplied = secret;
+        secret = "a-new-secret-of-the-test";
+        return supplied;
+      },
+    });
+    await auth.getToken();
+    expect(servers.tokenRequests()).toHaveLength(2);
+  });
+});
+
+describe("a refusal that another process has met", () => {
+  /** Waits in line behind `first`, which is refused. */
+  async function behind(servers: Scripted, first: () => Promise<unknown>, second: () => Promise<unknown>) {
+    const gate = held(servers);
+    const one = first().catch((error: unknown) => error);
+    await gate.reached();
+    const other = second().catch((error: unknown) => error);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    gate.open();
+    return [await one, await other];
+  }
+
+  test("is shared, with what the server said", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    servers.routes[tokenUrl] = () => ({ status: 401, body: { error: "invalid_client", error_description: "expired in May" } });
+    const [one, other] = [scriptedProgram(servers, { store }), scriptedProgram(servers, { store })];
+    const [, shared] = await behind(
+      servers,
+      () => one.auth.getToken(),
+      () => other.auth.getToken(),
+    );
+    expect(shared).toMatchObject({
+      code: "invalid_client",
+      status: 401,
+      serverError: "invalid_client",
+      serverDescription: "expired in May",
+    });
+    expect(servers.tokenRequests()).toHaveLength(1);
+  });
+
+  test("is not shared by one that has another secret", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    servers.routes[tokenUrl] = ({ authorization = "" }) =>
+      atob(authorization.slice(6)).includes("old") ? refusesClient() : servers.issue();
+    const one = scriptedProgram(servers, { store, clientSecret: "an-old-secret-of-the-test" });
+    const other = scriptedProgram(servers, { store, clientSecret: "a-new-secret-of-the-test" });
+    const [refused, token] = await behind(
+      servers,
+      () => one.auth.getToken(),
+      () => other.auth.getToken(),
+    );
+    expect([(refused as McpAuthError).code, typeof token]).toEqual(["invalid_client", "string"]);
+    expect(JSON.stringify(await Promise.all((await store.keys("")).map((key) => store.get(key))))).not.toContain("secret-of-the-test");
+  });
+
+  test("of more scopes is not shared by one that does not want them", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    const clock = shiftedClock();
+    servers.routes[serverUrl] = ({ bearer = "", tool }) =>
+      !servers.good.has(bearer) ? unauthorized() : tool === "admin" ? lacking("admin") : { body: {} };
+    const options = { store, clock, scopes: ["read"] };
+    const [one, other] = [scriptedProgram(servers, options), scriptedProgram(servers, options)];
+    await one.auth.getToken();
+    servers.log.length = 0;
+    servers.routes[tokenUrl] = ({ form }) =>
+      form.get("scope")?.includes("admin") ? { status: 400, body: { error: "invalid_scope" } } : servers.issue();
+    const [refused, token] = await behind(
+      servers,
+      () => one.call("admin"),
+      () => {
+        clock.shift(minutes(10));
+        return other.auth.getToken();
+      },
+    );
+    expect(refused).toBeInstanceOf(InsufficientScopeError);
+    expect(token).toBeTypeOf("string");
+  });
+
+  test("by an option of its own is not shared", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    let isBroken = true;
+    const { resolve: fail, promise: failing } = Promise.withResolvers<void>();
+    const clientSecret = async () => {
+      if (isBroken) await failing;
+      if (isBroken) throw new McpAuthError("invalid_option", { issuer, detail: "mine" });
+      return "a-secret-of-the-test";
+    };
+    const [one, other] = [
+      scriptedProgram(servers, { store, clientSecret }),
+      scriptedProgram(servers, { store, clientSecret: "a-secret-of-the-test" }),
+    ];
+    const refused = failure(one.auth.getToken());
+    await vi.waitFor(() => expect(servers.log.length).toBeGreaterThan(2));
+    const token = other.auth.getToken();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    fail();
+    expect((await refused).message).toContain("mine");
+    isBroken = false;
+    expect(await token).toBeTypeOf("string");
+  });
+
+  test("counts for those who waited for it, also when a clock was wrong", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    const clock = shiftedClock();
+    clock.shift(minutes(600));
+    servers.routes[tokenUrl] = refusesClient;
+    await failure(scriptedProgram(servers, { store, clock }).auth.getToken());
+    servers.routes[tokenUrl] = () => servers.issue();
+    await scriptedProgram(servers, { store }).auth.getToken();
+  });
+});
+
+describe("clocks that are put back", () => {
+  test("a refusal is not remembered for longer than a minute", async () => {
+    const servers = scripted();
+    const clock = shiftedClock();
+    servers.routes[tokenUrl] = refusesClient;
+    const { auth } = scriptedProgram(servers, { clock });
+    await failure(auth.getToken());
+    servers.routes[tokenUrl] = () => servers.issue();
+    clock.shift(minutes(-600));
+    await auth.getToken();
+  });
+
+  test("nor are scopes that could not be had for longer than ten", async () => {
+    const servers = withToolScopes();
+    const clock = shiftedClock();
+    const { call } = scriptedProgram(servers, { clock });
+    await call();
+    const give = servers.routes[tokenUrl];
+    servers.routes[tokenUrl] = () => ({ status: 400, body: { error: "invalid_scope" } });
+    await failure(call("write"));
+    if (give) servers.routes[tokenUrl] = give;
+    clock.shift(minutes(-600));
+    expect((await call("write")).status).toBe(200);
+  });
+});
+
+describe("scopes", () => {
+  test("that many calls lack at once, each others: all get theirs", async () => {
+    const servers = withToolScopes();
+    const { call } = scriptedProgram(servers);
+    await call();
+    const tools = ["write", "delete", "share", "rename"];
+    expect((await Promise.all(tools.map(call))).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect(servers.tokenRequests()).toHaveLength(5);
+  });
+
+  test("that a step-up got, but that are not given any more: the program goes on with those that it has", async () => {
+    const servers = withToolScopes();
+    const clock = shiftedClock();
+    const store = new MemoryStore();
+    const { call } = scriptedProgram(servers, { clock, store, scopes: ["whoami"] });
+    expect((await call("write")).status).toBe(200);
+    const give = servers.routes[tokenUrl] as (asked: Asked) => ReturnType<Scripted["issue"]>;
+    servers.routes[tokenUrl] = (asked) =>
+      asked.form.get("scope")?.includes("write") ? { status: 400, body: { error: "invalid_scope" } } : give(asked);
+    clock.shift(minutes(6));
+    expect((await call("whoami")).status).toBe(200);
+    expect((await scriptedProgram(servers, { clock, store, scopes: ["whoami"] }).call("whoami")).status).toBe(200);
+    expect(servers.tokenRequests().map(({ form }) => form.get("scope"))).toEqual(["whoami", "whoami write", "whoami write", "whoami"]);
+  });
+
+  test("of a second program in the same store are those of the challenge, too, not all that there are (REQ-SEC-03)", async () => {
+    const servers = withToolScopes();
+    servers.routes[resourceMetadata] = () => ({
+      body: { resource: serverUrl, authorization_servers: [issuer], scopes_supported: ["whoami", "write", "admin"] },
+    });
+    const store = new MemoryStore();
+    for (const clientId of ["one", "other"]) await scriptedProgram(servers, { store, clientId }).auth.getToken();
+    expect(servers.tokenRequests().map(({ form }) => form.get("scope"))).toEqual(["whoami", "whoami"]);
+  });
+
+  test("of which the server invents new ones for ever: the program stops", async () => {
+    const servers = scripted();
+    const clock = shiftedClock();
+    let serial = 0;
+    servers.routes[serverUrl] = ({ bearer = "" }) => (servers.good.has(bearer) ? lacking(`scope-${++serial}`) : unauthorized());
+    const { call } = scriptedProgram(servers, { clock });
+    for (let i = 0; i < 200; i++) await call(`tool${i}`);
+    expect(servers.tokenRequests().length).toBeLessThan(60);
+    clock.shift(minutes(11));
+    const before = servers.tokenRequests().length;
+    await call();
+    expect(servers.tokenRequests().length).toBeGreaterThan(before);
+  });
+
+  test("that could not be had because the server was away: worth another try", async () => {
+    const servers = withToolScopes();
+    const clock = shiftedClock();
+    const { call } = scriptedProgram(servers, { clock });
+    await call();
+    const give = servers.routes[tokenUrl];
+    servers.routes[tokenUrl] = () => ({ status: 400, body: { error: "temporarily_unavailable" } });
+    for (let i = 0; i < 3; i++) expect((await failure(call("write"))).passing).toBe(true);
+    if (give) servers.routes[tokenUrl] = give;
+    expect((await call("write")).status).toBe(200);
+  });
+
+  test("are not asked for with a secret that has just been refused", async () => {
+    const servers = withToolScopes();
+    const clock = shiftedClock();
+    const { call } = scriptedProgram(servers, { clock });
+    await call();
+    servers.routes[tokenUrl] = refusesClient;
+    for (const tool of ["write", "delete", "share"]) expect((await failure(call(tool))).code).toBe("invalid_client");
+    expect(servers.tokenRequests()).toHaveLength(2);
+    expect((await call()).status).toBe(200);
+    // Neither is a token that is refused meanwhile renewed with it.
+    servers.good.clear();
+    expect((await failure(call())).code).toBe("invalid_client");
+    expect(servers.tokenRequests()).toHaveLength(2);
+  });
+});
+
+test("a token that could not be stored is not replaced by the one that it has replaced", async () => {
+  const servers = scripted();
+  const store = new MemoryStore();
+  const { withLock } = store;
+  const { auth, call } = scriptedProgram(servers, { store });
+  await auth.getToken();
+  store.withLock = (key, action, options) =>
+    withLock.call(
+      store,
+      key,
+      (held) =>
+        action({
+          ...held,
+          set: () => Promise.reject(new Error("disk full")),
+          delete: () => Promise.reject(new Error("disk full")),
+        }) as never,
+      options,
+    ) as never;
+  for (let i = 0; i < 3; i++) {
+    servers.good.clear();
+    servers.log.length = 0;
+    expect((await call()).status).toBe(200);
+    expect(servers.tokenRequests()).toHaveLength(1);
+    expect(servers.log.filter(({ url }) => url === serverUrl)).toHaveLength(2);
+  }
+});
+
+test("a disk that was full from the beginning costs no token", async () => {
+  const servers = scripted();
+  const store = new MemoryStore();
+  const full = () => Promise.reject(new Error("disk full"));
+  const { withLock } = store;
+  store.set = full;
+  store.withLock = (key, action, options) => withLock.call(store, key, (held) => action({ ...held, set: full }) as never, options) as never;
+  const { auth, call } = scriptedProgram(servers, { store });
+  expect((await call()).status).toBe(200);
+  // It is bound to its authorization server all the same.
+  servers.routes[resourceMetadata] = () => ({ body: { resource: serverUrl, authorization_servers: ["https://evil.example"] } });
+  servers.routes["https://evil.example/.well-known/oauth-authorization-server"] = () => ({
+    body: { issuer: "https://evil.example", token_endpoint: "https://evil.example/token" },
+  });
+  servers.good.clear();
+  expect((await failure(call())).code).toBe("client_issuer_mismatch");
+  expect(auth.lastError?.code).toBe("client_issuer_mismatch");
+  expect(servers.tokenRequests().every(({ url }) => url === tokenUrl)).toBe(true);
+});
+
+test("`requestInit` recovers from a refusal that is over", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const { auth } = scriptedProgram(servers, { clock });
+  await auth.authorize();
+  const init = auth.requestInit();
+  onTestFinished(() => init.dispose());
+  servers.routes[tokenUrl] = refusesClient;
+  clock.shift(minutes(3.5));
+  expect(init.headers.authorization).toContain("Bearer");
+  await vi.waitFor(() => expect(servers.tokenRequests()).toHaveLength(2));
+  clock.shift(minutes(6));
+  for (let i = 0; i < 20; i++) {
+    expect(() => init.headers).toThrow(McpAuthError);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  // Once more, because it is needed now; then not for a minute.
+  expect(servers.tokenRequests()).toHaveLength(3);
+  servers.routes[tokenUrl] = () => servers.issue();
+  clock.shift(minutes(2));
+  expect(() => init.headers).toThrow(McpAuthError);
+  await vi.waitFor(() => expect(init.headers.authorization).toContain("Bearer"));
+});
+
+test("after `dispose()` a program that waits in line sends nothing", async () => {
+  const servers = scripted();
+  const store = new MemoryStore();
+  const gate = held(servers);
+  // The same line, but not the same token.
+  const one = scriptedProgram(servers, { store }).auth;
+  const other = scriptedProgram(servers, { store, tokenParameters: { audience: "x" } }).auth;
+  const first = one.getToken();
+  await gate.reached();
+  const second = failure(other.getToken());
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const disposed = other.dispose();
+  gate.open();
+  await first;
+  expect((await second).code).toBe("disposed");
+  await disposed;
+  expect(servers.tokenRequests()).toHaveLength(1);
+});
+
+test("a server that moves while a token is renewed ahead: the program is told, not the new server", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const { call } = scriptedProgram(servers, { clock });
+  expect((await call()).status).toBe(200);
+  const gate = held(servers);
+  clock.shift(minutes(3.5));
+  servers.log.length = 0;
+  expect((await call()).status).toBe(200);
+  await gate.reached();
+  servers.routes[resourceMetadata] = () => ({ body: { resource: serverUrl, authorization_servers: ["https://evil.example"] } });
+  servers.routes["https://evil.example/.well-known/oauth-authorization-server"] = () => ({
+    body: { issuer: "https://evil.example", token_endpoint: "https://evil.example/token" },
+  });
+  servers.routes[serverUrl] = () => unauthorized();
+  const refused = call().then(
+    ({ status }) => status,
+    (error: McpAuthError) => error.code,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  gate.open();
+  expect([401, "client_issuer_mismatch"]).toContain(await refused);
+  expect(servers.tokenRequests().every(({ url }) => url === tokenUrl)).toBe(true);
+});
