@@ -14,7 +14,7 @@ const texts = {
   body_not_replayable: ["The body was a stream and cannot be sent again", "Pass it as text or bytes."],
   disposed: ["The credential is disposed of", "Create a new one."],
   // network
-  network_error: ["The server cannot be reached", "Check network, address and proxy.", true],
+  network_error: ["The server cannot be reached", "Check network, address, proxy and certificates.", true],
   timeout: ["The server did not answer in time", wait, true],
   server_error: ["The server failed", wait, true],
   rate_limited: ["The server asks to slow down", wait, true],
@@ -31,7 +31,10 @@ const texts = {
   client_issuer_mismatch: ["The client belongs to another authorization server", register],
   invalid_client: ["The authorization server does not accept this client", "Check client ID and secret or key, or register again."],
   // login
-  login_required: ["A login is needed and nobody can be asked", "Run `authorize()` where a person has a browser."],
+  login_required: [
+    "A login is needed and nobody can be asked",
+    "Run `authorize()` where a person has a browser; a program needs credentials of its own.",
+  ],
   login_pending: ["A login waits for the person; the request was not sent", "Finish it, then repeat the request."],
   login_timeout: ["The person did not log in in time", logIn],
   redirect_port_in_use: ["No port for the answer is free", "Allow more ports."],

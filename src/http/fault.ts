@@ -11,6 +11,13 @@ export function faultOf(response: Response, details: McpAuthErrorDetails, now: n
   return code ? new McpAuthError(code, { ...details, status, retryAfterMs: retryAfter(response, now) }) : undefined;
 }
 
+/** The error for a server that has not answered, with the runtime's reason where it has one: `ECONNREFUSED`. */
+export function unreachable(cause: unknown, detail?: string, serverUrl?: string): McpAuthError {
+  const { code } = Object((cause as Error | undefined)?.cause ?? cause) as { code?: unknown };
+  const reason = typeof code === "string" ? code : undefined;
+  return new McpAuthError("network_error", { detail: [detail, reason].filter(Boolean).join(", "), serverUrl, cause });
+}
+
 /** Milliseconds that `Retry-After` asks to wait (RFC 9110 §10.2.3). */
 function retryAfter(response: Response, now: number): number | undefined {
   const value = response.headers.get("retry-after") ?? "";

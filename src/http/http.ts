@@ -1,5 +1,6 @@
 import { abortable, type Clock, systemClock } from "../clock.ts";
 import { McpAuthError, withoutQuery } from "../errors.ts";
+import { unreachable } from "./fault.ts";
 import { redirectTarget } from "./redirect.ts";
 
 /** How requests to metadata, registration and token endpoints are made. */
@@ -92,7 +93,7 @@ export function createHttp(options: HttpOptions = {}): Http {
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         if (error instanceof McpAuthError) throw error;
-        throw new McpAuthError("network_error", { detail: withoutQuery(url.href), cause: error });
+        throw unreachable(error, withoutQuery(url.href));
       } finally {
         // Ends the time limit, too. Whatever is still open, an answer too large for example, is closed.
         end.abort();

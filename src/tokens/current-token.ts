@@ -23,7 +23,7 @@ export class CurrentToken extends RenewedToken<TokenRecord> {
     const cause = this.refusal;
     if (cause && cause.code !== "invalid_grant") return cause;
     const { options, server: serverUrl } = this.#session;
-    const detail = options.interactive === false ? "`interactive` is off" : undefined;
+    const detail = options.interactive === false ? "`interactive` is off, or there is no terminal, or this is `CI`" : undefined;
     return new LoginRequiredError({ serverUrl, issuer: this.record?.issuer, detail, cause });
   }
 }

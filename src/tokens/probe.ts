@@ -1,7 +1,7 @@
 import { deadline } from "../clock.ts";
 import { type Challenge, challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { faultOf } from "../http/fault.ts";
+import { faultOf, unreachable } from "../http/fault.ts";
 import type { ServerSession } from "./server-session.ts";
 
 const protocolVersion = "2026-07-28";
@@ -63,7 +63,7 @@ async function ask(
     signal.throwIfAborted();
     // A `fetch` of ours, such as that for client certificates, has said what is wrong.
     if (cause instanceof McpAuthError) throw cause;
-    throw new McpAuthError("network_error", { serverUrl: server, cause });
+    throw unreachable(cause, undefined, server);
   } finally {
     stop();
   }
