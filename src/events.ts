@@ -31,7 +31,7 @@ export type AuthEventFacts =
   | { type: "refresh-token.ignored"; issuer: string }
   /** The server refused a key or session; with so many others `left` the request is tried again. */
   | { type: "credential.refused"; left: number }
-  /** A session was begun anew. */
+  /** A session was begun anew, or the app gave other keys or another token. */
   | { type: "credential.renewed" }
   | StoreEvent
   /** `acrValues` and `maxAge` where the server wants a stronger or newer authentication (RFC 9470). */

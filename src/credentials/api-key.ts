@@ -6,13 +6,15 @@ import { sendInQuery } from "./query-parameter.ts";
 import { ask, headerSafe, type Source } from "./secret.ts";
 import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
+type Keys = string | readonly (string | undefined)[];
+
 /** Options of {@link ApiKeyCredential}. */
 export interface ApiKeyOptions extends ServerCredentialOptions {
   /**
-   * The key; or up to four, of which the first that the server takes is used; or a function that fetches them: when they are
-   * first needed, and again when all were refused.
+   * The key; or up to four, of which the first that the server takes is used (empty ones are left out); or a function that
+   * fetches them: when they are first needed, and again when all were refused.
    */
-  keys: Source<string | readonly string[]>;
+  keys: Source<Keys>;
   /** Name of the header. Default `X-API-Key`. */
   header?: string | undefined;
   /** Text before the key, as it is: `"Bearer "`. Default: none. */
@@ -47,7 +49,7 @@ export class ApiKeyCredential extends ServerCredential {
   readonly #header: string;
   readonly #prefix: string;
   readonly #failOverOn403: boolean;
-  readonly #source: (() => string | readonly string[] | Promise<string | readonly string[]>) | undefined;
+  readonly #source: (() => Keys | Promise<Keys>) | undefined;
   readonly #asking = new SingleFlight<void>();
   readonly #refused = new WeakMap<CredentialRequest, Set<string>>();
   #keys: readonly string[] = [];
@@ -121,11 +123,17 @@ export class ApiKeyCredential extends ServerCredential {
 
   #ask(): Promise<void> {
     const source = this.#source ?? (() => this.#keys);
-    return this.#asking.run(() => this.remembering(async () => this.#take(await ask(source, "keys", this.serverUrl))));
+    return this.#asking.run(() =>
+      this.remembering(async () => {
+        const before = this.#current;
+        this.#take(await ask(source, "keys", this.serverUrl));
+        if (before !== "" && before !== this.#current) this.emit({ type: "credential.renewed" });
+      }),
+    );
   }
 
-  #take(given: string | readonly string[]): void {
-    const keys = typeof given === "string" ? [given] : [...given];
+  #take(given: Keys | undefined): void {
+    const keys = [given].flat().filter((key) => (key ?? "") !== "");
     if (keys.length === 0 || keys.length > maxKeys) {
       throw new McpAuthError("invalid_option", { detail: `\`keys\` are ${keys.length}; 1 to ${maxKeys} are possible` });
     }

@@ -79,12 +79,16 @@ export class BearerCredential extends ServerCredential implements TokenSource {
     if (this.#renewed.has(request)) return this.giveUp(challenge);
     this.#renewed.add(request);
     if ((await this.remembering(() => this.#ask())) === token) return this.giveUp(challenge);
-    this.emit({ type: "credential.renewed" });
     return "retry";
   }
 
   #ask(): Promise<string> {
-    return this.#asking.run(async () => this.#take(await ask(this.#source, "token", this.serverUrl)));
+    return this.#asking.run(async () => {
+      const before = this.#token;
+      const token = this.#take(await ask(this.#source, "token", this.serverUrl));
+      if (before !== undefined && token !== before) this.emit({ type: "credential.renewed" });
+      return token;
+    });
   }
 
   #take(given: string): string {

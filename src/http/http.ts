@@ -53,7 +53,7 @@ export function createHttp(options: HttpOptions = {}): Http {
 
   function checkUrl(input: string | URL): URL {
     const url = URL.parse(input);
-    if (!url) throw new McpAuthError("invalid_url", { detail: "it cannot be parsed" });
+    if (!url) throw new McpAuthError("invalid_url", { detail: "it cannot be parsed: it must begin with https://" });
     const detail = `${url.protocol}//${url.host}${url.pathname}`;
     if (!/^https?:$/.test(url.protocol)) throw new McpAuthError("invalid_url", { detail: `the scheme is ${url.protocol}` });
     if (url.username || url.password) throw new McpAuthError("invalid_url", { detail: `${detail} holds user information` });

@@ -135,7 +135,9 @@ export class WebSocketTransport {
     try {
       await new Promise<void>((resolve, reject) => {
         socket.onopen = () => resolve();
-        const failed = (event: Event) => reject(this.#failure("the handshake failed", event));
+        // A WebSocket does not tell a refusal from a server that is not there.
+        const detail = `the handshake failed${this.#options.credential ? "" : "; the server may want a `credential`"}`;
+        const failed = (event: Event) => reject(this.#failure(detail, event));
         socket.onerror = failed;
         socket.onclose = failed;
         limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });

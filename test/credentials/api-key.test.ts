@@ -161,8 +161,10 @@ describe("keys from a function", () => {
     const server = await protectedBy(protection);
     const current = ["key-1"];
     let asked = 0;
+    const { events, onEvent } = listening();
     const auth = new ApiKeyCredential({
       serverUrl: server.url,
+      onEvent,
       keys: async () => {
         asked++;
         return [...current];
@@ -176,6 +178,7 @@ describe("keys from a function", () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => post(auth)));
     expect(answers.every(({ ok }) => ok)).toBe(true);
     expect(asked).toBe(2);
+    expect(events.map(({ type }) => type)).toEqual(["credential.renewed"]);
   });
 
   test("the same again: the server's answer; it is not asked for ever", async () => {
@@ -231,9 +234,22 @@ describe("bad input", () => {
       const error = (await failureOf(() => build({ keys }))) as McpAuthError;
       expect(error.code).toBe("invalid_option");
       if (keys.trim()) expectHidden([keys, keys.trim()], error);
-      expect(await failureOf(() => build({ keys: ["good", keys] }))).toMatchObject({ code: "invalid_option" });
+      if (keys) expect(await failureOf(() => build({ keys: ["good", keys] }))).toMatchObject({ code: "invalid_option" });
     },
   );
+
+  test("of several keys those that are not there are left out; with none left it is an error", async () => {
+    const { received, url } = await plainServer(status(200));
+    await post(new ApiKeyCredential({ serverUrl: url, keys: [undefined, "key", ""] }));
+    expect(received[0]?.headers["x-api-key"]).toBe("key");
+    expect(await failureOf(() => build({ keys: [undefined, ""] }))).toMatchObject({ code: "invalid_option" });
+  });
+
+  test("programs in JavaScript: no key at all", async () => {
+    const nothing = undefined as unknown as string;
+    expect(await failureOf(() => build({ keys: nothing }))).toMatchObject({ code: "invalid_option" });
+    expect(await failureOf(post(build({ keys: () => nothing })))).toMatchObject({ code: "invalid_option" });
+  });
 
   test.each([[[]], [["1", "2", "3", "4", "5"]]])("%j are too few or too many", async (keys) => {
     expect(await failureOf(() => build({ keys }))).toMatchObject({ code: "invalid_option" });

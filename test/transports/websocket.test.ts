@@ -365,6 +365,13 @@ describe("a connection", () => {
     expect(told).toEqual(["close"]);
     expect(await failureOf(transport.start())).toMatchObject({ code: "network_error" });
   });
+
+  test("without a credential: that the server may want one", async () => {
+    const server = await startWebSocketServer({ protection: apiKeys({ keys: { a: "key" } }) });
+    onTestFinished(() => server.close());
+    const error = await failureOf(watched(server.url).transport.start());
+    expect(error).toMatchObject({ code: "network_error", message: expect.stringContaining("`credential`") });
+  });
 });
 
 describe("bad input", () => {
