@@ -73,6 +73,5 @@ export async function finishDeviceLogin(
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);
   const answer = await pollDeviceCode({ server, client, http, clock, code, resource: authorization.resource, signal });
-  authorization.onAnswer();
   return keepLogin(session, authorization, client, answer);
 }

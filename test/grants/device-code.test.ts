@@ -79,6 +79,7 @@ describe("the answer of the device authorization endpoint", () => {
       { verification_uri_complete: "javascript:alert(1)" },
       { verificationUriComplete: undefined },
     ],
+    ["a code, whatever else is said", { error: "none" }, {}],
     ["the name of a draft", { verification_uri: undefined, verification_url: "https://as.example/device" }, {}],
   ])("accepted: %s", async (_case, change, expected) => {
     expect(await ask(json({ ...good, ...change }))).toEqual({ ...read, ...expected });
@@ -190,10 +191,14 @@ describe("polling", () => {
     expect(error.message).toContain("[removed] is wrong");
   });
 
-  test("the code expires here: not asked again, and no later than it expires", async () => {
-    const { clock, outcome } = poll([pending], { expiresAt: start + 12_000 });
+  test.each<[seconds: number, pauses: number[]]>([
+    [12, [5, 5, 2]],
+    [10, [5, 5]],
+    [-3, [0]],
+  ])("the code expires here, %s s from now: not asked again, and no later than it expires", async (seconds, pauses) => {
+    const { clock, outcome } = poll([pending, pending, tokens], { expiresAt: start + seconds * 1000 });
     expect((await failure(outcome)).code).toBe("login_timeout");
-    expect(clock.slept).toEqual([5, 5, 2]);
+    expect(clock.slept).toEqual(pauses);
   });
 
   test("a server that slows down for ever ends with the code", async () => {

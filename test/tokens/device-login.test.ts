@@ -94,6 +94,7 @@ describe("a login", () => {
     expect(as.requests.some(({ path }) => path === "/authorize")).toBe(false);
     const [asked] = as.requests.filter(({ path }) => path === "/device/auth");
     expect([asked?.form.get("resource"), asked?.form.get("scope")]).toEqual([mcp.resource, "mcp:read offline_access"]);
+    expect(as.tokenRequests(grant).map(({ form }) => form.get("resource"))).toEqual([mcp.resource]);
     expect(registered(server)).toEqual([
       expect.objectContaining({
         grant_types: ["authorization_code", "refresh_token", grant],
@@ -158,6 +159,16 @@ describe("a login", () => {
     expect(await auth.authorize()).toBe("authorized");
     expect(device.clock.slept).toEqual([5000, 5000, 5000, 10_000]);
     expect(as.tokenRequests(grant)).toHaveLength(4);
+  });
+
+  test("an address with a query is shown as it is; events leave the query out, which may hold the code", async () => {
+    const { auth, as, events, device } = await deviceServer({ act: async () => {} });
+    const verification_uri = `${as.issuer}/device?code=WDJB-MJHT`;
+    as.intercept(when(pathEnds("/device/auth"), answer(200, { device_code: "the-device-code", user_code: "WDJB-MJHT", verification_uri })));
+    expect((await failure(auth.authorize())).code).toBe("invalid_grant");
+    expect(device.prompts).toEqual([expect.objectContaining({ verificationUri: verification_uri })]);
+    expect(events).toContainEqual(expect.objectContaining({ type: "login.device-code", verificationUri: `${as.issuer}/device` }));
+    expect(JSON.stringify(events)).not.toContain("MJHT");
   });
 
   test("no code, of either kind, is in events and errors", async () => {
@@ -325,10 +336,10 @@ describe("which way", () => {
     expect([loginHandler.opened, device.prompts.length, registered(server).length]).toEqual([0, 2, 2]);
   });
 
-  test("ended while the server is asked for a code: nobody is sent to a browser", async () => {
+  test.each(["/register", "/device/auth"])("ended while the server is asked at %s: nobody is sent to a browser", async (path) => {
     const loginHandler = personAtHand();
     const { auth, as, device } = await deviceServer({ loginHandler });
-    const asked = gate(pathEnds("/device/auth"));
+    const asked = gate(pathEnds(path));
     as.intercept(asked.hook);
     const login = failure(auth.authorize());
     await asked.reached(1);
@@ -367,6 +378,15 @@ describe("who the client is", () => {
       expect(await each.authorize()).toBe("authorized");
     }
     expect(registered(server).map(({ grant_types }) => grant_types.includes(grant))).toEqual([true, true]);
+  });
+
+  test("the app's own redirect URIs are registered, for the day that a browser is used", async () => {
+    const redirectUris = ["http://127.0.0.1:1/callback"];
+    const { auth, server, store } = await deviceServer({ redirectUris });
+    expect(await auth.authorize()).toBe("authorized");
+    await auth.logout();
+    expect(await manager(server, { store, loginHandler: personAtHand(), redirectUris }).auth.authorize()).toBe("authorized");
+    expect(registered(server).map(({ redirect_uris }) => redirect_uris)).toEqual([redirectUris]);
   });
 
   test("a registration that the server has forgotten is made anew, once", async () => {
