@@ -134,9 +134,8 @@ export class ApiKeyCredential extends ServerCredential {
 
   #take(given: Keys | undefined): void {
     const keys = [given].flat().filter((key) => (key ?? "") !== "");
-    if (keys.length === 0 || keys.length > maxKeys) {
-      throw new McpAuthError("invalid_option", { detail: `\`keys\` are ${keys.length}; 1 to ${maxKeys} are possible` });
-    }
+    if (keys.length === 0) throw new McpAuthError("invalid_option", { detail: "`keys` is empty" });
+    if (keys.length > maxKeys) throw new McpAuthError("invalid_option", { detail: `\`keys\` are ${keys.length}; ${maxKeys} are possible` });
     this.#keys = keys.map((key) => headerSafe(key, "keys"));
     this.#current = this.#keys[0] ?? "";
   }

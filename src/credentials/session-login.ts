@@ -47,12 +47,16 @@ export function sessionLogin(
   return async (jar) => {
     const http = createHttp({ allowInsecure, clock, fetch: browsing(jar, fetch) });
     const response = await ask(() => begin(http.fetch), "login", serverUrl);
-    const facts = { serverUrl: serverUrl.href, detail: "the login was refused", status: response?.status };
+    const where = typeof login === "function" ? "" : ` at ${withoutQuery(new URL(login.url).href)}`;
+    const facts = { serverUrl: serverUrl.href, detail: `the login${where} was refused`, status: response?.status };
     if (response && response.status >= 400) {
       throw faultOf(response, { serverUrl: serverUrl.href }, (clock ?? Date).now()) ?? new McpAuthError("credential_refused", facts);
     }
     if (!(await jar.getCookieString(serverUrl.href))) {
-      throw new McpAuthError("credential_refused", { ...facts, detail: `the login set no cookie for ${withoutQuery(serverUrl.href)}` });
+      throw new McpAuthError("credential_refused", {
+        ...facts,
+        detail: `the login${where} set no cookie for ${withoutQuery(serverUrl.href)}`,
+      });
     }
   };
 }
