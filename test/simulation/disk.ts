@@ -1,36 +1,36 @@
 import { type HeldLock, McpAuthError, type Store, type StoredRecord } from "../../src/index.ts";
-import type { SimulatedProcess } from "./process.ts";
+import type { Host } from "./host.ts";
 import type { World } from "./world.ts";
 
 /** Told about what has become durable. */
-export interface DiskWatcher {
-  onWritten(writer: SimulatedProcess, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void;
-  onReleased(holder: SimulatedProcess, key: string): void;
+export interface DiskWatcher<P extends Host> {
+  onWritten(writer: P, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void;
+  onReleased(holder: P, key: string): void;
 }
 
-interface Hold {
-  readonly process: SimulatedProcess;
+interface Hold<P extends Host> {
+  readonly process: P;
   /** Aborts when it is lost. */
   readonly lost: AbortController;
 }
 
-interface Lock {
-  holder: Hold | undefined;
+interface Lock<P extends Host> {
+  holder: Hold<P> | undefined;
   /** Those who try again when it is free. */
   waiting: (() => void)[];
 }
 
 /** The disk that all processes share: durable records, and locks that die with their holder. */
-export class Disk {
+export class Disk<P extends Host = Host> {
   state: "works" | "full" | "fails" = "works";
   readonly #records = new Map<string, string>();
   readonly #world: World;
-  readonly #watcher: DiskWatcher;
-  readonly #locks = new Map<string, Lock>();
+  readonly #watcher: DiskWatcher<P>;
+  readonly #locks = new Map<string, Lock<P>>();
   /** What the disk held before each write of a process, newest first. */
-  readonly #undo = new Map<SimulatedProcess, [string, string | undefined][]>();
+  readonly #undo = new Map<P, [string, string | undefined][]>();
 
-  constructor(world: World, watcher: DiskWatcher) {
+  constructor(world: World, watcher: DiskWatcher<P>) {
     this.#world = world;
     this.#watcher = watcher;
   }
@@ -47,7 +47,7 @@ export class Disk {
   }
 
   /** What a process sees of it. */
-  storeFor(process: SimulatedProcess): Store {
+  storeFor(process: P): Store {
     let stale: ReadonlyMap<string, string> | undefined;
     const read = <T>(label: string, work: () => T) =>
       this.#operation(process, label, () => {
@@ -81,7 +81,7 @@ export class Disk {
   }
 
   /** A crash: what was being written is there entirely or not at all; locks are free. */
-  abandon(process: SimulatedProcess, landed: boolean): void {
+  abandon(process: P, landed: boolean): void {
     const underWay = [...process.writing];
     process.writing.clear();
     for (const write of landed ? underWay : []) {
@@ -111,7 +111,7 @@ export class Disk {
     }
   }
 
-  #held(hold: Hold, key: string): HeldLock {
+  #held(hold: Hold<P>, key: string): HeldLock {
     const { process } = hold;
     const check = () => {
       if (this.#world.broken !== "gives a lock twice" && this.#lock(key).holder !== hold)
@@ -121,7 +121,7 @@ export class Disk {
     return { signal: hold.lost.signal, set: write, delete: (name) => write(name, undefined) };
   }
 
-  #acquire(hold: Hold, key: string, signal: AbortSignal | undefined, waitMs: number): Promise<void> {
+  #acquire(hold: Hold<P>, key: string, signal: AbortSignal | undefined, waitMs: number): Promise<void> {
     const { process } = hold;
     const lock = this.#lock(key);
     return new Promise((resolve, reject) => {
@@ -154,7 +154,7 @@ export class Disk {
     });
   }
 
-  #release(hold: Hold, key: string): void {
+  #release(hold: Hold<P>, key: string): void {
     const lock = this.#lock(key);
     if (lock.holder !== hold) return;
     lock.holder = undefined;
@@ -162,13 +162,13 @@ export class Disk {
     for (const attempt of lock.waiting.splice(0)) attempt();
   }
 
-  #lock(key: string): Lock {
-    const lock = this.#locks.get(key) ?? { holder: undefined, waiting: [] };
+  #lock(key: string): Lock<P> {
+    const lock: Lock<P> = this.#locks.get(key) ?? { holder: undefined, waiting: [] };
     this.#locks.set(key, lock);
     return lock;
   }
 
-  #write(process: SimulatedProcess, key: string, value: StoredRecord | undefined, check = () => {}): Promise<void> {
+  #write(process: P, key: string, value: StoredRecord | undefined, check = () => {}): Promise<void> {
     const write = () => {
       process.writing.delete(write);
       check();
@@ -185,7 +185,7 @@ export class Disk {
     return Promise.resolve();
   }
 
-  #apply(process: SimulatedProcess, key: string, value: StoredRecord | undefined): void {
+  #apply(process: P, key: string, value: StoredRecord | undefined): void {
     const before = this.#records.get(key);
     if (this.#world.broken === "forgets with its writer") this.#undo.set(process, [[key, before], ...(this.#undo.get(process) ?? [])]);
     if (value) this.#records.set(key, JSON.stringify(value));
@@ -193,7 +193,7 @@ export class Disk {
     this.#watcher.onWritten(process, key, before === undefined ? undefined : JSON.parse(before), value);
   }
 
-  #operation<T>(process: SimulatedProcess, label: string, work: () => T): Promise<T> {
+  #operation<T>(process: P, label: string, work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#world.step(label, process, () => {
         try {

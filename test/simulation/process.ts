@@ -1,9 +1,12 @@
-import { type Clock, type LoginHandler, McpAuthError, TokenManager } from "../../src/index.ts";
+// What is loaded when it is needed is there already: loading takes a time of its own.
+import "../../src/tokens/login.ts";
+import { type LoginHandler, McpAuthError, TokenManager } from "../../src/index.ts";
 import type { SimulatedAuthorizationServer } from "./authorization-server.ts";
 import type { Disk } from "./disk.ts";
+import { Host } from "./host.ts";
 import type { Judge } from "./judge.ts";
-import { issuer, type Network, type Request, resource } from "./network.ts";
-import type { Owner, World } from "./world.ts";
+import { issuer, type Network, resource } from "./network.ts";
+import type { World } from "./world.ts";
 
 /** What all processes share. */
 export interface Surroundings {
@@ -27,10 +30,7 @@ export interface Person {
 const personTakesMs = 5000;
 
 /** One process of an app: the real token manager between a simulated disk, network and clock. */
-export class SimulatedProcess implements Owner {
-  readonly name: string;
-  alive = true;
-  heldUp: (() => void)[] | undefined;
+export class SimulatedProcess extends Host {
   /** `dispose()` has finished. */
   hasEnded = false;
   /** The app knows that something could not be stored. */
@@ -38,30 +38,18 @@ export class SimulatedProcess implements Owner {
   /** Logouts that are under way. */
   logouts = 0;
   hasLoggedOut = false;
-  /** Whether its requests under way are lost with it. */
-  isCutOff = false;
   /** Access tokens that the protected server has refused it. */
   readonly wasRefused = new Set<string>();
-  /** Since which step nobody else can begin a login. */
-  loginSince = 0;
-  /** Writes that have begun. */
-  readonly writing = new Set<() => void>();
-  /** Requests without an answer. */
-  readonly requests = new Set<Request>();
-  /** Calls that have no answer yet. */
-  readonly callers = new Set<string>();
   readonly auth: TokenManager;
 
   readonly #around: Surroundings;
-  #skew = 0;
   #calls = 0;
 
   constructor(name: string, around: Surroundings) {
-    this.name = name;
+    super(name, around.world);
     this.#around = around;
     const { world, disk, network, judge, keepFresh, person } = around;
     world.counts.processes++;
-    const clock: Clock = { now: () => this.now(), sleep: (ms, options) => this.#sleep(ms, options?.signal) };
     this.auth = new TokenManager({
       serverUrl: resource,
       issuer,
@@ -69,23 +57,13 @@ export class SimulatedProcess implements Owner {
       redirectUris: ["http://127.0.0.1:1/callback"],
       store: disk.storeFor(this),
       fetch: network.fetchFor(this),
-      clock,
+      clock: this.clock,
       keepFresh,
       loginHandler: person && this.#handler(person),
       onEvent: (event) => {
         if (this.alive && !(world.broken === "does not tell" && event.type === "tokens.unsaved")) judge.onEvent(event, this);
       },
     });
-  }
-
-  /** Its clock, in ms since 1970. */
-  now(): number {
-    return this.#around.world.now + this.#skew;
-  }
-
-  /** Its clock is set; timers do not notice. */
-  jump(ms: number): void {
-    this.#skew += ms;
   }
 
   token(): void {
@@ -164,25 +142,11 @@ export class SimulatedProcess implements Owner {
    * @param cutOff whether the requests that it was sending are lost
    */
   die(landed: boolean, cutOff: boolean): void {
-    const { world, disk, judge } = this.#around;
+    const { disk, judge } = this.#around;
     if (this.#window) judge.onWindowClosed();
     this.#window = false;
-    this.alive = false;
-    this.isCutOff = cutOff;
-    this.callers.clear();
-    this.heldUp = undefined;
-    world.bury(this);
+    this.bury(cutOff);
     disk.abandon(this, landed);
-  }
-
-  stop(): void {
-    this.heldUp ??= [];
-  }
-
-  continue(): void {
-    const waiting = this.heldUp ?? [];
-    this.heldUp = undefined;
-    for (const go of waiting) go();
   }
 
   #window = false;
@@ -207,22 +171,6 @@ export class SimulatedProcess implements Owner {
     );
   }
 
-  #sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (!this.alive) return;
-      if (signal?.aborted) return reject(signal.reason);
-      let isOver = false;
-      const end = (settle: () => void) => {
-        if (isOver) return;
-        isOver = true;
-        cancel();
-        settle();
-      };
-      const cancel = this.#around.world.after(ms, this, () => end(resolve));
-      signal?.addEventListener("abort", () => end(() => reject(signal.reason)), { once: true });
-    });
-  }
-
   #handler(person: Person): LoginHandler {
     const { world, judge } = this.#around;
     const redirectUri = "http://127.0.0.1:1/callback";
@@ -234,7 +182,7 @@ export class SimulatedProcess implements Owner {
           this.#window = true;
           judge.onWindowOpened(this);
           try {
-            await this.#sleep(person.mood === "leaves" ? 3_600_000 : personTakesMs, signal);
+            await this.sleep(person.mood === "leaves" ? 3_600_000 : personTakesMs, signal);
             if (world.broken === "throws anything") throw new Error("no window");
             const state = url.searchParams.get("state") ?? "";
             await receive(new URLSearchParams({ state, ...(person.mood === "denies" ? { error: "access_denied" } : { code: "code" }) }));

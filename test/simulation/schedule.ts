@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import type { Rules } from "./authorization-server.ts";
 import type { Disk } from "./disk.ts";
-import type { Fate } from "./network.ts";
 import type { Person } from "./process.ts";
+import type { Fate } from "./wire.ts";
 
 /** What one world is like. */
 export interface Setting extends Rules {
