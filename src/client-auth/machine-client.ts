@@ -10,30 +10,51 @@ export interface Signer {
 
 /** A private key as JWK (RFC 7517, RFC 7518 §6). By its shape, as {@link SigningCryptoKey}: Node's types have no global for either. */
 export interface PrivateJwk {
+  /** `RSA`, `EC` or `OKP`. */
   kty?: string | undefined;
+  /** Curve, such as `P-256` or `Ed25519`. */
   crv?: string | undefined;
+  /** The private part. */
   d?: string | undefined;
+  /** RSA modulus. */
   n?: string | undefined;
+  /** RSA exponent. */
   e?: string | undefined;
+  /** RSA: first prime. */
   p?: string | undefined;
+  /** RSA: second prime. */
   q?: string | undefined;
+  /** RSA, derived from `d` and `p`. */
   dp?: string | undefined;
+  /** RSA, derived from `d` and `q`. */
   dq?: string | undefined;
+  /** RSA, derived from `p` and `q`. */
   qi?: string | undefined;
+  /** Public point. */
   x?: string | undefined;
+  /** Public point of `EC`. */
   y?: string | undefined;
+  /** JWS algorithm, if the key is for one only. */
   alg?: string | undefined;
+  /** Name of the key at the authorization server. */
   kid?: string | undefined;
+  /** `sig`. */
   use?: string | undefined;
+  /** Holds `sign`, if it is there. */
   key_ops?: readonly string[] | undefined;
+  /** Whether it may be exported. */
   ext?: boolean | undefined;
 }
 
 /** A `CryptoKey` of Web Crypto whose usages have `sign`. */
 export interface SigningCryptoKey {
+  /** `private`. */
   readonly type: string;
+  /** What it signs with. */
   readonly algorithm: { readonly name: string };
+  /** Need not be. */
   readonly extractable: boolean;
+  /** Hold `sign`. */
   readonly usages: readonly string[];
 }
 

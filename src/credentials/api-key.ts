@@ -6,15 +6,13 @@ import { sendInQuery } from "./query-parameter.ts";
 import { ask, headerSafe, type Source } from "./secret.ts";
 import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
-type Keys = string | readonly (string | undefined)[];
-
 /** Options of {@link ApiKeyCredential}. */
 export interface ApiKeyOptions extends ServerCredentialOptions {
   /**
    * The key; or up to four, of which the first that the server takes is used (empty ones are left out); or a function that
    * fetches them: when they are first needed, and again when all were refused.
    */
-  keys: Source<Keys>;
+  keys: Source<string | readonly (string | undefined)[]>;
   /** Name of the header. Default `X-API-Key`. */
   header?: string | undefined;
   /** Text before the key, as it is: `"Bearer "`. Default: none. */
@@ -24,6 +22,8 @@ export interface ApiKeyOptions extends ServerCredentialOptions {
   /** The key in the URL instead of a header, for servers that take it nowhere else. */
   query?: { parameter: string; exposeKeyInUrls: true } | undefined;
 }
+
+type Keys = string | readonly (string | undefined)[];
 
 /** As many as one request can try and still hear of the last one's refusal. */
 const maxKeys = 4;

@@ -7,13 +7,17 @@ import type { Responses } from "./loopback/responses.ts";
 export interface PasteInput {
   /** Whether a person types there. */
   readonly isTTY?: boolean | undefined;
+  /** What has arrived. */
   read(size?: number): unknown;
+  /** Nothing arrives from now on. */
   pause(): unknown;
+  /** It does again. */
   resume(): unknown;
 }
 
 /** A writable stream of Node, or what else takes text. */
 export interface PasteOutput {
+  /** Shows it. */
   write(text: string): unknown;
 }
 
