@@ -94,10 +94,9 @@ async function authorize(session: Session, authorization: Authorization): Promis
 
 /** Whether a login that could not begin by device code need not be tried by browser. */
 async function isFinal(session: Session, { discovery, signal }: Authorization, startedAt: number, error: unknown): Promise<boolean> {
-  const code = codeOf(error);
-  if (!session.options.loginHandler || signal.aborted || code === undefined) return true;
+  if (!session.options.loginHandler || signal.aborted) return true;
   // A client that the server has forgotten is made anew first: a browser would show an error page.
-  return code === "invalid_client" && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
+  return codeOf(error) === "invalid_client" && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
 }
 
 /** The dynamic registration in use, if it was made for an earlier login: the server may have forgotten it. */

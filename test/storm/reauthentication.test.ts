@@ -150,6 +150,21 @@ describe("a tool that wants a second factor", () => {
     expect(handler.opened).toBe(1);
   });
 
+  test("a refresh in another process while the login waits for its turn is none either", async () => {
+    const { auth, server, store, clock, handler, mcp, types } = await weakLogin();
+    await post(auth);
+    const turn = Promise.withResolvers<void>();
+    const others = store.withLock(`login/default/${server.url}`, () => turn.promise);
+    const call = post(auth, "count", count);
+    await expect.poll(types).toContain("step-up.started");
+    mcp.revokeAll();
+    expect(await post(manager(server, { store, clock }).auth)).toBe(200);
+    turn.resolve();
+    await others;
+    expect(await call).toBe(200);
+    expect([handler.opened, types().filter((type) => type === "step-up.started").length]).toEqual([1, 1]);
+  });
+
   test("a late refusal of the weak token is repeated with the strong one, without a person", async () => {
     const { auth, mcp, handler } = await weakLogin();
     const late = gate(({ tool, body }) => tool === "count" && body.includes("late"), "after");
@@ -191,6 +206,16 @@ describe("a tool that wants a recent login", () => {
     for (let calls = 0; calls < 3; calls++) {
       expect(await post(auth)).toBe(401);
       clock.shift(minutes(2.5));
+    }
+    expect(handler.opened).toBe(2);
+  });
+
+  test("`max_age=0`: two logins, and no more because a moment has passed", async () => {
+    const { auth, mcp, handler, clock } = await weakLogin();
+    mcp.intercept(when(toolCall("add"), insufficient(', max_age="0"')));
+    for (let calls = 0; calls < 3; calls++) {
+      expect(await post(auth)).toBe(401);
+      clock.shift(1000);
     }
     expect(handler.opened).toBe(2);
   });

@@ -151,6 +151,13 @@ describe("a login", () => {
     expect([device.prompts.length, as.registrations.length, as.liveLogins]).toEqual([1, 1, 1]);
   });
 
+  test("`resourceParameter: false`: in neither request", async () => {
+    const { auth, as } = await deviceServer({ resourceParameter: false });
+    expect(await auth.authorize()).toBe("authorized");
+    const sent = as.requests.filter(({ path }) => path === "/device/auth" || path === "/token");
+    expect(sent.map(({ form }) => form.has("resource"))).toEqual([false, false]);
+  });
+
   test("what the server says while it waits is obeyed", async () => {
     const { as, auth, device } = await deviceServer();
     const poll = tokenRequest(grant);
@@ -324,6 +331,25 @@ describe("which way", () => {
     const { auth: without } = manager(server, { onDeviceCode: device.onDeviceCode });
     expect((await failure(without.authorize())).code).not.toBe("login_required");
     expect(device.prompts).toEqual([]);
+  });
+
+  test("the same where the last login was by code", async () => {
+    const loginHandler = personAtHand();
+    const { auth, as, device } = await deviceServer({ loginHandler });
+    expect(await auth.authorize()).toBe("authorized");
+    await auth.logout();
+    as.intercept(atEndpoint(503));
+    expect(await auth.authorize()).toBe("authorized");
+    expect([loginHandler.opened, device.prompts.length]).toEqual([1, 1]);
+  });
+
+  test("a server without PKCE that refuses this client a code: no browser is sent there", async () => {
+    const loginHandler = personAtHand();
+    const metadataPatch = { code_challenge_methods_supported: undefined };
+    const { auth, as } = await deviceServer({ loginHandler, authorizationServer: { metadataPatch } });
+    as.intercept(atEndpoint(400, { error: "unauthorized_client" }));
+    expect((await failure(auth.authorize())).code).toBe("pkce_unsupported");
+    expect([loginHandler.started, as.requests.filter(({ path }) => path === "/authorize").length]).toEqual([0, 0]);
   });
 
   test("a client that the server has forgotten is no reason for another way: it is registered anew, and a code is shown", async () => {
