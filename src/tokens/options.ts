@@ -14,7 +14,8 @@ export interface TokenManagerOptions {
   loginHandler?: LoginHandler | undefined;
   /**
    * Shows the person a code and where to type it in, on any device with a browser. Given, it takes the place of
-   * `loginHandler` at servers that offer device codes (RFC 8628). What it throws ends the login.
+   * `loginHandler` at servers that offer device codes (RFC 8628), unless this client is given none. What it throws ends
+   * the login.
    */
   onDeviceCode?: ((prompt: DeviceCodePrompt) => void | Promise<void>) | undefined;
   /** Whether a person can be asked now. Default: yes, when there is a `loginHandler` or `onDeviceCode`. */

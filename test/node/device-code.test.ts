@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { type Clock, type DeviceCodePrompt, systemClock } from "../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions, printDeviceCode } from "../../src/node/index.ts";
 import { enterDeviceCode, type ProtectedServer, person, startProtectedServer } from "../fixture/index.ts";
+import { personAtHand } from "../storm/support.ts";
 
 let server: ProtectedServer;
 beforeAll(async () => {
@@ -79,8 +80,17 @@ describe("createMcpAuth", () => {
     expect(shown()).not.toMatch(code);
   });
 
+  test("an app with a `loginHandler` of its own has it over SSH as well: no code", async () => {
+    overSsh();
+    const shown = stderr();
+    const loginHandler = personAtHand();
+    expect(await auth({ interactive: true, loginHandler }).authorize()).toBe("authorized");
+    expect([loginHandler.opened, shown()]).toEqual([1, ""]);
+  });
+
   test.each<[where: string, environment: Record<string, string>]>([
     ["at a desktop", { DISPLAY: ":0" }],
+    ["over SSH", { SSH_CONNECTION: "192.0.2.7 50000 192.0.2.8 22" }],
     ["where there is neither display nor terminal", { DISPLAY: "", WAYLAND_DISPLAY: "" }],
     ["in CI", { CI: "true" }],
   ])("an app that shows codes by itself gets them %s", async (_where, environment) => {
