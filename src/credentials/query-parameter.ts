@@ -30,7 +30,11 @@ export function sendInQuery(
     headers.delete(header);
     const bare = withoutQuery(url.href);
     url.searchParams.set(parameter, key);
-    const response = await send(input instanceof Request ? new Request(url, input) : url, { ...init, headers });
+    const response = await send(input instanceof Request ? new Request(url, input) : url, { ...init, headers }).catch((error: unknown) => {
+      (init?.signal ?? (input instanceof Request ? input.signal : undefined))?.throwIfAborted();
+      // What some runtimes say (Deno, Bun) quotes the URL.
+      throw error instanceof McpAuthError ? error : new McpAuthError("network_error", { serverUrl: bare });
+    });
     return Object.defineProperty(response, "url", { value: bare });
   };
 }

@@ -199,6 +199,8 @@ export class WebSocketTransport {
   }
 
   #failure(detail: string, event?: Event): McpAuthError {
-    return new McpAuthError("network_error", { serverUrl: this.#url.href, detail, cause: (event as ErrorEvent | undefined)?.error });
+    // What a runtime says may quote the URL.
+    const cause: unknown = this.#options.query ? undefined : (event as ErrorEvent | undefined)?.error;
+    return new McpAuthError("network_error", { serverUrl: this.#url.href, detail, cause });
   }
 }

@@ -298,6 +298,13 @@ describe("a key in the URL", () => {
     expectHidden([key], auth, auth.lastError, events, answers);
     const unreachable = new ApiKeyCredential({ serverUrl: "http://127.0.0.1:1/mcp", keys: key, query: query("api_key") });
     expectHidden([key], await failureOf(post(unreachable)));
+    // As Deno says it.
+    const fetch = (input: string | URL | Request) => Promise.reject(new TypeError(`error sending request for url (${input})`));
+    const quoting = new ApiKeyCredential({ serverUrl: url, keys: key, query: query("api_key"), fetch });
+    const error = await failureOf(post(quoting));
+    expect(error).toMatchObject({ code: "network_error", serverUrl: url });
+    expectHidden([key], error);
+    expect(await failureOf(post(quoting, { signal: AbortSignal.abort("no more") }))).toBe("no more");
   });
 });
 

@@ -313,6 +313,16 @@ describe("assertionCommand", () => {
     ["says why at the end", node("console.error('x'.repeat(5000) + ' no session'); process.exit(1)"), "x no session"],
     ["ends by a signal", node("process.kill(process.pid, 'SIGKILL')"), "was ended by SIGKILL"],
     [
+      "prints a header where it complains",
+      node("console.error('> Authorization: Bearer super-secret'); process.exit(1)"),
+      "ended with exit code 1.",
+    ],
+    [
+      "prints a setting where it complains",
+      node("console.error('vault: password = super-secret is wrong'); process.exit(1)"),
+      "ended with exit code 1.",
+    ],
+    [
       "prints a token where it complains",
       node("console.error('bad: eyJhbGciOiJIUzI1NiJ9.super-secret.x'); process.exit(1)"),
       "ended with exit code 1.",

@@ -48,8 +48,11 @@ function failure({ code, signal }: Pick<import("node:child_process").ExecFileExc
   return signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
 }
 
-/** The end of what it says is wrong, unless that holds a token. */
+/** What looks like a token, a header, a key or a setting that holds one. */
+const secretive = /\beyJ[\w-]|-----BEGIN|\b(bearer|basic) +\S{8}|(secret|token|password|passwd|key)["']? *[=:] *["']?\S{8}/i;
+
+/** The end of what it says is wrong, unless that holds a secret. */
 function complaint(stderr: string): string {
   const text = stderr.trim();
-  return text === "" || /\beyJ[\w-]/.test(text) ? "" : `: ${text.slice(-300)}`;
+  return text === "" || secretive.test(text) ? "" : `: ${text.slice(-300)}`;
 }
