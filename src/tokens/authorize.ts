@@ -3,7 +3,7 @@ import { deadline } from "../clock.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type AuthorizationServerMetadata, requirePkce } from "../discovery/server-metadata.ts";
-import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
+import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import { defined } from "../http/json.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration } from "../registration/stored.ts";
@@ -83,7 +83,7 @@ async function authorize(session: Session, authorization: Authorization): Promis
     const startedAt = session.clock.now();
     const begun = await beginDeviceLogin(session, authorization).catch(async (error: unknown) => {
       // No code was shown yet: the person need not hear of a server that offers them, but not to this client, or not now.
-      if (await isFinal(session, authorization, startedAt, error)) throw error;
+      if (!(error instanceof McpAuthError) || (await isFinal(session, authorization, startedAt, error))) throw error;
       return undefined;
     });
     if (begun) return finishDeviceLogin(session, authorization, begun);
@@ -93,10 +93,10 @@ async function authorize(session: Session, authorization: Authorization): Promis
 }
 
 /** Whether a login that could not begin by device code need not be tried by browser. */
-async function isFinal(session: Session, { discovery, signal }: Authorization, startedAt: number, error: unknown): Promise<boolean> {
+async function isFinal(session: Session, { discovery, signal }: Authorization, startedAt: number, error: McpAuthError): Promise<boolean> {
   if (!session.options.loginHandler || signal.aborted) return true;
   // A client that the server has forgotten is made anew first: a browser would show an error page.
-  return codeOf(error) === "invalid_client" && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
+  return error.code === "invalid_client" && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
 }
 
 /** The dynamic registration in use, if it was made for an earlier login: the server may have forgotten it. */

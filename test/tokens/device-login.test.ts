@@ -324,10 +324,12 @@ describe("which way", () => {
     ["is not reached there", when(pathEnds("/device/auth"), closeBefore)],
   ])("a server that offers it but %s: the `loginHandler`; without one, the error", async (_why, fault) => {
     const loginHandler = personAtHand();
-    const { auth, as, device, server } = await deviceServer({ loginHandler });
+    const { auth, as, device, server, types } = await deviceServer({ loginHandler });
     as.intercept(fault);
     expect(await post(auth)).toBe(200);
     expect([loginHandler.opened, device.prompts.length]).toEqual([1, 0]);
+    const told = types().filter((type) => type.startsWith("login."));
+    expect(told).toEqual(["login.started", "login.opened", "login.finished"]);
     const { auth: without } = manager(server, { onDeviceCode: device.onDeviceCode });
     expect((await failure(without.authorize())).code).not.toBe("login_required");
     expect(device.prompts).toEqual([]);
