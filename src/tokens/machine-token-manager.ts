@@ -177,36 +177,39 @@ export class MachineTokenManager implements Credential {
     throw token.refusal ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
   }
 
-  /** 403 for lack of scopes: a token with more of them, within limits. */
+  /** 403 for lack of scopes: a token with more of them, within limits; once for all who want the same. */
   async #stepUp(challenge: Challenge, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    const { server: serverUrl, clock, emit } = this.#session;
-    const now = clock.now();
     const scopes = splitScope(challenge.scope).sort();
-    const refusal = this.#stepUps.refusal(scopes, now) ?? this.#pause;
-    if (refusal) throw refusal;
-    const cause = `${scopes.join(" ")}\n${request.operation}`;
-    const attempt = scopes.length > 0 ? this.#stepUps.attempt(cause, now) : undefined;
-    if (attempt === undefined) {
-      remember(this.#session, insufficiency(challenge, { serverUrl, issuer: this.#token.record?.issuer }));
+    const key = scopes.join(" ");
+    const running = this.#steppingUp.get(key) ?? this.#beginStepUp(scopes, `${key}\n${request.operation}`);
+    if (!running) {
+      const details = { serverUrl: this.#session.server, issuer: this.#token.record?.issuer };
+      remember(this.#session, insufficiency(challenge, details));
       return "give-up";
     }
-    emit({ type: "step-up.started", scopes, attempt });
-    try {
-      await abortable(this.#withScopes(scopes), request.signal);
-    } catch (error) {
-      if (isPassing(error)) this.#stepUps.undo(cause);
-      throw error;
-    }
+    await abortable(running, request.signal);
     return "retry";
   }
 
-  /** A token with these scopes, once for all who want them. Who wants others waits for the same lock. */
-  #withScopes(scopes: readonly string[]): Promise<void> {
+  /** @returns `undefined` when there were enough attempts. @throws McpAuthError what has been refused already */
+  #beginStepUp(scopes: readonly string[], cause: string): Promise<void> | undefined {
+    const { clock, emit } = this.#session;
+    const now = clock.now();
+    const refusal = this.#stepUps.refusal(scopes, now) ?? this.#pause;
+    if (refusal) throw refusal;
+    const attempt = scopes.length > 0 ? this.#stepUps.attempt(cause, now) : undefined;
+    if (attempt === undefined) return undefined;
+    emit({ type: "step-up.started", scopes, attempt });
     const key = scopes.join(" ");
-    const running = this.#steppingUp.get(key) ?? this.#askForScopes(scopes).finally(() => this.#steppingUp.delete(key));
-    this.#steppingUp.set(key, running);
+    const running = this.#askForScopes(scopes)
+      .catch((error: unknown) => {
+        if (isPassing(error)) this.#stepUps.undo(cause);
+        throw error;
+      })
+      .finally(() => this.#steppingUp.delete(key));
     // Whoever gave up waiting does not hear of a failure.
     running.catch(() => {});
+    this.#steppingUp.set(key, running);
     return running;
   }
 
@@ -218,7 +221,8 @@ export class MachineTokenManager implements Credential {
       if (isPassing(fault)) pace.onFault(fault);
       throw fault;
     });
-    if (!error) return this.#token.use(record, "refresh");
+    // It was not asked for because the one before was refused: should it be, that says nothing yet.
+    if (!error) return this.#token.use(record, "store");
     this.#stepUps.refuse(scopes, error, this.#session.clock.now());
     // What has nothing to do with the scopes would befall any other request as well.
     if (error.code !== "insufficient_scope") {

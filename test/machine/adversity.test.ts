@@ -242,6 +242,16 @@ describe("scopes", () => {
     expect(servers.tokenRequests()).toHaveLength(5);
   });
 
+  test("that many calls lack at once, the same: one token request", async () => {
+    const servers = withToolScopes();
+    const { call } = scriptedProgram(servers);
+    await call();
+    expect(new Set((await Promise.all(Array.from({ length: 50 }, () => call("write")))).map(({ status }) => status))).toEqual(
+      new Set([200]),
+    );
+    expect(servers.tokenRequests()).toHaveLength(2);
+  });
+
   test("that a step-up got, but that are not given any more: the program goes on with those that it has", async () => {
     const servers = withToolScopes();
     const clock = shiftedClock();

@@ -2,7 +2,17 @@
 import { describe, expect, test } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
 import { failure } from "../discovery/support.ts";
-import { authorizationServer, issuer, resourceMetadata, type Scripted, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
+import { shiftedClock } from "../storm/support.ts";
+import {
+  authorizationServer,
+  issuer,
+  resourceMetadata,
+  type Scripted,
+  scripted,
+  scriptedProgram,
+  serverUrl,
+  unauthorized,
+} from "./scripted.ts";
 
 const evil = "https://evil.example";
 
@@ -85,6 +95,22 @@ describe("a client assertion with an audience that the app has chosen", () => {
     await auth.getToken();
     expect(servers.tokenRequests()).toHaveLength(1);
   });
+});
+
+test("a protected server that was not itself for a while: the program goes on with the right server afterwards", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const store = new MemoryStore();
+  const { call } = scriptedProgram(servers, { clock, store, scopes: ["read"] });
+  expect((await call()).status).toBe(200);
+  const routes = { ...servers.routes };
+  Object.assign(servers.routes, lying().routes, { [serverUrl]: () => unauthorized() });
+  expect((await failure(call())).code).toBe("client_issuer_mismatch");
+  Object.assign(servers.routes, routes);
+  clock.shift(61_000);
+  expect((await call()).status).toBe(200);
+  expect((await scriptedProgram(servers, { clock, store, scopes: ["read"] }).call()).status).toBe(200);
+  expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${issuer}/token`, `${issuer}/token`]);
 });
 
 describe("whose token it is", () => {

@@ -4,6 +4,7 @@ import type { Challenge } from "../../discovery/challenge.ts";
 import { type AuthorizationServerMetadata, canonical, discover, speculate } from "../../discovery/discovery.ts";
 import { discoverProtectedResource } from "../../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../../discovery/server-metadata.ts";
+import { unless } from "../../errors.ts";
 import { bindIssuer } from "../../registration/bound-issuer.ts";
 import type { StoredRecord } from "../../stores/store.ts";
 import { serverMetadata } from "../known-server.ts";
@@ -49,7 +50,6 @@ export async function findTarget(
 
   const place = (await knownPlace(session, record, refusal)) ?? (await discoverPlace(session, refusal));
   if (!place) return undefined;
-  await bind(session, place.issuer);
   const server = await serverMetadata(session, place);
   return { server, resource: resource ?? place.resource, scopes: place.scopes ?? named.scopes };
 }
@@ -64,6 +64,8 @@ async function knownPlace(
   const discovery = record ?? (await readDiscovery(store, server));
   if (!discovery) return undefined;
   const { issuer, resource, scopesSupported } = { scopesSupported: undefined, ...discovery };
+  // What a server said that was not itself for a while, or to another program, must not stay in the way.
+  if (!(await unless("client_issuer_mismatch", bind(session, issuer), false))) return undefined;
   // Which scopes are needed, of all that there are, the server alone says.
   const challenge = refusal ?? (record || options.scopes?.length ? undefined : await probe(session, undefined));
   if (!challenge) return { issuer, resource, scopes: scopesSupported };
@@ -83,6 +85,7 @@ async function discoverPlace(session: MachineSession, refusal: Challenge | undef
     if (isOpen) return undefined;
     const { strictIssuer } = options;
     const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer });
+    await bind(session, discovery.issuer);
     await writeDiscovery(store, discovery).catch(() => {});
     return { ...discovery, scopes: scopesOf(challenge, discovery.scopesSupported) };
   } finally {
@@ -97,11 +100,12 @@ function scopesOf(challenge: Challenge | undefined, supported: readonly string[]
 }
 
 /** What was arranged with one authorization server is never shown to another one, however the protected server leads there. */
-async function bind(session: MachineSession, issuer: string): Promise<void> {
+async function bind(session: MachineSession, issuer: string): Promise<true> {
   const { serverUrl, options, bound } = session;
   const { clientId, assertion, account = "default" } = options;
   // Where it cannot be written, it holds as long as the manager does.
   const store = { ...session.store, set: (key: string, value: StoredRecord) => session.store.set(key, value).catch(() => {}) };
   await bindIssuer({ store, clientId: clientId ?? assertion?.identity ?? account, serverUrl, configured: bound, issuer });
   session.bound = issuer;
+  return true;
 }
