@@ -120,7 +120,14 @@ async function connectionsWith(certificate: ClientCertificate, now: number): Pro
 
 /** Says what of TLS has failed, where it was that. */
 function explained(error: unknown, origin: string, isExpired: boolean): unknown {
-  const { code = "", reason = "" } = (error as { cause?: { code?: string; reason?: string } } | null)?.cause ?? {};
+  const cause = (error as { cause?: { code?: string; reason?: string; message?: string } } | null)?.cause;
+  const { code = "", reason = "", message = "" } = cause ?? {};
+  // An `Agent` of another generation than Node's own `fetch`.
+  if (code === "UND_ERR_INVALID_ARG" && /^invalid on\w+ method/.test(message))
+    return new McpAuthError("invalid_option", {
+      detail: "the undici that is installed does not fit this Node: npm install undici@7",
+      cause: error,
+    });
   const because = (detail: string, isOurs = false) =>
     new McpAuthError(isOurs && isExpired ? "credential_expired" : "network_error", { detail: `${origin} ${detail}`, cause: error });
   if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS: ${reason || code}`, true);

@@ -218,6 +218,21 @@ describe("what is wrong with a certificate shows at once, without anything of it
     expect(await failure(auth.getToken())).toMatchObject(said);
   });
 
+  test("another undici is installed than Node's `fetch` works with: which one to install", async () => {
+    const misfit = Object.assign(new Error("invalid onRequestStart method"), { code: "UND_ERR_INVALID_ARG" });
+    const dispatch = () => {
+      throw misfit;
+    };
+    vi.doMock("undici", () => ({
+      Agent: class {
+        dispatch = dispatch;
+      },
+    }));
+    onTestFinished(() => void vi.doUnmock("undici"));
+    const error = await failure(mutualTls(robot)("https://mcp.example"));
+    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringMatching(/does not fit.*npm install undici@7/) });
+  });
+
   test("where `fetch` would leave the certificate out without a word", () => {
     vi.stubGlobal("navigator", { userAgent: "Cloudflare-Workers" });
     expect(() => mutualTls(robot)).toThrow(
