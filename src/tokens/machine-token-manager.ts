@@ -201,7 +201,8 @@ export class MachineTokenManager implements Credential {
     if (attempt === undefined) return undefined;
     emit({ type: "step-up.started", scopes, attempt });
     const key = scopes.join(" ");
-    const running = this.#askForScopes(scopes)
+    const before = [this.#token.running, ...this.#steppingUp.values()];
+    const running = this.#askForScopes(scopes, before)
       .catch((error: unknown) => {
         if (isPassing(error)) this.#stepUps.undo(cause);
         throw error;
@@ -213,8 +214,11 @@ export class MachineTokenManager implements Credential {
     return running;
   }
 
-  async #askForScopes(scopes: readonly string[]): Promise<void> {
+  /** @param before what is under way: its answer counts for this request, too */
+  async #askForScopes(scopes: readonly string[], before: readonly unknown[]): Promise<void> {
     const { pace, record: known } = this.#token;
+    await Promise.allSettled(before);
+    if (this.#pause) throw this.#pause;
     pace.throwIfBusy();
     const { obtainToken } = await obtaining();
     const { record, error } = await obtainToken(this.#session, known, { reason: "ahead" }, { scopes }).catch((fault: unknown) => {

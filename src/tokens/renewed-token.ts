@@ -18,6 +18,8 @@ export interface RefreshOutcome<R> {
   record: R | undefined;
   /** Why there is no new token although the server answered. */
   error?: McpAuthError;
+  /** It is what another process had got: as old as that. */
+  isShared?: boolean;
 }
 
 /** How tokens of one kind are read and refreshed. */
@@ -86,6 +88,11 @@ export class RenewedToken<R extends IssuedToken> {
   /** Where the token comes from, while that is news: one that has lain unused for a while may have been good in between. */
   get origin(): Origin {
     return this.#record && this.#session.clock.now() - this.#record.issuedAt < justIssuedMs ? this.#origin : "store";
+  }
+
+  /** Settles with the refresh in flight, however that ends. */
+  get running(): Promise<unknown> | undefined {
+    return this.#refreshing.running?.catch(() => {});
   }
 
   get isInOutage(): boolean {
@@ -202,7 +209,7 @@ export class RenewedToken<R extends IssuedToken> {
   /** Waits for a refresh in flight until it is stored; starts none any more. */
   async dispose(): Promise<void> {
     this.#timer?.abort();
-    await this.#refreshing.running?.catch(() => {});
+    await this.running;
   }
 
   async #refreshOnce(record: R | undefined, demand: RefreshDemand): Promise<RefreshOutcome<R>> {
@@ -210,7 +217,8 @@ export class RenewedToken<R extends IssuedToken> {
       const outcome = await this.#renewal.refresh(record, demand);
       this.pace.onAnswer();
       // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
-      const origin = this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" ? "refresh" : "store";
+      const origin =
+        this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" && !outcome.isShared ? "refresh" : "store";
       this.use(outcome.record, origin);
       if (outcome.error) {
         this.refusal = outcome.error;

@@ -23,6 +23,8 @@ export interface Request {
   body: URLSearchParams;
   bearer: string | undefined;
   authorization: string | undefined;
+  /** A body that is no form. */
+  text: string | undefined;
 }
 
 export interface Reply<A> {
@@ -48,6 +50,9 @@ export abstract class Wire<P extends Host, A = never> {
 
   protected abstract onSent(request: Request, process: P): void;
 
+  /** Nobody waits for the answer any more. */
+  protected onGivenUp(_request: Request): void {}
+
   protected abstract onReceived(answer: A, process: P): void;
 
   /** A process's `fetch`. */
@@ -59,7 +64,7 @@ export abstract class Wire<P extends Host, A = never> {
         const request = read(input, init);
         process.requests.add(request);
         signal?.addEventListener("abort", () => {
-          process.requests.delete(request);
+          if (process.requests.delete(request)) this.onGivenUp(request);
           reject(signal.reason);
         });
         this.onSent(request, process);
@@ -102,6 +107,7 @@ function read(input: Parameters<typeof globalThis.fetch>[0], init: RequestInit =
     body: init.body instanceof URLSearchParams ? init.body : new URLSearchParams(),
     bearer: authorization?.replace("Bearer ", ""),
     authorization,
+    text: typeof init.body === "string" ? init.body : undefined,
   };
 }
 

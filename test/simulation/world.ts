@@ -52,11 +52,11 @@ export type Broken =
 
 /** A schedule in which something did not hold. */
 export class Violation extends Error {
-  readonly invariant: Invariant;
+  readonly invariant: string;
   /** What happened, in order. */
   steps: readonly string[] = [];
 
-  constructor(invariant: Invariant, detail: string) {
+  constructor(invariant: string, detail: string) {
     super(`${invariant}: ${detail}`);
     this.invariant = invariant;
   }

@@ -52,7 +52,7 @@ export async function obtainToken(
       const current = stored?.accessToken === session.superseded ? undefined : stored;
       if (current && serves(current, known, said, clock.now())) {
         emit({ type: "refresh.shared", issuer: current.issuer });
-        return { record: current };
+        return { record: current, isShared: true };
       }
       // Nobody waits for what begins now.
       if (session.disposed) throw session.disposed;

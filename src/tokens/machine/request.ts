@@ -1,4 +1,4 @@
-import { machineAuthentication, machineEndpoints } from "../../client-auth/machine-authentication.ts";
+import { authenticationMethod, machineAuthentication, machineEndpoints } from "../../client-auth/machine-authentication.ts";
 import { McpAuthError } from "../../errors.ts";
 import { clientCredentialsGrant } from "../../grants/client-credentials.ts";
 import { jwtBearerGrant, jwtBearerGrantType } from "../../grants/jwt-bearer.ts";
@@ -26,6 +26,7 @@ export async function requestToken(session: MachineSession, target: Target, scop
   if (grants && !grants.includes(grantType)) throw new McpAuthError("grant_unsupported", { issuer, detail: grantType });
 
   const secret = await suppliedSecret(session);
+  assertProof(session, target, secret);
   try {
     return await send(session, target, scopes, secret);
   } catch (error) {
@@ -34,6 +35,18 @@ export async function requestToken(session: MachineSession, target: Target, scop
     if (rotated === secret) throw error;
     return send(session, target, scopes, rotated);
   }
+}
+
+/**
+ * This grant is for clients that prove who they are: most often a variable was empty. Whoever means it says so.
+ *
+ * @see RFC 6749 §4.4
+ */
+function assertProof({ options }: MachineSession, { server }: Target, clientSecret: string | undefined): void {
+  const isMeant = options.assertion !== undefined || options.tokenEndpointAuthMethod !== undefined;
+  if (isMeant || authenticationMethod({ ...options, clientSecret }, server) !== "none") return;
+  const detail = "`clientSecret` or `privateKey` is missing; a client without needs a `tokenEndpointAuthMethod`";
+  throw new McpAuthError("invalid_option", { issuer: server.issuer, detail });
 }
 
 /** Not every server says more than 401. */

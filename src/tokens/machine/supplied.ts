@@ -11,11 +11,12 @@ const secretLimitMs = 10_000;
 /**
  * The client's secret.
  *
- * @throws McpAuthError `timeout`, `assertion_unavailable` when the app's function fails, `invalid_option` when it gives nothing
+ * @throws McpAuthError `timeout`, `assertion_unavailable` when the app's function fails, `invalid_option` when it gives nothing,
+ *   or what cannot be a secret
  */
 export async function suppliedSecret({ options, clock }: MachineSession): Promise<string | undefined> {
   const { clientSecret } = options;
-  if (typeof clientSecret !== "function") return clientSecret;
+  if (typeof clientSecret !== "function") return clientSecret && checkedSecret(clientSecret);
   const { signal, stop } = deadline(
     clock,
     secretLimitMs,
@@ -24,10 +25,16 @@ export async function suppliedSecret({ options, clock }: MachineSession): Promis
   try {
     const secret = await abortable(supply(clientSecret, { detail: "`clientSecret` failed" }), signal);
     if (typeof secret !== "string" || secret === "") throw new McpAuthError("invalid_option", { detail: "`clientSecret` gave nothing" });
-    return secret;
+    return checkedSecret(secret);
   } finally {
     stop();
   }
+}
+
+/** Servers say of a line break only that the request is wrong. @see RFC 6749 §A.2 */
+function checkedSecret(secret: string): string {
+  if (!/[\r\n]/.test(secret)) return secret;
+  throw new McpAuthError("invalid_option", { detail: "`clientSecret` holds a line break; trim what comes from a file" });
 }
 
 /**
@@ -45,6 +52,7 @@ export async function suppliedAssertion(
   const { options, http, clock } = session;
   const { assertion: source } = options;
   if (!source) return undefined;
+  if (typeof source !== "function") throw new McpAuthError("invalid_option", { detail: "`assertion` must be a function" });
   const { issuer, token_endpoint: tokenEndpoint = "" } = server;
   const request = { issuer, tokenEndpoint, resource, scope: scope || undefined, http, clock, signal };
   const given: unknown = await abortable(
