@@ -95,3 +95,21 @@ test("a login whose time is over before the person is sent away ends, even where
   expect((await failure(auth.authorize())).code).toBe("login_timeout");
   expect(opened).toBe(0);
 });
+
+test("the person's time counts until the answer: tokens that come later are those of the login", async () => {
+  const server = await startServer();
+  const { authorizationServer: as } = server;
+  const clock = manualClock(farAway);
+  const { auth, events } = manager(server, { clock, loginHandler: personAtHand() });
+  const late = gate(tokenRequest("authorization_code"), "after");
+  as.intercept(late.hook);
+  as.grantScopes = () => ["mcp:read"];
+  const login = auth.authorize();
+  await late.reached(1);
+  expect(clock.timers.every((ms) => ms < minutes(5))).toBe(true);
+  late.open();
+  expect(await login).toBe("authorized");
+  // What was granted, which is less than what was asked for.
+  expect(events.find(({ type }) => type === "login.finished")).toMatchObject({ scopes: ["mcp:read"] });
+  expect(events.find(({ type }) => type === "login.started")).toMatchObject({ scopes: ["mcp:read", "offline_access"] });
+});
