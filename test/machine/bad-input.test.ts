@@ -120,12 +120,27 @@ describe("credentials", () => {
     ["a client that nobody knows", { clientId: "stranger" }, false, "invalid_client", "Check client ID"],
     ["a wrong key", { ...byKey, privateKey: otherKey.forms.PEM }, true, "invalid_client", "Check client ID and secret or key"],
     ["a secret where the server wants a key", {}, true, "invalid_client", "Check client ID and secret or key"],
+    [
+      "no secret: the variable was not set",
+      { clientSecret: undefined },
+      false,
+      "invalid_option",
+      "`clientSecret` or `privateKey` is missing",
+    ],
+    ["a secret with the line break of its file", { clientSecret: `${clientSecret}\n` }, false, "invalid_option", "line break"],
+    ["the same from a function", { clientSecret: () => `${clientSecret}\n` }, false, "invalid_option", "line break"],
     ["a key that is none", { ...byKey, privateKey: "the key's own text" }, true, "invalid_option", "`privateKey` is neither a PEM"],
   ])("%s", async (_what, options, isByKey, code, text) => {
     const server = await startServer();
     if (isByKey) await knowKey(server);
     const error = await refusal(program(server, options), "the wrong secret", String(byKey.privateKey), String(otherKey.forms.PEM));
     expect(error).toMatchObject({ code, message: expect.stringContaining(text) });
+  });
+
+  test("an assertion as text, in a program in JavaScript", async () => {
+    const server = await startServer({ authorizationServer: { trust: {} } });
+    const error = await refusal(program(server, { assertion: "eyJ9.super-secret.c" as never }), "super-secret");
+    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringContaining("`assertion` must be a function") });
   });
 
   test("an assertion that has expired", async () => {
