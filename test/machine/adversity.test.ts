@@ -252,6 +252,19 @@ describe("scopes", () => {
     expect(servers.tokenRequests()).toHaveLength(2);
   });
 
+  test("that the server gave unasked are not lost by a step-up", async () => {
+    const servers = withToolScopes();
+    const give = servers.routes[tokenUrl] as (asked: Asked) => ReturnType<Scripted["issue"]>;
+    servers.routes[tokenUrl] = (asked) => {
+      if (!asked.form.get("scope")) asked.form.set("scope", "whoami");
+      const answer = give(asked);
+      return { body: { ...(answer.body as object), scope: asked.form.get("scope") } };
+    };
+    const { call } = scriptedProgram(servers, { issuer });
+    for (const tool of ["whoami", "write", "whoami"]) expect((await call(tool)).status).toBe(200);
+    expect(servers.tokenRequests().map(({ form }) => form.get("scope"))).toEqual(["whoami", "whoami write"]);
+  });
+
   test("that a step-up got, but that are not given any more: the program goes on with those that it has", async () => {
     const servers = withToolScopes();
     const clock = shiftedClock();

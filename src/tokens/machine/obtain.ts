@@ -1,4 +1,4 @@
-import { selectScopes } from "../../authorization/scopes.ts";
+import { selectScopes, splitScope } from "../../authorization/scopes.ts";
 import type { Challenge } from "../../discovery/challenge.ts";
 import { codeOf, McpAuthError } from "../../errors.ts";
 import type { TokenAnswer } from "../../grants/token-request.ts";
@@ -118,8 +118,13 @@ function scopesFor(
   return selectScopes({
     wished: [...(options.scopes ?? []), ...(said.scopes ?? [])],
     supported: before ? [] : scopes,
-    askedBefore: before?.issuer === server.issuer ? before.requestedScopes : [],
+    askedBefore: before?.issuer === server.issuer ? scopesOf(before, said) : [],
   });
+}
+
+/** Where none were asked for, a step-up must not lose those that the server gave. */
+function scopesOf({ requestedScopes, scope }: MachineRecord, said: ServerDemand): readonly string[] {
+  return said.scopes && requestedScopes.length === 0 ? splitScope(scope) : requestedScopes;
 }
 
 async function ask(session: MachineSession, target: Target, requestedScopes: readonly string[]): Promise<MachineRecord> {
@@ -148,5 +153,6 @@ async function ask(session: MachineSession, target: Target, requestedScopes: rea
 function serves(record: MachineRecord, known: MachineRecord | undefined, { scopes }: ServerDemand, now: number): boolean {
   const fresh = freshness(record, now, 1);
   const isNew = !sameTokens(record, known) && fresh !== "expired" && fresh !== "leeway";
-  return isNew && (scopes?.every((scope) => record.requestedScopes.includes(scope)) ?? true);
+  const had = [...record.requestedScopes, ...splitScope(record.scope)];
+  return isNew && (scopes?.every((scope) => had.includes(scope)) ?? true);
 }
