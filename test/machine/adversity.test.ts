@@ -82,6 +82,14 @@ describe("what the app supplies", () => {
     expect(await failure(auth.getToken())).toMatchObject({ code: "assertion_unavailable", cause });
   });
 
+  test("a secret that was refused, supplied again: it is not sent again", async () => {
+    const servers = scripted();
+    servers.routes[tokenUrl] = refusesClient;
+    const { auth } = scriptedProgram(servers, { clientSecret: () => "an-old-secret-of-the-test" });
+    expect((await failure(auth.getToken())).code).toBe("invalid_client");
+    expect(servers.tokenRequests()).toHaveLength(1);
+  });
+
   test("a new secret is asked for where the server says no more than 401", async () => {
     const servers = scripted();
     let secret = "an-old-secret-of-the-test";
@@ -357,6 +365,40 @@ test("a token that could not be stored is not replaced by the one that it has re
     expect(servers.tokenRequests()).toHaveLength(1);
     expect(servers.log.filter(({ url }) => url === serverUrl)).toHaveLength(2);
   }
+});
+
+test("a refused token that cannot be deleted is not used again", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const store = new MemoryStore();
+  const { withLock } = store;
+  store.withLock = (key, action, options) =>
+    withLock.call(store, key, (held) => action({ ...held, delete: () => Promise.reject(new Error("EIO")) }) as never, options) as never;
+  const { call } = scriptedProgram(servers, { store, clock });
+  await call();
+  servers.good.clear();
+  servers.routes[tokenUrl] = refusesClient;
+  expect((await failure(call())).code).toBe("invalid_client");
+  servers.routes[tokenUrl] = () => servers.issue();
+  clock.shift(61_000);
+  servers.log.length = 0;
+  expect((await call()).status).toBe(200);
+  expect(servers.log.filter(({ url, bearer }) => url === serverUrl && bearer)).toHaveLength(1);
+});
+
+test("an assertion is not blamed for a key that is refused because of a wrong clock", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const assertion = `${part({ alg: "ES256" })}.${part({ aud: issuer })}.c2ln`;
+  const privateKey = { algorithm: "RS256", sign: async () => new Uint8Array(256) };
+  const { auth } = scriptedProgram(servers, { clock, clientSecret: undefined, privateKey, assertion: () => assertion });
+  servers.routes[tokenUrl] = () => ({ ...refusesClient(), headers: { date: new Date().toUTCString() } });
+  clock.shift(minutes(10));
+  expect((await failure(auth.getToken())).code).toBe("clock_skewed");
+  clock.shift(minutes(-10));
+  servers.routes[tokenUrl] = () => servers.issue();
+  await auth.getToken();
 });
 
 test("a disk that was full from the beginning costs no token", async () => {

@@ -57,6 +57,13 @@ describe("an assertion for the company's server", () => {
     expect(servers.tokenRequests()).toEqual([]);
   });
 
+  test("goes there without the line break of its file", async () => {
+    const servers = scripted();
+    const assertion = jwt({ ...forCompany, aud: issuer });
+    await scriptedProgram(servers, { ...byAssertion, assertion: () => `${assertion}\n` }).auth.getToken();
+    expect(servers.tokenRequests().map(({ form }) => form.get("assertion"))).toEqual([assertion]);
+  });
+
   test.each([
     ["issuer", { issuer }],
     ["token endpoint", { tokenEndpoint: `${issuer}/token` }],
