@@ -31,15 +31,12 @@ export function requestOf({ options }: MachineSession): string {
   return JSON.stringify([issuer, tokenEndpoint, resource, resourceParameter, tokenParameters]);
 }
 
-/**
- * Tells those apart that ask for the same with other credentials, without saying anything of them: too short to find a
- * secret by.
- */
+/** Tells those apart, most often, that ask for the same with other credentials. A byte is too little to try secrets against. */
 export async function fingerprintOf(session: MachineSession): Promise<string> {
   const { clientSecret, privateKey } = session.options;
   const known = [requestOf(session), clientSecret, privateKey].map((part) => (typeof part === "string" ? part : ""));
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(known)));
-  return new DataView(digest).getUint32(0).toString(36);
+  return String(new Uint8Array(digest)[0]);
 }
 
 /**
