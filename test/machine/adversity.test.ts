@@ -154,6 +154,17 @@ describe("a refusal that another process has met", () => {
     expect(JSON.stringify(await Promise.all((await store.keys("")).map((key) => store.get(key))))).not.toContain("secret-of-the-test");
   });
 
+  test("is shared although one with another secret was refused after it", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    servers.routes[tokenUrl] = refusesClient;
+    const waiting = (secret: string) => () => failure(scriptedProgram(servers, { store, clientSecret: secret }).auth.getToken());
+    const [one, other, again] = [waiting("secret-one-of-the-test"), waiting("secret-two-of-the-test"), waiting("secret-one-of-the-test")];
+    await behind(servers, one, () => Promise.all([other(), again()]));
+    expect(new Set(servers.tokenRequests().map(({ authorization }) => authorization)).size).toBe(2);
+    expect(servers.tokenRequests()).toHaveLength(2);
+  });
+
   test("of more scopes is not shared by one that does not want them", async () => {
     const servers = scripted();
     const store = new MemoryStore();

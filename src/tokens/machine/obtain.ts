@@ -59,7 +59,7 @@ export async function obtainToken(
       const before = current ?? known;
       let issuer = before?.issuer ?? "";
       try {
-        return await sharingRefusal(session, key, { at, by }, async () => {
+        return await sharingRefusal(session, `${key}/${by}`, { at }, async () => {
           const target = await findTarget(session, before, said.refusal);
           if (!target) return { record: undefined };
           issuer = target.server.issuer;
