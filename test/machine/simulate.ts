@@ -2,9 +2,10 @@
  * Plays many schedules of programs that share a token: `npm run simulate:machine -- --runs 20000 --seed 1`.
  *
  * A schedule that fails is made as short as it can be and printed, with the command that plays it again
- * (`--seed S --path P`).
+ * (`--seed S --path P`, with `--only` what was given). `--only "asked again"` watches one invariant alone.
  */
 import { parseArgs } from "node:util";
+import type { Invariant } from "./simulated/judge.ts";
 import { simulate } from "./simulated/simulate.ts";
 
 const { values } = parseArgs({
@@ -12,6 +13,7 @@ const { values } = parseArgs({
     runs: { type: "string", default: "20000" },
     seed: { type: "string", default: "1" },
     path: { type: "string" },
+    only: { type: "string" },
   },
 });
 const runs = Number(values.runs);
@@ -22,9 +24,10 @@ const began = performance.now();
 const every = Math.max(1, Math.floor(runs / 10));
 console.log(`${values.path ? 1 : runs} schedules, seed ${seed}`);
 const result = await simulate({
-  runs,
+  runs: values.path ? 1 : runs,
   seed,
   path: values.path,
+  only: values.only as Invariant | undefined,
   onRun: (played, { tokens, crashes }) => {
     if (played % every === 0) console.log(`${played} schedules, ${tokens} tokens, ${crashes} crashes`);
   },

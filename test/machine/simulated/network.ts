@@ -76,7 +76,7 @@ export class Network extends Wire<SimulatedProgram, Sent> {
     if (href !== `${issuer}/token`) return { status: 404 };
     const reply = this.#token(request, program, fate);
     // It may not be received.
-    if (fate) this.#judge.onTrouble();
+    if (fate) this.#judge.onGivenUp();
     return reply;
   }
 
@@ -85,6 +85,7 @@ export class Network extends Wire<SimulatedProgram, Sent> {
     const isGood = token && !token.revoked && this.#world.now < token.until && !this.hasMoved;
     const named = `resource_metadata="${metadataUrl}"`;
     if (!isGood || this.refusals > 0) {
+      this.#noteSilentEnd(token);
       if (isGood) {
         this.refusals--;
         this.#judge.onSetback();
@@ -96,6 +97,13 @@ export class Network extends Wire<SimulatedProgram, Sent> {
     if (token.scopes.includes(needed)) return { status: 200, body: {} };
     this.#judge.onRefused(needed);
     return { status: 403, headers: { "www-authenticate": `Bearer error="insufficient_scope", scope="${needed}", ${named}` } };
+  }
+
+  /** Of a token that nobody knew the lifetime of: as if it were revoked. */
+  #noteSilentEnd(token: Token | undefined): void {
+    if (!token || token.revoked || this.rules.announced || this.#world.now < token.until) return;
+    token.revoked = true;
+    this.#judge.onSetback();
   }
 
   #token(request: Request, program: SimulatedProgram, fate: Fate | undefined): Reply<Sent> {

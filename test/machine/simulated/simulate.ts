@@ -35,7 +35,7 @@ export async function simulate({ broken, only, runs, seed, path, shrink = true, 
   if (!details.failed) return { runs: details.numRuns, counts, failure: undefined };
   const { counterexample, counterexamplePath, errorInstance } = details;
   const steps = errorInstance instanceof Violation ? errorInstance.steps : [];
-  const again = `npm run simulate:machine -- --seed ${seed} --path ${counterexamplePath}`;
+  const again = `npm run simulate:machine -- --seed ${seed} --path ${counterexamplePath}${only ? ` --only "${only}"` : ""}`;
   const report = [JSON.stringify(counterexample?.[0]), steps.join("\n"), errorInstance, again].join("\n\n");
   return { runs: details.numRuns, counts, failure: { error: errorInstance, report } };
 }

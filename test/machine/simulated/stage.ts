@@ -133,7 +133,8 @@ class Stage {
   }
 
   #pass(ms: number): void {
-    const isBusy = this.#alive.some(({ callers, requests }) => callers.size + requests.size > 0);
+    // What nobody waits for may be under way, too: a call that comes later joins it.
+    const isBusy = this.#world.isBusy || this.#alive.some(({ callers, requests }) => callers.size + requests.size > 0);
     this.#world.pass(ms);
     // Time limits have passed as well.
     if (isBusy) this.#judge.onTrouble();
@@ -177,7 +178,7 @@ class Stage {
     if (what.type === "end") program.end();
     if (what.type === "crash" && crashes) {
       this.#judge.counts.crashes++;
-      this.#judge.onTrouble();
+      this.#judge.onGivenUp();
       program.die(what.landed, what.cutOff);
     }
     if (what.type === "jump" && clocks) {
