@@ -227,9 +227,9 @@ export class MachineTokenManager implements Credential {
     });
     // It was not asked for because the one before was refused: should it be, that says nothing yet.
     if (!error) return this.#token.use(record, "store");
-    this.#stepUps.refuse(scopes, error, this.#session.clock.now());
-    // What has nothing to do with the scopes would befall any other request as well.
-    if (error.code !== "insufficient_scope") {
+    if (error.code === "insufficient_scope") this.#stepUps.refuse(scopes, error, this.#session.clock.now());
+    else {
+      // What has nothing to do with the scopes would befall any other request as well.
       this.#token.refusal = error;
       pace.onRefusal(proof, false);
     }

@@ -87,7 +87,8 @@ export class RenewedToken<R extends IssuedToken> {
 
   /** Where the token comes from, while that is news: one that has lain unused for a while may have been good in between. */
   get origin(): Origin {
-    return this.#record && this.#session.clock.now() - this.#record.issuedAt < justIssuedMs ? this.#origin : "store";
+    // A clock that was put back must not make it news for longer.
+    return this.#record && Math.abs(this.#session.clock.now() - this.#record.issuedAt) < justIssuedMs ? this.#origin : "store";
   }
 
   /** Settles with the refresh in flight, however that ends. */

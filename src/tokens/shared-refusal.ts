@@ -15,6 +15,9 @@ interface Refusal {
   serverDescription?: string | undefined;
 }
 
+/** What a session has met itself, last: holds also where the store does not keep it. */
+const own = new WeakMap<ServerSession, { name: string; at: number; error: McpAuthError }>();
+
 /**
  * Whoever waited for a lock while its holder was refused shares that outcome, too: no second window opens, no wrong secret
  * is sent again.
@@ -24,24 +27,24 @@ interface Refusal {
  * @param work what is done under the lock
  * @throws McpAuthError the refusal, as far as it is known; what `work` throws
  */
-export async function sharingRefusal<T>(
-  { store, server, clock }: ServerSession,
-  name: string,
-  { at }: { at: number },
-  work: () => Promise<T>,
-): Promise<T> {
+export async function sharingRefusal<T>(session: ServerSession, name: string, { at }: { at: number }, work: () => Promise<T>): Promise<T> {
+  const { store, server, clock } = session;
   const key = `refusals/${name}`;
-  const last = (await store.get(key)) as Refusal | undefined;
   // One from the future is of a clock that is wrong.
-  if (last && last.at > at && last.at <= clock.now())
-    throw new McpAuthError(last.code, { ...last, serverUrl: server, detail: "in another window or process" });
+  const isNews = (refusal: { at: number }) => refusal.at > at && refusal.at <= clock.now();
+  const mine = own.get(session);
+  if (mine?.name === name && isNews(mine)) throw mine.error;
+  const last = (await store.get(key)) as Refusal | undefined;
+  if (last && isNews(last)) throw new McpAuthError(last.code, { ...last, serverUrl: server, detail: "in another window or process" });
   try {
     return await work();
   } catch (error) {
-    const { code, issuer, passing, status, serverError, serverDescription } = error instanceof McpAuthError ? error : {};
+    if (!(error instanceof McpAuthError)) throw error;
+    const { code, issuer, passing, status, serverError, serverDescription } = error;
     // What a server or person said holds for all. What only this manager met (no browser, disposed of) names no issuer.
-    if (code && issuer && !passing && !ownCodes.includes(code)) {
+    if (issuer && !passing && !ownCodes.includes(code)) {
       const refusal: Refusal = { code, issuer, at: clock.now(), status, serverError, serverDescription };
+      own.set(session, { name, at: refusal.at, error });
       // Before the lock is free: the next in line reads it at once.
       await store.set(key, { v: 1, ...refusal }).catch(() => {});
     }

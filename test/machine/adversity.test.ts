@@ -51,6 +51,16 @@ function held(servers: Scripted) {
   };
 }
 
+/** Nothing can be written. */
+function fullStore(): MemoryStore {
+  const store = new MemoryStore();
+  const full = () => Promise.reject(new Error("disk full"));
+  const { withLock } = store;
+  store.set = full;
+  store.withLock = (key, action, options) => withLock.call(store, key, (held) => action({ ...held, set: full }) as never, options) as never;
+  return store;
+}
+
 describe("what the app supplies", () => {
   const never = () => new Promise<string>(() => {});
   test.each([
@@ -189,6 +199,24 @@ describe("a refusal that another process has met", () => {
     expect(token).toBeTypeOf("string");
   });
 
+  test("holds for what waits in the same manager, also where the store keeps nothing", async () => {
+    const servers = withToolScopes();
+    const { call } = scriptedProgram(servers, { store: fullStore() });
+    await call();
+    servers.routes[tokenUrl] = refusesClient;
+    servers.log.length = 0;
+    const [one, other] = await behind(
+      servers,
+      () => call("admin"),
+      () => {
+        servers.good.clear();
+        return call();
+      },
+    );
+    expect([one, other]).toMatchObject([{ code: "invalid_client" }, { code: "invalid_client" }]);
+    expect(servers.tokenRequests()).toHaveLength(1);
+  });
+
   test("by an option of its own is not shared", async () => {
     const servers = scripted();
     const store = new MemoryStore();
@@ -235,6 +263,22 @@ describe("clocks that are put back", () => {
     servers.routes[tokenUrl] = () => servers.issue();
     clock.shift(minutes(-600));
     await auth.getToken();
+  });
+
+  test("a token from before them is not for ever so new that its refusal is final", async () => {
+    const servers = scripted();
+    const clock = shiftedClock();
+    const { auth, call } = scriptedProgram(servers, { clock });
+    await auth.getToken();
+    const answer = servers.routes[serverUrl] as (asked: Asked) => ReturnType<Scripted["issue"]>;
+    servers.good.clear();
+    // Nobody knows whether the new token is good.
+    servers.routes[serverUrl] = (asked) => (servers.good.has(asked.bearer ?? "") ? { status: 503 } : answer(asked));
+    expect((await call()).status).toBe(503);
+    servers.routes[serverUrl] = answer;
+    clock.shift(minutes(-60));
+    servers.good.clear();
+    expect((await call()).status).toBe(200);
   });
 
   test("nor are scopes that could not be had for longer than ten", async () => {
@@ -321,6 +365,20 @@ describe("scopes", () => {
     const before = servers.tokenRequests().length;
     await call();
     expect(servers.tokenRequests().length).toBeGreaterThan(before);
+  });
+
+  test("that could not be had because the client was refused: worth another try after a minute, as all else", async () => {
+    const servers = withToolScopes();
+    const clock = shiftedClock();
+    const { call } = scriptedProgram(servers, { clock });
+    await call();
+    const give = servers.routes[tokenUrl] as (asked: Asked) => ReturnType<Scripted["issue"]>;
+    servers.routes[tokenUrl] = refusesClient;
+    expect((await failure(call("write"))).code).toBe("invalid_client");
+    servers.routes[tokenUrl] = give;
+    expect((await failure(call("write"))).code).toBe("invalid_client");
+    clock.shift(minutes(1.1));
+    expect((await call("write")).status).toBe(200);
   });
 
   test("that could not be had because the server was away: worth another try", async () => {
@@ -414,11 +472,7 @@ test("an assertion is not blamed for a key that is refused because of a wrong cl
 
 test("a disk that was full from the beginning costs no token", async () => {
   const servers = scripted();
-  const store = new MemoryStore();
-  const full = () => Promise.reject(new Error("disk full"));
-  const { withLock } = store;
-  store.set = full;
-  store.withLock = (key, action, options) => withLock.call(store, key, (held) => action({ ...held, set: full }) as never, options) as never;
+  const store = fullStore();
   const { auth, call } = scriptedProgram(servers, { store });
   expect((await call()).status).toBe(200);
   // It is bound to its authorization server all the same.
