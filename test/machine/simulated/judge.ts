@@ -62,6 +62,8 @@ export class Judge {
   readonly #only: Invariant | undefined;
   /** Clocks differ: who reads what another has stored may take it for expired. */
   hasSkew = false;
+  /** All that ever ran. */
+  programs: readonly SimulatedProgram[] = [];
   /** Whether something is wrong now. */
   isUnwell = () => false;
   /** When something went wrong last, in ms since 1970. */
@@ -86,12 +88,19 @@ export class Judge {
   onTrouble(): void {
     this.counts.troubles++;
     this.#troubleAt = this.#world.now;
+    for (const program of this.programs) if (program.alive) program.troubles.push(program.now());
     this.onReason();
   }
 
-  /** A token may have been issued that nobody has: whatever was wanted of it is wanted still. */
+  /** A token may have been issued that nobody has. */
   onGivenUp(): void {
     this.onTrouble();
+    this.#onUnshared();
+  }
+
+  /** Others do not have the last token: whatever was wanted of it is wanted still. */
+  #onUnshared(): void {
+    this.onReason();
     for (const scope of ["write", "admin"]) this.#lacking.add(scope);
   }
 
@@ -128,7 +137,9 @@ export class Judge {
     const [, secret = ""] = atob(authorization.replace("Basic ", "")).split(":");
     const manager = program.asking;
     const { refused } = manager ?? {};
-    if (refused && refused.secret === secret && program.now() - refused.at < 60_000 && program.now() >= refused.at)
+    // A clock that was put back shows the same minute again.
+    const isSoon = refused && this.#world.now - refused.since < 60_000;
+    if (isSoon && refused.secret === secret && program.now() - refused.at < 60_000 && program.now() >= refused.at)
       this.fail("asked again", `${program.name} sends ${secret} ${program.now() - refused.at} ms after it was refused`);
   }
 
@@ -138,7 +149,7 @@ export class Judge {
     if (this.isUnwell()) this.onTrouble();
     else this.onReason();
     const manager = program.asking;
-    if (manager && manager.reason !== "ahead") manager.refused = { secret, at: program.now() };
+    if (manager && manager.reason !== "ahead") manager.refused = { secret, at: program.now(), since: this.#world.now };
   }
 
   onIssued(program: SimulatedProgram, scopes: readonly string[]): void {
@@ -159,30 +170,36 @@ export class Judge {
       manager.program.asking = manager;
     }
     if (event.type === "refresh.shared") this.counts["tokens shared"]++;
-    if (event.type === "tokens.unsaved") this.counts["tokens unsaved"]++;
+    if (event.type === "tokens.unsaved") {
+      this.counts["tokens unsaved"]++;
+      this.#onUnshared();
+    }
     if (event.type === "step-up.started") this.counts["step-ups"]++;
   }
 
   /** Whether a call that began then must have succeeded. */
-  #isHealthy(since: number): boolean {
+  #isHealthy(since: number, program: SimulatedProgram): boolean {
     const { now } = this.#world;
+    const began = program.now() - (now - since);
+    // By a clock that was put back, it is the time of that trouble again.
+    if (program.troubles.some((at) => began >= at && began - at <= convalescenceMs)) return false;
     return !this.isUnwell() && since - this.#troubleAt > convalescenceMs && now - since < this.#rules.lifetime * 100;
   }
 
-  onAnswer(answer: unknown, since: number, caller: string): void {
+  onAnswer(answer: unknown, since: number, caller: string, program: SimulatedProgram): void {
     this.counts["calls answered"]++;
     const status = answer instanceof Response ? answer.status : 200;
     if (status !== 200) this.counts["calls answered by another status"]++;
-    if (!this.#isHealthy(since)) return;
+    if (!this.#isHealthy(since, program)) return;
     this.counts["healthy calls"]++;
     if (status !== 200) this.fail("healthy call failed", `${caller}: status ${status}`);
   }
 
-  onError(error: unknown, since: number, caller: string, isEnding: boolean): void {
+  onError(error: unknown, since: number, caller: string, program: SimulatedProgram): void {
     this.counts["calls told why not"]++;
     if (!(error instanceof McpAuthError)) this.fail("untyped error", `${caller}: ${inspect(error)}`);
     this.#assertSecret(error, "an error");
-    if (!isEnding && this.#isHealthy(since)) this.fail("healthy call failed", `${caller}: ${String(error)}`);
+    if (!program.isEnding && this.#isHealthy(since, program)) this.fail("healthy call failed", `${caller}: ${String(error)}`);
   }
 
   #assertSecret(thing: unknown, what: string): void {

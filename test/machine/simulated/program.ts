@@ -34,8 +34,8 @@ export interface Manager {
   program: SimulatedProgram;
   /** Why it has asked for a token last. */
   reason: string | undefined;
-  /** What it sent that was refused for good, and when by its clock. */
-  refused: { secret: string; at: number } | undefined;
+  /** What it sent that was refused for good; when, by its clock and in truth. */
+  refused: { secret: string; at: number; since: number } | undefined;
 }
 
 /** One process of a job: real token managers between a simulated disk, network and clock. */
@@ -49,6 +49,8 @@ export class SimulatedProgram extends Host {
   hasEnded = false;
   /** What it was started with. */
   readonly secret: string;
+  /** When something went wrong, by its clock. */
+  readonly troubles: number[] = [];
   /** What the last calls were answered. */
   readonly statuses: number[] = [];
   #calls = 0;
@@ -130,12 +132,12 @@ export class SimulatedProgram extends Host {
         if (!this.alive) return;
         this.callers.delete(caller);
         if (answer instanceof Response) this.statuses.push(answer.status);
-        judge.onAnswer(answer, since, caller);
+        judge.onAnswer(answer, since, caller, this);
       },
       (error: unknown) => {
         if (!this.alive) return;
         this.callers.delete(caller);
-        judge.onError(error, since, caller, this.isEnding);
+        judge.onError(error, since, caller, this);
       },
     );
   }

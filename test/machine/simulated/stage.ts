@@ -77,6 +77,7 @@ class Stage {
     this.#around = { world, disk, network, judge, programs: [], managers, keepFresh, isNamed, isScoped, isFull, vault };
     this.#running = Array.from({ length: processes }, () => undefined);
     judge.isUnwell = () => this.#isUnwell;
+    judge.programs = this.#around.programs;
   }
 
   get #isUnwell(): boolean {
