@@ -4,7 +4,7 @@ import { bundle } from "./bundle.ts";
 
 /** What a program imports, where it runs, and the limit in bytes, minified and gzipped. */
 const programs: [name: string, code: string, platform: "neutral" | "node", limit?: number][] = [
-  [". (everything)", `export * from "./dist/index.js";`, "neutral", 20_600],
+  [". (everything)", `export * from "./dist/index.js";`, "neutral", 20_000],
   [". (generateCodeVerifier)", `export { generateCodeVerifier } from "./dist/index.js";`, "neutral", 2_000],
   ["./node", `export * from "./dist/node/index.js";`, "node"],
   ["./node (printDeviceCode)", `export { printDeviceCode } from "./dist/node/index.js";`, "node", 1_000],
