@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { members } from "../http/json.ts";
+import { assertionClaims } from "../grants/assertion.ts";
 import { SingleFlight } from "../tokens/single-flight.ts";
 import type { TokenSource } from "../transports/provided-token.ts";
 import type { CredentialRequest } from "./credential.ts";
@@ -94,23 +94,8 @@ export class BearerCredential extends ServerCredential implements TokenSource {
   #take(given: string): string {
     const token = headerSafe(given, "token");
     this.#token = token;
-    this.#expiresAt = expiryOf(token);
+    // What a JWT says of itself is believed only against it; any other token never ends by itself.
+    this.#expiresAt = assertionClaims(token)?.expiresAt ?? Number.POSITIVE_INFINITY;
     return token;
-  }
-}
-
-/** When a JWT ends, in ms since 1970; never, for any other token. What it says of itself is believed only against it. */
-function expiryOf(token: string): number {
-  const [, payload, signature, ...more] = token.split(".");
-  if (!payload || signature === undefined || more.length > 0) return Number.POSITIVE_INFINITY;
-  const { exp } = members(decoded(payload));
-  return typeof exp === "number" && Number.isFinite(exp) && Math.abs(exp) < 8.64e12 ? exp * 1000 : Number.POSITIVE_INFINITY;
-}
-
-function decoded(base64url: string): string {
-  try {
-    return atob(base64url.replaceAll("-", "+").replaceAll("_", "/"));
-  } catch {
-    return "";
   }
 }

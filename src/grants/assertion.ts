@@ -57,7 +57,8 @@ export function assertionClaims(jwt: string): AssertionClaims | undefined {
   const { aud, exp, iss, sub } = claims;
   return {
     audience: strings(Array.isArray(aud) ? aud : [aud]) ?? [],
-    expiresAt: typeof exp === "number" ? exp * 1000 : undefined,
+    // No time beyond what a `Date` can hold.
+    expiresAt: typeof exp === "number" && Math.abs(exp) <= 8.64e12 ? exp * 1000 : undefined,
     issuer: text(iss),
     subject: text(sub),
   };

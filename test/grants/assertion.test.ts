@@ -12,6 +12,7 @@ describe("RFC 7519 §4.1 what an assertion says of itself", () => {
     ["an audience of a wrong type", { aud: 7 }, { audience: [] }],
     ["the rest", { iss: "i", sub: "grüße 🔑", exp: 1_800_000_000 }, { issuer: "i", subject: "grüße 🔑", expiresAt: 1_800_000_000_000 }],
     ["wrong types", { iss: 1, sub: ["x"], exp: "soon" }, {}],
+    ["an end that no date can be", { exp: -1e20 }, {}],
     ["nothing", {}, { audience: [] }],
   ])("%s", async (_what, claims, expected) => {
     const none = { audience: [], expiresAt: undefined, issuer: undefined, subject: undefined };
