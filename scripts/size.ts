@@ -10,9 +10,9 @@ const programs: [name: string, code: string, platform: "neutral" | "node", limit
   ["./node (printDeviceCode)", `export { printDeviceCode } from "./dist/node/index.js";`, "node", 1_000],
   ["./machine", `export * from "./dist/machine/index.js";`, "node", 12_000],
   ["./credentials", `export * from "./dist/credentials/index.js";`, "neutral"],
-  ["./websocket", `export * from "./dist/transports/websocket.js";`, "neutral"],
-  ["./sdk-v1", `export * from "./dist/transports/sdk-v1.js";`, "neutral"],
-  ["./sdk-v2", `export * from "./dist/transports/sdk-v2.js";`, "neutral"],
+  ["./websocket", `export * from "./dist/transports/websocket/websocket.js";`, "neutral"],
+  ["./sdk-v1", `export * from "./dist/transports/sdk/v1.js";`, "neutral"],
+  ["./sdk-v2", `export * from "./dist/transports/sdk/v2.js";`, "neutral"],
 ];
 
 let tooLarge = false;

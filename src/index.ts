@@ -12,7 +12,7 @@ export { type AuthorizationResponse, checkAuthorizationResponse } from "./author
 export { type ScopeSources, selectScopes } from "./authorization/scopes.ts";
 export type { ClientIdentity } from "./client-auth/secret.ts";
 export { type Clock, systemClock } from "./clock.ts";
-export type { Credential, CredentialRequest } from "./credentials/credential.ts";
+export type { Credential, CredentialRequest } from "./credential.ts";
 export { type AuthenticateChallenge, type Challenge, challengeOf, parseChallenges } from "./discovery/challenge.ts";
 export type { MetadataDocument } from "./discovery/document.ts";
 export {
@@ -40,10 +40,10 @@ export { type RegisterClientOptions, registerClient } from "./registration/dynam
 export type { ClientRegistration, TokenEndpointAuthMethod } from "./registration/registration.ts";
 export { MemoryStore } from "./stores/memory.ts";
 export type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "./stores/store.ts";
-export type { AccountStatus, StoredLogin } from "./tokens/accounts.ts";
-export type { GivenTokens } from "./tokens/given-tokens.ts";
-export type { LogoutResult } from "./tokens/logout.ts";
-export type { TokenManagerOptions } from "./tokens/options.ts";
-export { TokenManager } from "./tokens/token-manager.ts";
 export { type AuthFetchOptions, authFetch } from "./transports/fetch.ts";
 export type { LiveRequestInit } from "./transports/request-init.ts";
+export type { AccountStatus, StoredLogin } from "./user/accounts.ts";
+export type { GivenTokens } from "./user/given-tokens.ts";
+export type { LogoutResult } from "./user/logout.ts";
+export type { TokenManagerOptions } from "./user/options.ts";
+export { TokenManager } from "./user/token-manager.ts";

@@ -1,7 +1,7 @@
+import { SingleFlight } from "../async.ts";
+import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { SingleFlight } from "../tokens/single-flight.ts";
-import type { CredentialRequest } from "./credential.ts";
 import { sendInQuery } from "./query-parameter.ts";
 import { ask, headerSafe, type Source } from "./secret.ts";
 import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";

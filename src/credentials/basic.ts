@@ -1,6 +1,6 @@
+import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import type { CredentialRequest } from "./credential.ts";
 import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
 /** Options of {@link BasicCredential}. */

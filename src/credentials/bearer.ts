@@ -1,10 +1,10 @@
+import { SingleFlight } from "../async.ts";
 import { type Clock, systemClock } from "../clock.ts";
+import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { assertionClaims } from "../grants/assertion.ts";
-import { SingleFlight } from "../tokens/single-flight.ts";
-import type { TokenSource } from "../transports/provided-token.ts";
-import type { CredentialRequest } from "./credential.ts";
+import { assertionClaims } from "../machine/assertion.ts";
+import type { TokenSource } from "../transports/sdk/provided-token.ts";
 import { ask, headerSafe, type Source } from "./secret.ts";
 import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 

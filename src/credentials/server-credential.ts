@@ -1,10 +1,10 @@
 import { splitScope } from "../authorization/scopes.ts";
+import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { InsufficientScopeError, McpAuthError, withoutQuery } from "../errors.ts";
 import { type AuthEventFacts, type AuthEventListener, type Emit, emitter } from "../events.ts";
 import { createHttp } from "../http/http.ts";
 import { authFetch } from "../transports/fetch.ts";
-import type { Credential, CredentialRequest } from "./credential.ts";
 
 /** What every credential of this entry is told. */
 export interface ServerCredentialOptions {

@@ -1,10 +1,10 @@
+import { SingleFlight } from "../async.ts";
 import { type Clock, systemClock } from "../clock.ts";
+import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { SingleFlight } from "../tokens/single-flight.ts";
 import { addressOf } from "./address.ts";
 import { type CookieJar, memoryJar, withCookies } from "./cookies.ts";
-import type { CredentialRequest } from "./credential.ts";
 import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 import { type SessionLogin, sessionLogin } from "./session-login.ts";
 

@@ -6,9 +6,12 @@
 
 export type { MachineAuthMethod, MachineClient, PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "../client-auth/machine-client.ts";
 export { extensions } from "../extensions.ts";
-export type { AssertionRequest, AssertionSource } from "../grants/assertion.ts";
-export { type EnterpriseManagedOptions, enterpriseManaged } from "../grants/enterprise-managed.ts";
 export type { CertificateBytes, ClientCertificate, MutualTlsOptions } from "../node/mutual-tls.ts";
+export type { AssertionRequest, AssertionSource } from "./assertion.ts";
+export { type EnterpriseManagedOptions, enterpriseManaged } from "./enterprise-managed.ts";
+export { MachineTokenManager } from "./machine-token-manager.ts";
+export { mutualTls } from "./mutual-tls.ts";
+export type { MachineTokenManagerOptions } from "./options.ts";
 export {
   type AssertionCommandOptions,
   assertionCommand,
@@ -19,7 +22,4 @@ export {
   gitLab,
   type KubernetesOptions,
   kubernetes,
-} from "../node/workload/sources.ts";
-export type { MachineTokenManagerOptions } from "../tokens/machine/options.ts";
-export { MachineTokenManager } from "../tokens/machine-token-manager.ts";
-export { mutualTls } from "./mutual-tls.ts";
+} from "./workload/sources.ts";

@@ -1,18 +1,18 @@
 import type { LoginHandler } from "../authorization/login-handler.ts";
 import { withoutQuery } from "../errors.ts";
 import { emitter } from "../events.ts";
-import type { MachineTokenManager } from "../tokens/machine-token-manager.ts";
-import type { TokenManagerOptions } from "../tokens/options.ts";
-import { TokenManager } from "../tokens/token-manager.ts";
+import type { MachineTokenManager } from "../machine/machine-token-manager.ts";
+import type { TokenManagerOptions } from "../user/options.ts";
+import { TokenManager } from "../user/token-manager.ts";
 import { debugListener } from "./debug.ts";
-import { printDeviceCode } from "./device-code.ts";
 import type { EnvironmentOptions } from "./environment/from-environment.ts";
-import { interactivity } from "./interactive.ts";
-import { loopbackLogin, pasteLogin } from "./login-handlers.ts";
-import type { LoopbackLoginOptions } from "./loopback/loopback-login.ts";
+import { printDeviceCode } from "./login/device-code.ts";
+import { interactivity } from "./login/interactive.ts";
+import { loopbackLogin, pasteLogin } from "./login/login-handlers.ts";
+import type { LoopbackLoginOptions } from "./login/loopback/loopback-login.ts";
 import { isEnding, waitUntil } from "./process-end.ts";
 import type { SqliteStoreOptions } from "./stores/sqlite.ts";
-import { sqliteStore } from "./stores.ts";
+import { sqliteStore } from "./stores/stores.ts";
 
 /** Options of {@link createMcpAuth}: those of `TokenManager`, of the login on this machine, and of {@link sqliteStore}. */
 export interface McpAuthOptions

@@ -5,20 +5,20 @@
  * @module mcp-client-auth/node
  */
 
-export { type BrowserUrlOptions, checkBrowserUrl, openBrowser } from "./browser.ts";
 export { type CreateMcpAuth, createMcpAuth, type McpAuthOptions } from "./create-mcp-auth.ts";
-export { printDeviceCode } from "./device-code.ts";
 export type { EnvironmentOptions } from "./environment/from-environment.ts";
-export { type InteractivityFacts, interactivity } from "./interactive.ts";
-export { loopbackLogin, pasteLogin } from "./login-handlers.ts";
-export type { ListenerLoginOptions, LoopbackLoginOptions } from "./loopback/loopback-login.ts";
-export type { LoginOutcome, LoginPage } from "./loopback/page.ts";
-export type { RedirectOptions } from "./loopback/redirect-uris.ts";
+export { type BrowserUrlOptions, checkBrowserUrl, openBrowser } from "./login/browser.ts";
+export { printDeviceCode } from "./login/device-code.ts";
+export { type InteractivityFacts, interactivity } from "./login/interactive.ts";
+export { loopbackLogin, pasteLogin } from "./login/login-handlers.ts";
+export type { ListenerLoginOptions, LoopbackLoginOptions } from "./login/loopback/loopback-login.ts";
+export type { LoginOutcome, LoginPage } from "./login/loopback/page.ts";
+export type { RedirectOptions } from "./login/loopback/redirect-uris.ts";
+export type { PasteInput, PasteLoginOptions, PasteOutput } from "./login/paste.ts";
 export type { McpRemoteLocation } from "./mcp-remote/files.ts";
 export type { McpRemoteImport, McpRemoteImportOptions, McpRemoteImportReason } from "./mcp-remote/import.ts";
-export { importFromMcpRemote } from "./mcp-remote.ts";
+export { importFromMcpRemote } from "./mcp-remote/mcp-remote.ts";
 export { type CertificateBytes, type ClientCertificate, type MutualTlsOptions, mutualTls } from "./mutual-tls.ts";
-export type { PasteInput, PasteLoginOptions, PasteOutput } from "./paste.ts";
 export { isEnding, waitUntil } from "./process-end.ts";
 export { type StdioCredential, type StdioServer, type StdioServerOptions, stdioServer, type TokenHolder } from "./stdio.ts";
 export type { AppOptions } from "./stores/app.ts";
@@ -28,4 +28,4 @@ export type { Keychain } from "./stores/keychain/calls.ts";
 export type { KeychainOptions } from "./stores/keychain/keychain.ts";
 export type { KeychainStoreOptions } from "./stores/keychain/store.ts";
 export type { SqliteStoreOptions } from "./stores/sqlite.ts";
-export { keychainStore, sqliteStore } from "./stores.ts";
+export { keychainStore, sqliteStore } from "./stores/stores.ts";

@@ -1,6 +1,6 @@
 import { deadline } from "../clock.ts";
 import { isPassing, McpAuthError } from "../errors.ts";
-import type { ServerSession } from "./server-session.ts";
+import type { ServerSession } from "./session.ts";
 
 /** A token request with all its repetitions, in ms. */
 const limitMs = 30_000;

@@ -1,7 +1,7 @@
 import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
 import type { AuthorizationServerMetadata } from "../discovery/discovery.ts";
 import { findAuthorizationServer } from "../discovery/server-metadata.ts";
-import type { ServerSession } from "./server-session.ts";
+import type { ServerSession } from "./session.ts";
 
 /** How long metadata of an authorization server that was asked for by itself is kept, in ms. */
 const metadataLifeMs = 24 * 60 * 60_000;

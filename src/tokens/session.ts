@@ -1,41 +1,95 @@
-import { McpAuthError } from "../errors.ts";
-import { defined } from "../http/json.ts";
-import { type Profile, profileFor } from "../profiles/profiles.ts";
-import { checkClientMetadataUrl } from "../registration/client-metadata-url.ts";
-import type { TokenManagerOptions } from "./options.ts";
-import { createServerSession, type ServerSession } from "./server-session.ts";
-import { TokenKeeper } from "./token-keeper.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import { McpAuthError, unless, withoutQuery } from "../errors.ts";
+import { type Emit, emitter } from "../events.ts";
+import { createHttp, type Http } from "../http/http.ts";
+import { MemoryStore } from "../stores/memory.ts";
+import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
+import type { TokenManagerOptions } from "../user/options.ts";
 
-/** What the parts of a token manager share: the options, checked and completed. */
-export interface Session extends ServerSession {
-  readonly options: TokenManagerOptions;
-  readonly keeper: TokenKeeper;
+/** The options that all managers of tokens have. */
+export type ServerSessionOptions = Pick<
+  TokenManagerOptions,
+  "serverUrl" | "account" | "store" | "keepFresh" | "fetch" | "allowInsecure" | "onEvent" | "clock" | "waitUntil" | "isEnding"
+>;
+
+/** What a manager of tokens has to do with one protected server, whoever the tokens are for. */
+export interface ServerSession {
+  readonly serverUrl: URL;
+  /** The server's name in keys, events and errors: its URL without query, which may be secret, and fragment. */
+  readonly server: string;
+  readonly options: ServerSessionOptions;
+  readonly store: Store;
+  readonly http: Http;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  /** The last failure to get a token. */
+  lastError: McpAuthError | undefined;
+  /** Set once the manager is disposed of. */
+  disposed: McpAuthError | undefined;
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
-export function createSession(options: TokenManagerOptions): Session {
-  const { account, clientId, clientSecret } = options;
-  if (clientSecret !== undefined && clientId === undefined)
-    throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
-  if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
-  const session = createServerSession(options);
-  const { store, clock, emit, server: serverUrl } = session;
-  // Assigned, not spread: the session's own fields change while it lives.
-  return Object.assign(session, { options, keeper: new TokenKeeper({ store, clock, emit, serverUrl, account, clientId }) });
+export function createServerSession(options: ServerSessionOptions): ServerSession {
+  const { account, clock = systemClock } = options;
+  const http = createHttp({ ...options, clock });
+  const serverUrl = http.checkUrl(options.serverUrl);
+  serverUrl.hash = "";
+  if (account !== undefined && !/^[^/]+$/.test(account))
+    throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
+  const server = withoutQuery(serverUrl.href);
+  const emit = emitter(options.onEvent, server);
+  const store = namingFailures(options.store ?? new MemoryStore(), server);
+  return { serverUrl, server, options, store, http, clock, emit, lastError: undefined, disposed: undefined };
 }
 
-/** How requests to an authorization server differ from the rule: its profile, overridden by the app's options. */
-export function requestProfile({ options, server }: Session, issuer: string): Partial<Profile> {
-  const profile = profileFor(issuer, server);
-  const { resourceParameter, redirectHost, refreshScope, bearer } = options;
-  return {
-    ...profile,
-    ...defined({ resourceParameter, redirectHost, refreshScope, bearer }),
-    authorizationParameters: { ...profile?.authorizationParameters, ...options.authorizationParameters },
+/** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */
+export function remember(session: ServerSession, error: unknown): unknown {
+  if (!(error instanceof McpAuthError)) return error;
+  if (error.serverUrl === undefined) Object.assign(error, { serverUrl: session.server });
+  session.lastError = error;
+  return error;
+}
+
+/** The same store, whose own failures are typed errors. What cannot be read is none, unless it is a login: all else can be had again. */
+function namingFailures(store: Store, serverUrl: string): Store {
+  const named = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (cause) {
+      throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { serverUrl, cause });
+    }
   };
-}
-
-/** How long a person has for a login, in ms. */
-export function loginTimeout(options: TokenManagerOptions): number {
-  return options.loginTimeout ?? 300_000;
+  const status = store.status?.bind(store);
+  return {
+    get(key) {
+      const reading = named(store.get(key));
+      return key.startsWith("tokens/") ? reading : unless("invalid_record", reading);
+    },
+    set: (key, value) => named(store.set(key, value)),
+    delete: (key) => named(store.delete(key)),
+    take: (key) => named(store.take(key)),
+    keys: (prefix) => named(store.keys(prefix)),
+    ...(status && { status: () => named(status()) }),
+    async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions) {
+      let outcome: Promise<T> | undefined;
+      const holding = store.withLock(
+        key,
+        async (held) => {
+          outcome = action({
+            signal: held.signal,
+            get restarted() {
+              return held.restarted;
+            },
+            set: (name, value) => named(held.set(name, value)),
+            delete: (name) => named(held.delete(name)),
+          });
+          // What the action throws is not the store's failure.
+          await outcome.catch(() => {});
+        },
+        options,
+      );
+      await named(holding);
+      return outcome as Promise<T>;
+    },
+  };
 }

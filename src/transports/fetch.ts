@@ -1,4 +1,4 @@
-import type { Credential, CredentialRequest } from "../credentials/credential.ts";
+import type { Credential, CredentialRequest } from "../credential.ts";
 import { challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { Call, cancelParked } from "./parked-calls.ts";

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { LoginRequiredError, McpAuthError } from "../../src/errors.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
-import type { TokenManagerOptions } from "../../src/tokens/options.ts";
+import type { TokenManagerOptions } from "../../src/user/options.ts";
 import { type Answer, failure, never, world } from "../discovery/support.ts";
 import { call, issuer, manager, outcome, protectedWorld, serverUrl, stored, stubPerson, text } from "./support.ts";
 

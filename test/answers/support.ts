@@ -6,8 +6,8 @@ import type { Clock } from "../../src/clock.ts";
 import { McpAuthError } from "../../src/errors.ts";
 import type { AuthEvent } from "../../src/events.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
-import type { TokenManagerOptions } from "../../src/tokens/options.ts";
-import { TokenManager } from "../../src/tokens/token-manager.ts";
+import type { TokenManagerOptions } from "../../src/user/options.ts";
+import { TokenManager } from "../../src/user/token-manager.ts";
 import type { Answer, world } from "../discovery/support.ts";
 
 export const serverUrl = "https://mcp.example/mcp";

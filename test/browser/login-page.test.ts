@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Browser, BrowserContextOptions } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { McpAuthError } from "../../src/errors.ts";
-import { send, waitFor, waitingLogin } from "../node/loopback/login.ts";
+import { send, waitFor, waitingLogin } from "../node/login/loopback/login.ts";
 import { hasChromium, launch, openPage } from "./chromium.ts";
 
 const good = "/callback?code=abc&state=right";

@@ -2,8 +2,8 @@
 import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { BasicCredential, BearerCredential } from "../../src/credentials/index.ts";
-import { authProvider as providerV1 } from "../../src/transports/sdk-v1.ts";
-import { authProvider as providerV2 } from "../../src/transports/sdk-v2.ts";
+import { authProvider as providerV1 } from "../../src/transports/sdk/v1.ts";
+import { authProvider as providerV2 } from "../../src/transports/sdk/v2.ts";
 import { basicAuthentication, jwts } from "../fixture/index.ts";
 import { kinds } from "../interop/support.ts";
 import { type Answer, plainServer, status } from "../transports/support.ts";

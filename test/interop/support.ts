@@ -13,8 +13,8 @@ import type { Transport as TransportV1 } from "@modelcontextprotocol/sdk/shared/
 import { onTestFinished, vi } from "vitest";
 import type { TokenManager } from "../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
-import { authProvider as providerV1 } from "../../src/transports/sdk-v1.ts";
-import { authProvider as providerV2 } from "../../src/transports/sdk-v2.ts";
+import { authProvider as providerV1 } from "../../src/transports/sdk/v1.ts";
+import { authProvider as providerV2 } from "../../src/transports/sdk/v2.ts";
 import { type McpServer, type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
 
 /** What both SDKs' transports take. */

@@ -3,11 +3,11 @@
 import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
-import type { AssertionRequest } from "../../src/grants/assertion.ts";
 import { tokenTypes } from "../../src/grants/token-exchange.ts";
 import { createHttp } from "../../src/http/http.ts";
 import type { AuthEvent } from "../../src/index.ts";
 import { MemoryStore } from "../../src/index.ts";
+import type { AssertionRequest } from "../../src/machine/assertion.ts";
 import { type EnterpriseManagedOptions, enterpriseManaged, MachineTokenManager } from "../../src/machine/index.ts";
 import { failure } from "../discovery/support.ts";
 import { answer, gate, logInByHand, startAuthorizationServer, tokenRequest, when } from "../fixture/index.ts";

@@ -7,9 +7,9 @@ import { rootCertificates } from "node:tls";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { MachineTokenManager } from "../../src/machine/machine-token-manager.ts";
 import { mutualTls as lazyMutualTls } from "../../src/machine/mutual-tls.ts";
 import { type ClientCertificate, mutualTls } from "../../src/node/mutual-tls.ts";
-import { MachineTokenManager } from "../../src/tokens/machine-token-manager.ts";
 import { expectSecretsAbsent, tokenFor, whoami } from "../client-auth/support.ts";
 import { failure, ManualClock } from "../discovery/support.ts";
 import {

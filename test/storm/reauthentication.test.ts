@@ -5,8 +5,8 @@ import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextproto
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Clock, type DeviceCodePrompt, systemClock, type TokenManagerOptions } from "../../src/index.ts";
-import { authProvider as authProviderV1 } from "../../src/transports/sdk-v1.ts";
-import { authProvider } from "../../src/transports/sdk-v2.ts";
+import { authProvider as authProviderV1 } from "../../src/transports/sdk/v1.ts";
+import { authProvider } from "../../src/transports/sdk/v2.ts";
 import { answer, enterDeviceCode, gate, type ProtectedServerOptions, secondFactorAcr, toolCall, when } from "../fixture/index.ts";
 import { callTool, connect, failure, manager, minutes, personAtHand, post, seeded, startServer, tally, toolRequest } from "./support.ts";
 

@@ -1,7 +1,7 @@
 import { McpAuthError } from "../../errors.ts";
-import type { MachineTokenManager } from "../../tokens/machine-token-manager.ts";
-import type { TokenManagerOptions } from "../../tokens/options.ts";
-import type { TokenManager } from "../../tokens/token-manager.ts";
+import type { MachineTokenManager } from "../../machine/machine-token-manager.ts";
+import type { TokenManagerOptions } from "../../user/options.ts";
+import type { TokenManager } from "../../user/token-manager.ts";
 import { readSettings, type Settings } from "./settings.ts";
 
 /** What the environment does not say, for `createMcpAuth.fromEnvironment`. */

@@ -1,15 +1,15 @@
 import { codeOf, withoutQuery } from "../../errors.ts";
 import { type Emit, emitter } from "../../events.ts";
-import { type AssertionSource, assertionClaims } from "../../grants/assertion.ts";
-import { enterpriseManaged } from "../../grants/enterprise-managed.ts";
+import { type AssertionSource, assertionClaims } from "../../machine/assertion.ts";
+import { enterpriseManaged } from "../../machine/enterprise-managed.ts";
+import { MachineTokenManager } from "../../machine/machine-token-manager.ts";
+import type { MachineTokenManagerOptions } from "../../machine/options.ts";
+import { assertionFile, gitHubActions, gitLab, kubernetes } from "../../machine/workload/sources.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { Store } from "../../stores/store.ts";
-import type { MachineTokenManagerOptions } from "../../tokens/machine/options.ts";
-import { MachineTokenManager } from "../../tokens/machine-token-manager.ts";
 import { debugListener } from "../debug.ts";
 import { isEnding, waitUntil } from "../process-end.ts";
-import { sqliteStore } from "../stores.ts";
-import { assertionFile, gitHubActions, gitLab, kubernetes } from "../workload/sources.ts";
+import { sqliteStore } from "../stores/stores.ts";
 import type { Settings } from "./settings.ts";
 
 /**

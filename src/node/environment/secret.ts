@@ -1,5 +1,5 @@
 import { McpAuthError } from "../../errors.ts";
-import { fs } from "../stores/builtins.ts";
+import { fs } from "../builtins.ts";
 import { prefix, type SecretName } from "./variables.ts";
 
 /** Keys, certificates and tokens are far below. */

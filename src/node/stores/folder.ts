@@ -2,8 +2,8 @@ import type { Stats } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
+import { fs, sha256 } from "../builtins.ts";
 import { type AppOptions, checkApp } from "./app.ts";
-import { fs, sha256 } from "./builtins.ts";
 
 /** Where an app keeps its logins. */
 export interface FolderOptions extends AppOptions {

@@ -1,6 +1,6 @@
 import { basename, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
-import { fs } from "./builtins.ts";
+import { fs } from "../builtins.ts";
 import type { StoreKey } from "./encryption.ts";
 import { fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
 import { isKeychainError } from "./keychain/error.ts";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
-import { fs } from "./builtins.ts";
+import { fs } from "../builtins.ts";
 import { isBusy, openDatabase } from "./database.ts";
 import { fileAt, secureFile } from "./folder.ts";
 

@@ -4,7 +4,7 @@ import { deadline, systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { LockOptions } from "../../stores/store.ts";
-import { fs, sha256 } from "./builtins.ts";
+import { fs, sha256 } from "../builtins.ts";
 import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
 import { isStillAt, secureFile, secureFolder } from "./folder.ts";
 import { checkLockable, checkLocking } from "./lock-check.ts";

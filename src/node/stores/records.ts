@@ -3,7 +3,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import type { StoreEvent } from "../../events.ts";
-import { fs } from "./builtins.ts";
+import { fs } from "../builtins.ts";
 import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
 import { fileAt, isStillAt, secureFile, secureFolder } from "./folder.ts";
 import type { FileLocks } from "./lock.ts";

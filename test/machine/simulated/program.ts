@@ -1,7 +1,7 @@
 import { McpAuthError, type Store } from "../../../src/index.ts";
 import { MachineTokenManager } from "../../../src/machine/index.ts";
 // What is loaded when it is needed is there already: loading takes a time of its own.
-import "../../../src/tokens/machine/obtain.ts";
+import "../../../src/machine/obtain.ts";
 import type { Disk } from "../../simulation/disk.ts";
 import { Host } from "../../simulation/host.ts";
 import type { World } from "../../simulation/world.ts";

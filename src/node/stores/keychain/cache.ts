@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { fs, sha256 } from "../builtins.ts";
+import { fs, sha256 } from "../../builtins.ts";
 import { isErrno, secureFolder } from "../folder.ts";
 
 interface Cached {

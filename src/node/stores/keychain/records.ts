@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { McpAuthError } from "../../../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
-import { sha256 } from "../builtins.ts";
+import { sha256 } from "../../builtins.ts";
 import type { FileLocks } from "../lock.ts";
 import { KeychainCache } from "./cache.ts";
 import type { BoundedKeychain } from "./calls.ts";

@@ -2,7 +2,7 @@ import { basename, join } from "node:path";
 import { McpAuthError } from "../../../errors.ts";
 import type { StoreEvent } from "../../../events.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
-import { fs, sha256 } from "../builtins.ts";
+import { fs, sha256 } from "../../builtins.ts";
 import { appFolder, type FolderOptions, fileAt, secureFile, secureFolder, writeNewFile } from "../folder.ts";
 import { FileLocks } from "../lock.ts";
 import { SqliteStore } from "../sqlite.ts";

@@ -1,0 +1,97 @@
+import type { LoginSession } from "../authorization/login-handler.ts";
+import type { PendingAuthorization } from "../authorization/pending.ts";
+import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
+import { buildAuthorizationUrl } from "../authorization/request.ts";
+import { checkAuthorizationResponse } from "../authorization/response.ts";
+import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
+import { exchangeCode } from "../grants/authorization-code.ts";
+import { obtainClient } from "../registration/client-id.ts";
+import type { ClientRegistration } from "../registration/registration.ts";
+import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
+import type { Session } from "../user/session.ts";
+import { type Authorization, keepLogin } from "./authorization.ts";
+
+/**
+ * A login by browser, from the request for a place to receive the response to the stored tokens.
+ *
+ * @throws McpAuthError `login_required` without login handler; every code of registration, authorization and token requests
+ * @see RFC 6749 §4.1, RFC 7636, RFC 8252, RFC 8707
+ */
+export async function logInByBrowser(session: Session, authorization: Authorization): Promise<TokenRecord> {
+  const { options, emit, server: serverUrl, store, http, clock } = session;
+  const { discovery, profile, signal } = authorization;
+  const { issuer, server } = discovery;
+  if (!options.loginHandler) throw new LoginRequiredError({ serverUrl, issuer, detail: "no `loginHandler`" });
+
+  const isFixed = options.redirectUris !== undefined;
+  const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
+  const { redirectHost } = profile;
+  const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
+  let client: ClientRegistration | undefined;
+  try {
+    const { redirectUris } = receiver;
+    client = await obtainClient({ ...options, server, serverUrl, store, http, clock, emit, signal, redirectUris });
+    return await sendPerson(session, authorization, client, receiver);
+  } catch (error) {
+    if (codeOf(error) === "login_timeout" && client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
+    throw error;
+  } finally {
+    await receiver.close();
+  }
+}
+
+async function sendPerson(
+  session: Session,
+  authorization: Authorization,
+  client: ClientRegistration,
+  receiver: LoginSession,
+): Promise<TokenRecord> {
+  const { http, emit, clock, server: serverUrl } = session;
+  const { discovery, scopes, resource, parameters, signal } = authorization;
+  const { issuer, server } = discovery;
+  const codeVerifier = generateCodeVerifier();
+  const pending: PendingAuthorization = {
+    state: generateState(),
+    codeVerifier,
+    issuer,
+    issParameterSupported: server.authorization_response_iss_parameter_supported === true,
+    redirectUri: redirectUriOf(client, receiver.redirectUris) ?? receiver.redirectUri,
+  };
+  const url = buildAuthorizationUrl({
+    server,
+    clientId: client.clientId,
+    redirectUri: pending.redirectUri,
+    state: pending.state,
+    codeChallenge: await generateCodeChallenge(codeVerifier),
+    scope: scopes.join(" "),
+    resource,
+    parameters,
+  });
+  // A handler that only listens would wait for ever.
+  signal.throwIfAborted();
+  emit({ type: "login.opened", issuer, redirectUri: pending.redirectUri });
+
+  let record: TokenRecord | undefined;
+  const receive = async (response: URLSearchParams) => {
+    const { code } = checkAuthorizationResponse(response, pending);
+    // A code is exchanged to the end.
+    authorization.onAnswer();
+    // It is used once: the same response again belongs to no login.
+    pending.state = generateState();
+    const answer = await exchangeCode({
+      server,
+      client,
+      http,
+      clock,
+      code,
+      codeVerifier,
+      redirectUri: pending.redirectUri,
+      resource,
+    });
+    record = await keepLogin(session, authorization, client, answer);
+  };
+  await receiver.authorize(http.checkUrl(url), receive, signal);
+  if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "there was none" });
+  return record;
+}

@@ -1,0 +1,77 @@
+import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
+import { withoutQuery } from "../errors.ts";
+import { type DeviceCode, deviceCodeGrantType, pollDeviceCode, requestDeviceCode } from "../grants/device-code.ts";
+import { obtainClient } from "../registration/client-id.ts";
+import type { ClientRegistration } from "../registration/registration.ts";
+import { findRegistration } from "../registration/stored.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
+import type { Session } from "../user/session.ts";
+import { type Authorization, keepLogin } from "./authorization.ts";
+
+/**
+ * Redirect URIs of a client that is registered for device codes first: most servers refuse a registration without any. A
+ * login by browser brings its own.
+ */
+const unusedRedirectUris = ["http://127.0.0.1/callback", "http://localhost/callback"];
+
+/** A login on another device that the server has agreed to. */
+export interface DeviceLogin {
+  client: ClientRegistration;
+  code: DeviceCode;
+}
+
+/** Whether a login at this server is one by device code. */
+export function offersDeviceCode({ options }: Session, server: AuthorizationServerMetadata): boolean {
+  const { device_authorization_endpoint: endpoint, grant_types_supported: grants } = server;
+  return options.onDeviceCode !== undefined && endpoint !== undefined && (grants?.includes(deviceCodeGrantType) ?? true);
+}
+
+/**
+ * Everything that comes before the person is asked.
+ *
+ * @throws McpAuthError every code of registration, and of `requestDeviceCode`
+ */
+export async function beginDeviceLogin(session: Session, authorization: Authorization): Promise<DeviceLogin> {
+  const { options, server: serverUrl, store, http, clock, emit } = session;
+  const { discovery, scopes, resource, parameters, signal } = authorization;
+  const { issuer, server } = discovery;
+  // Those of a stored registration, so that it serves both ways of logging in.
+  const registered = (await findRegistration(store, issuer))?.redirectUris;
+  const client = await obtainClient({
+    ...options,
+    server,
+    serverUrl,
+    store,
+    http,
+    clock,
+    emit,
+    signal,
+    redirectUris: registered ?? options.redirectUris ?? unusedRedirectUris,
+    grantTypes: [deviceCodeGrantType],
+  });
+  const code = await requestDeviceCode({ server, client, http, clock, signal, parameters, resource, scope: scopes.join(" ") });
+  return { client, code };
+}
+
+/**
+ * Tells the person where to type which code, and waits for the decision.
+ *
+ * @throws McpAuthError as `pollDeviceCode`; what `onDeviceCode` throws
+ * @see RFC 8628 §3.3
+ */
+export async function finishDeviceLogin(
+  session: Session,
+  authorization: Authorization,
+  { client, code }: DeviceLogin,
+): Promise<TokenRecord> {
+  const { options, http, clock, emit } = session;
+  const { server } = authorization.discovery;
+  const { deviceCode: _, intervalMs: __, ...prompt } = { ...code, expiresAt: Math.min(code.expiresAt, authorization.endsAt) };
+  emit({ type: "login.device-code", issuer: server.issuer, verificationUri: withoutQuery(code.verificationUri) });
+  // It may show something for as long as the login takes; only its failure matters: the person has seen nothing.
+  const unseen = new AbortController();
+  (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
+  const signal = AbortSignal.any([authorization.signal, unseen.signal]);
+  const answer = await pollDeviceCode({ server, client, http, clock, code, resource: authorization.resource, signal });
+  return keepLogin(session, authorization, client, answer);
+}

@@ -1,0 +1,119 @@
+import { SingleFlight } from "../async.ts";
+import { abortable, deadline } from "../clock.ts";
+import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
+import { McpAuthError } from "../errors.ts";
+import { remember } from "../tokens/session.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
+import type { CurrentToken } from "../user/current-token.ts";
+import type { Session } from "../user/session.ts";
+import type { LoginPlan } from "./login.ts";
+
+/** How long a login that was refused is not offered again by itself, in ms. */
+const pauseAfterRefusalMs = 60_000;
+
+/** Logins by a person: one at a time, waited for within bounds, not offered again at once to somebody who said no. */
+export class PersonLogin {
+  readonly #session: Session;
+  readonly #token: CurrentToken;
+  readonly #waitMs: number;
+  readonly #flight = new SingleFlight<TokenRecord>();
+  /** Of the running login. */
+  #end = new AbortController();
+  #speculation: Speculation | undefined;
+  /** Of the requests that speculate. */
+  #guessing = new AbortController();
+  #refused: { error: McpAuthError; until: number } | undefined;
+
+  /** @param waitMs how long a request waits, in ms */
+  constructor(session: Session, token: CurrentToken, waitMs: number) {
+    this.#session = session;
+    this.#token = token;
+    this.#waitMs = waitMs;
+  }
+
+  get running(): Promise<TokenRecord> | undefined {
+    return this.#flight.running;
+  }
+
+  /** Whether there is a person who can be asked. */
+  get isPossible(): boolean {
+    const { interactive, loginHandler, onDeviceCode } = this.#session.options;
+    return interactive !== false && (loginHandler ?? onDeviceCode) !== undefined;
+  }
+
+  /** Metadata requests beside the first request to the server. */
+  speculate(): Speculation {
+    const { options, serverUrl, http } = this.#session;
+    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, http, this.#guessing.signal);
+    return this.#speculation;
+  }
+
+  /** The server wants no login now. When it does one day, what was asked before is out of date; nothing more is asked ahead. */
+  stopGuessing(): void {
+    if (this.#speculation?.size && !this.running) this.#dropGuesses(new Map());
+  }
+
+  /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `login` */
+  start(plan: Omit<LoginPlan, "signal" | "speculation" | "askedAt">): Promise<TokenRecord> {
+    if (this.#session.disposed) throw this.#session.disposed;
+    if (!this.isPossible) throw this.#token.loginRequired();
+    return this.#flight.run(async () => {
+      const session = this.#session;
+      const whole = { ...plan, speculation: this.#speculation, signal: this.#end.signal, askedAt: session.clock.now() };
+      try {
+        // Most processes find a login: what it takes to make one is loaded when one is made.
+        const { login } = await import("./login.ts");
+        const record = await login(session, whole);
+        this.#token.use(record, "login");
+        this.#refused = undefined;
+        return record;
+      } catch (error) {
+        remember(session, error);
+        // Whoever logs out or disposes of the manager has refused nothing.
+        if (error instanceof McpAuthError && !error.passing && !this.#end.signal.aborted) {
+          this.#refused = { error, until: session.clock.now() + pauseAfterRefusalMs };
+        }
+        throw error;
+      } finally {
+        this.#dropGuesses(undefined);
+      }
+    });
+  }
+
+  /** Says again why the last login failed, if that was a moment ago: a request must not open browser after browser. */
+  throwIfRefused(): void {
+    if (this.#refused && this.#session.clock.now() < this.#refused.until) throw this.#refused.error;
+  }
+
+  /**
+   * Waits for a login on behalf of a request. The login goes on when the waiting is over, but the request is not sent any
+   * more: its sender may have repeated it.
+   *
+   * @throws McpAuthError `login_pending`, and as the login
+   */
+  async waitFor(flight: Promise<TokenRecord>, signal: AbortSignal | undefined): Promise<"retry"> {
+    const { clock, server } = this.#session;
+    const patience = deadline(clock, this.#waitMs, () => new McpAuthError("login_pending", { serverUrl: server }), signal);
+    try {
+      await abortable(flight, patience.signal);
+      return "retry";
+    } finally {
+      patience.stop();
+    }
+  }
+
+  /** Ends a login in progress, for all that wait for it. */
+  async end(reason: McpAuthError): Promise<void> {
+    this.#end.abort(reason);
+    await this.running?.catch(() => {});
+    this.#end = new AbortController();
+    this.#dropGuesses(undefined);
+  }
+
+  /** One that hangs would keep the process alive; somebody who still waits for it asks again. */
+  #dropGuesses(speculation: Speculation | undefined): void {
+    this.#speculation = speculation;
+    this.#guessing.abort(new McpAuthError("network_error"));
+    this.#guessing = new AbortController();
+  }
+}

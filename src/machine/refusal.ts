@@ -1,0 +1,69 @@
+import { codeOf, InsufficientScopeError, McpAuthError } from "../errors.ts";
+import type { Http } from "../http/http.ts";
+import { assertionClaims } from "./assertion.ts";
+import type { MachineSession } from "./session.ts";
+
+/** How far two clocks may differ before it is told, in ms. */
+const skewMs = 30_000;
+
+/** What was known when a token request failed. */
+interface Circumstances {
+  session: MachineSession;
+  scopes: readonly string[];
+  assertion: string | undefined;
+  /** By the answer's `Date`, in ms since 1970. */
+  serverTime: number | undefined;
+}
+
+/** What a refused token request means for a program. An assertion that was refused is remembered. */
+export function explained(error: unknown, { session, scopes, assertion, serverTime }: Circumstances): unknown {
+  if (!(error instanceof McpAuthError)) return error;
+  if (error.serverError === "invalid_scope") return new InsufficientScopeError(scopes, { ...error, cause: error });
+  const refusal = skewed(error, session, assertion !== undefined, serverTime) ?? refusedAssertion(error, session, assertion);
+  // Where the client was refused, nothing was said of the assertion.
+  if (refusal && assertion !== undefined && error.code === "invalid_grant") session.refused = { assertion, error: refusal };
+  return refusal ?? error;
+}
+
+/** What is signed holds times, which a clock that is wrong makes wrong. */
+function skewed(
+  error: McpAuthError,
+  { clock, options }: MachineSession,
+  isAsserted: boolean,
+  serverTime: number | undefined,
+): McpAuthError | undefined {
+  const isProof = codeOf(error) === "invalid_client" ? options.privateKey !== undefined : codeOf(error) === "invalid_grant" && isAsserted;
+  if (!isProof || serverTime === undefined) return undefined;
+  const aheadMs = clock.now() - serverTime;
+  if (Math.abs(aheadMs) <= skewMs) return undefined;
+  const minutes = (Math.abs(aheadMs) / 60_000).toFixed(1);
+  const detail = `it is ${minutes} minutes ${aheadMs > 0 ? "ahead of" : "behind"} the authorization server's`;
+  return new McpAuthError("clock_skewed", { ...error, detail, cause: error });
+}
+
+function refusedAssertion(error: McpAuthError, { clock }: MachineSession, assertion: string | undefined): McpAuthError | undefined {
+  if (codeOf(error) !== "invalid_grant" || assertion === undefined) return undefined;
+  const { expiresAt = Infinity } = assertionClaims(assertion) ?? {};
+  const detail = expiresAt < clock.now() ? `it expired at ${new Date(expiresAt).toISOString()}` : undefined;
+  return new McpAuthError("invalid_assertion", { ...error, detail, cause: error });
+}
+
+/** The same `Http`, which remembers what time it is at the server. */
+export function watchingTime(http: Http): { http: Http; serverTime(): number | undefined } {
+  let date: string | null = null;
+  const watching: Http = {
+    ...http,
+    async fetch(url, init) {
+      const response = await http.fetch(url, init);
+      date = response.headers.get("date");
+      return response;
+    },
+  };
+  return {
+    http: watching,
+    serverTime() {
+      const time = Date.parse(date ?? "");
+      return Number.isNaN(time) ? undefined : time;
+    },
+  };
+}

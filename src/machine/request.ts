@@ -1,0 +1,86 @@
+import { authenticationMethod, machineAuthentication, machineEndpoints } from "../client-auth/machine-authentication.ts";
+import { McpAuthError } from "../errors.ts";
+import { clientCredentialsGrant } from "../grants/client-credentials.ts";
+import { jwtBearerGrant, jwtBearerGrantType } from "../grants/jwt-bearer.ts";
+import type { TokenAnswer } from "../grants/token-request.ts";
+import { attempts } from "../tokens/attempts.ts";
+import { explained, watchingTime } from "./refusal.ts";
+import type { MachineSession } from "./session.ts";
+import { assertAudience, suppliedAssertion, suppliedSecret } from "./supplied.ts";
+import type { Target } from "./target.ts";
+
+/**
+ * Asks for a token with the program's own credentials.
+ *
+ * A secret that the server refuses is asked for again, once: it may have been rotated. An assertion that it refuses is
+ * neither repeated nor replaced.
+ *
+ * @throws McpAuthError `grant_unsupported`, `invalid_client`, `invalid_assertion`, `assertion_unavailable`, `clock_skewed`,
+ *   `insufficient_scope`, `token_request_refused`, `invalid_option`, and what passes, after bounded repetition
+ */
+export async function requestToken(session: MachineSession, target: Target, scopes: readonly string[]): Promise<TokenAnswer> {
+  const { options } = session;
+  const { issuer, grant_types_supported: grants } = target.server;
+  const grantType = options.assertion ? jwtBearerGrantType : "client_credentials";
+  // A list that is not there says nothing: many servers have none.
+  if (grants && !grants.includes(grantType)) throw new McpAuthError("grant_unsupported", { issuer, detail: grantType });
+
+  const secret = await suppliedSecret(session);
+  assertProof(session, target, secret);
+  try {
+    return await send(session, target, scopes, secret);
+  } catch (error) {
+    if (!isClientRefused(error) || typeof options.clientSecret !== "function") throw error;
+    const rotated = await suppliedSecret(session);
+    if (rotated === secret) throw error;
+    return send(session, target, scopes, rotated);
+  }
+}
+
+/**
+ * This grant is for clients that prove who they are: most often a variable was empty. Whoever means it says so.
+ *
+ * @see RFC 6749 §4.4
+ */
+function assertProof({ options }: MachineSession, { server }: Target, clientSecret: string | undefined): void {
+  const isMeant = options.assertion !== undefined || options.tokenEndpointAuthMethod !== undefined;
+  if (isMeant || authenticationMethod({ ...options, clientSecret }, server) !== "none") return;
+  const detail = "`clientSecret` or `privateKey` is missing; a client without needs a `tokenEndpointAuthMethod`";
+  throw new McpAuthError("invalid_option", { issuer: server.issuer, detail });
+}
+
+/** Not every server says more than 401. */
+function isClientRefused(error: unknown): boolean {
+  return error instanceof McpAuthError && (error.code === "invalid_client" || error.status === 401);
+}
+
+function send(session: MachineSession, target: Target, scopes: readonly string[], clientSecret: string | undefined): Promise<TokenAnswer> {
+  const { options, http, clock } = session;
+  const { clientId = "" } = options;
+  const { issuer } = target.server;
+  const credentials = { ...options, clientSecret };
+  const server = machineEndpoints(credentials, target.server);
+  const authentication = machineAuthentication(credentials, server, clock);
+  assertAudience(session, server);
+  const grant = {
+    server,
+    client: { clientId, clientSecret, tokenEndpointAuthMethod: "none" as const },
+    authentication,
+    clock,
+    resource: options.resourceParameter === false ? undefined : target.resource,
+    scope: scopes.join(" "),
+    parameters: options.tokenParameters,
+  };
+  return attempts(session, issuer, async (signal) => {
+    const watch = watchingTime(http);
+    // Anew for each attempt: servers accept an assertion once.
+    const assertion = await suppliedAssertion(session, { ...target, server }, grant.scope, signal);
+    if (assertion !== undefined && assertion === session.refused?.assertion) throw session.refused.error;
+    try {
+      const request = { ...grant, http: watch.http, signal };
+      return await (assertion === undefined ? clientCredentialsGrant(request) : jwtBearerGrant({ ...request, assertion }));
+    } catch (error) {
+      throw explained(error, { session, scopes, assertion, serverTime: watch.serverTime() });
+    }
+  });
+}

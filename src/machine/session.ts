@@ -1,0 +1,30 @@
+import { McpAuthError } from "../errors.ts";
+import { createServerSession, type ServerSession } from "../tokens/session.ts";
+import type { MachineTokenManagerOptions } from "./options.ts";
+
+/** What the parts of a machine token manager share: the options, checked. */
+export interface MachineSession extends ServerSession {
+  readonly options: MachineTokenManagerOptions;
+  /** The assertion that was refused last: it is never sent again. */
+  refused: { assertion: string; error: McpAuthError } | undefined;
+  /** A stored token that has been replaced by one that could not be stored. */
+  superseded: string | undefined;
+  /** The authorization server that the protected server has led to. */
+  bound: string | undefined;
+}
+
+/** @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` for options that contradict each other or mix identities up */
+export function createMachineSession(options: MachineTokenManagerOptions): MachineSession {
+  const { clientId, clientSecret, privateKey, assertion, store, account, tokenEndpoint, issuer } = options;
+  const wrong = (detail: string) => new McpAuthError("invalid_option", { detail });
+  if (!clientId && !assertion) throw wrong("`clientId` or `assertion` is missing");
+  if (!clientId && (clientSecret !== undefined || privateKey !== undefined))
+    throw wrong("`clientSecret` and `privateKey` need a `clientId`");
+  if (clientSecret === "") throw wrong("`clientSecret` is empty");
+  if (assertion && store && account === undefined && assertion.identity === undefined)
+    throw wrong("`account` is missing: it says whose tokens these are in a shared `store`");
+  const session = createServerSession(options);
+  if (tokenEndpoint !== undefined) session.http.checkUrl(tokenEndpoint);
+  if (issuer !== undefined) session.http.checkUrl(issuer);
+  return Object.assign(session, { options, refused: undefined, superseded: undefined, bound: undefined });
+}

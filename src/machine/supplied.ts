@@ -1,0 +1,99 @@
+import { abortable, deadline } from "../clock.ts";
+import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
+import { McpAuthError } from "../errors.ts";
+import { assertionClaims } from "./assertion.ts";
+import type { MachineSession } from "./session.ts";
+import type { Target } from "./target.ts";
+
+/** How long the app may take to supply a secret, in ms: other processes wait. */
+const secretLimitMs = 10_000;
+
+/**
+ * The client's secret.
+ *
+ * @throws McpAuthError `timeout`, `assertion_unavailable` when the app's function fails, `invalid_option` when it gives nothing,
+ *   or what cannot be a secret
+ */
+export async function suppliedSecret({ options, clock }: MachineSession): Promise<string | undefined> {
+  const { clientSecret } = options;
+  if (typeof clientSecret !== "function") return clientSecret && checkedSecret(clientSecret);
+  const { signal, stop } = deadline(
+    clock,
+    secretLimitMs,
+    () => new McpAuthError("timeout", { detail: `\`clientSecret\`, ${secretLimitMs} ms` }),
+  );
+  try {
+    const secret = await abortable(supply(clientSecret, { detail: "`clientSecret` failed" }), signal);
+    if (typeof secret !== "string" || secret === "") throw new McpAuthError("invalid_option", { detail: "`clientSecret` gave nothing" });
+    return checkedSecret(secret);
+  } finally {
+    stop();
+  }
+}
+
+/** Servers say of a line break only that the request is wrong. @see RFC 6749 §A.2 */
+function checkedSecret(secret: string): string {
+  if (!/[\r\n]/.test(secret)) return secret;
+  throw new McpAuthError("invalid_option", { detail: "`clientSecret` holds a line break; trim what comes from a file" });
+}
+
+/**
+ * The assertion for this server, where the program has any.
+ *
+ * @param target the server as the request will reach it
+ * @throws McpAuthError `assertion_unavailable`, `invalid_assertion` when it is for somebody else, `signal.reason`
+ */
+export async function suppliedAssertion(
+  session: MachineSession,
+  { server, resource }: Target,
+  scope: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { options, http, clock } = session;
+  const { assertion: source } = options;
+  if (!source) return undefined;
+  if (typeof source !== "function") throw new McpAuthError("invalid_option", { detail: "`assertion` must be a function" });
+  const { issuer, token_endpoint: tokenEndpoint = "" } = server;
+  const request = { issuer, tokenEndpoint, resource, scope: scope || undefined, http, clock, signal };
+  const given: unknown = await abortable(
+    supply(() => source(request), { issuer }),
+    signal,
+  );
+  const assertion = typeof given === "string" ? given.trim() : "";
+  if (!assertion) throw new McpAuthError("assertion_unavailable", { issuer, detail: "there was none" });
+  // One that cannot be read may be for anybody.
+  if (!isMeantFor(session, server, assertionClaims(assertion)?.audience ?? []))
+    throw new McpAuthError("invalid_assertion", {
+      issuer,
+      detail: "it was made for another audience, and was not sent; if it is right, pass `issuer`",
+    });
+  return assertion;
+}
+
+/** Refuses to sign for an audience that the app has chosen when it is another server's. @throws McpAuthError `invalid_option` */
+export function assertAudience(session: MachineSession, server: AuthorizationServerMetadata): void {
+  const { clientAssertionAudience: audience, privateKey } = session.options;
+  if (privateKey === undefined || audience === undefined || isMeantFor(session, server, [audience])) return;
+  const detail = "`clientAssertionAudience` is not the server that was found; if that is right, pass `issuer`";
+  throw new McpAuthError("invalid_option", { issuer: server.issuer, detail });
+}
+
+/**
+ * Whether what was made for `audience` may be shown to a server. The protected server has led here, unless the app has
+ * named the place: whoever it names must not get what is good at another server.
+ */
+function isMeantFor({ options }: MachineSession, server: AuthorizationServerMetadata, audience: readonly string[]): boolean {
+  if (options.issuer !== undefined || options.tokenEndpoint !== undefined) return true;
+  const bare = (url: string) => url.replace(/\/$/, "");
+  const names = [server.issuer, server.token_endpoint ?? ""].map(bare);
+  return audience.some((name) => names.includes(bare(name)));
+}
+
+/** What a function of the app gives; its own failure is told with ours. */
+async function supply<T>(source: () => T | Promise<T>, details: { issuer?: string; detail?: string }): Promise<T> {
+  try {
+    return await source();
+  } catch (cause) {
+    throw cause instanceof McpAuthError ? cause : new McpAuthError("assertion_unavailable", { ...details, cause });
+  }
+}

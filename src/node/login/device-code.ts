@@ -1,0 +1,20 @@
+import type { DeviceCodePrompt } from "../../grants/device-code.ts";
+import { printToStderr } from "./print.ts";
+
+/**
+ * Prints where to log in and the code to type in there: an `onDeviceCode` for programs at a terminal. What `createMcpAuth`
+ * uses over SSH.
+ *
+ * @param prompt the code and where it is typed in
+ * @param print receives the text. Default: stderr, because stdout may be a protocol's.
+ */
+export function printDeviceCode(prompt: DeviceCodePrompt, print: (text: string) => void = printToStderr): void {
+  const { userCode, verificationUri, verificationUriComplete, expiresAt } = prompt;
+  const minutes = Math.max(Math.floor((expiresAt - Date.now()) / 60_000), 1);
+  const lines = ["To log in, open this address in a browser on any device:", "", `  ${verificationUri}`, ""];
+  lines.push("and enter this code:", "", `  ${userCode}`, "");
+  if (verificationUriComplete)
+    lines.push("Or open this address, and check that it shows the same code:", "", `  ${verificationUriComplete}`, "");
+  lines.push(`The code is good for ${minutes === 1 ? "a minute" : `${minutes} minutes`}. The program goes on by itself.`);
+  print(lines.join("\n"));
+}

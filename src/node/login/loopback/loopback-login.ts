@@ -1,0 +1,131 @@
+import type { LoginHandler, LoginHandlerRequest, LoginSession } from "../../../authorization/login-handler.ts";
+import { McpAuthError } from "../../../errors.ts";
+import { openBrowser } from "../browser.ts";
+import { printToStderr } from "../print.ts";
+import { type Listener, listen } from "./listener.ts";
+import { answerFor, type LoginPage } from "./page.ts";
+import { checkRedirectOptions, type Place, places, type RedirectOptions } from "./redirect-uris.ts";
+import { collectResponses, type Responses } from "./responses.ts";
+
+/** Options that every login with a listener has. */
+export interface ListenerLoginOptions extends RedirectOptions {
+  /** The one address to listen on, for containers (`0.0.0.0`). Default: 127.0.0.1 and ::1, reachable from this machine only. */
+  bindAddress?: string | undefined;
+  /** Replaces the page that the person sees at the end. */
+  page?: LoginPage | undefined;
+  /** The program's name, for the page. */
+  appName?: string | undefined;
+}
+
+/** Options of {@link loopbackLogin}. */
+export interface LoopbackLoginOptions extends ListenerLoginOptions {
+  /** Shows the authorization URL to the person. Default: the system's browser. */
+  openBrowser?: ((url: URL) => Promise<void>) | undefined;
+  /** Receives the line with the address, for the case that no browser appears. Default: stderr. */
+  print?: ((line: string) => void) | undefined;
+}
+
+/** Brings the person to `url`. Returns or rejects at any time; `signal` aborts when the login has ended. */
+export type Bring = (url: URL, session: LoginSession, listener: Listener, responses: Responses, signal: AbortSignal) => Promise<void>;
+
+/**
+ * Login through a browser on this machine (RFC 8252 §7.3): listens on loopback, prints the authorization URL, opens the
+ * browser and answers it with a page that tells how the login ended.
+ *
+ * A browser that cannot be opened ends the login with `browser_failed` only where nobody can see the printed address:
+ * neither is stderr a terminal, nor is there a `print` of the app's own.
+ *
+ * @throws McpAuthError `invalid_option`. `start`: `redirect_port_in_use` when none of the ports can be had.
+ */
+export function loopbackLogin(options: LoopbackLoginOptions = {}): LoginHandler {
+  const print = options.print ?? printToStderr;
+  // Whoever asks for the login has checked the URL: plain http is development that the app has allowed.
+  const open = options.openBrowser ?? ((url) => openBrowser(url, { allowInsecure: [url.hostname] }));
+  return listenerLogin(options, async (url) => {
+    print(`Open this address to log in: ${url.href}`);
+    try {
+      await open(url);
+    } catch (cause) {
+      if (!options.print && !process.stderr.isTTY) {
+        throw cause instanceof McpAuthError ? cause : new McpAuthError("browser_failed", { cause });
+      }
+      print("No browser could be opened. The login waits for you to open the address by hand.");
+    }
+  });
+}
+
+/** A login whose responses arrive at a listener on this machine; `bring` says how the person gets to the URL. */
+export function listenerLogin(options: ListenerLoginOptions, bring: Bring): LoginHandler {
+  checkRedirectOptions(options);
+  return {
+    async start(request) {
+      request.signal.throwIfAborted();
+      for (const place of places(options, request)) {
+        const session = await startAt(place, options, request, bring);
+        if (session) return session;
+      }
+      throw new McpAuthError("redirect_port_in_use", { serverUrl: request.serverUrl });
+    },
+  };
+}
+
+async function startAt(
+  place: Place,
+  options: ListenerLoginOptions,
+  request: LoginHandlerRequest,
+  bring: Bring,
+): Promise<LoginSession | undefined> {
+  let responses: Responses | undefined;
+  const listener = await listen({
+    port: place.port,
+    bindAddress: options.bindAddress,
+    path: place.path,
+    proxyHost: (port) => options.redirectUri && new URL(place.uris(port, false)[0] as string).host,
+    answer: async (query) => {
+      // Before there is an authorization request, a response can only be an older one's.
+      const taken = (await responses?.submit(query)) ?? ({ kind: "foreign", error: undefined } as const);
+      return answerFor({ ...taken, serverUrl: request.serverUrl, appName: options.appName }, options.page);
+    },
+  });
+  if (!listener) return undefined;
+
+  const redirectUris = place.uris(listener.port, listener.ipv6);
+  const [redirectUri] = redirectUris;
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    responses?.end(request.signal.reason ?? new DOMException("The login session was closed", "AbortError"));
+    request.signal.removeEventListener("abort", close);
+    closing ??= listener.close();
+    return closing;
+  };
+  if (!redirectUri || request.signal.aborted) {
+    await close();
+    request.signal.throwIfAborted();
+    return undefined;
+  }
+  request.signal.addEventListener("abort", close, { once: true });
+
+  const session: LoginSession = {
+    redirectUri,
+    redirectUris,
+    close,
+    async authorize(url, receive, signal) {
+      signal.throwIfAborted();
+      request.signal.throwIfAborted();
+      const current = collectResponses(receive);
+      responses = current;
+      const abort = () => current.end(signal.reason);
+      signal.addEventListener("abort", abort, { once: true });
+      const over = new AbortController();
+      // What the person does counts, not when the browser's command returns.
+      bring(url, session, listener, current, over.signal).catch(current.endWhenIdle);
+      try {
+        await current.ended;
+      } finally {
+        signal.removeEventListener("abort", abort);
+        over.abort();
+      }
+    },
+  };
+  return session;
+}

@@ -1,0 +1,73 @@
+import { McpAuthError } from "../../../errors.ts";
+import type { LoginOutcome } from "./page.ts";
+
+/** How one response was taken. */
+export type Taken = Pick<LoginOutcome, "kind" | "error">;
+
+/** Where the responses to one authorization request are brought, from the browser or the terminal. */
+export interface Responses {
+  /** Hands a response to the login and tells how it went. Never rejects. */
+  submit(parameters: string): Promise<Taken>;
+  /** Resolves when a response was good; rejects with the error of one that was ours but bad, or with `end`'s reason. */
+  readonly ended: Promise<void>;
+  /** Gives up. Who waits for an outcome is told that the login has expired. */
+  end(reason: unknown): void;
+  /** Gives up as soon as no response is being looked at, unless that one was the right one. */
+  endWhenIdle(reason: unknown): void;
+}
+
+/** One response at a time; the first that belongs to this login ends it. */
+export function collectResponses(receive: (parameters: URLSearchParams) => Promise<void>): Responses {
+  let over = false;
+  let settle: { resolve: () => void; reject: (reason: unknown) => void };
+  const ended = new Promise<void>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  ended.catch(() => {});
+  let expire: (taken: Taken) => void;
+  const expired = new Promise<Taken>((resolve) => {
+    expire = resolve;
+  });
+
+  let idle: Promise<unknown> = Promise.resolve();
+  let last: { parameters: string; taken: Promise<Taken> } | undefined;
+
+  const take = async (parameters: string): Promise<Taken> => {
+    if (over) return { kind: "finished", error: undefined };
+    try {
+      await receive(new URLSearchParams(parameters));
+      over = true;
+      settle.resolve();
+      return { kind: "success", error: undefined };
+    } catch (reason) {
+      const error = reason instanceof McpAuthError ? reason : undefined;
+      if (error?.code === "state_mismatch") return { kind: "foreign", error };
+      over = true;
+      settle.reject(reason);
+      if (error?.code === "login_timeout" || error?.code === "timeout") return { kind: "expired", error };
+      return { kind: error?.code === "authorization_denied" ? "denied" : "failed", error };
+    }
+  };
+
+  const end = (reason: unknown) => {
+    if (over) return;
+    over = true;
+    settle.reject(reason);
+    expire({ kind: "expired", error: undefined });
+  };
+
+  return {
+    ended,
+    submit(parameters) {
+      // A page that is loaded again while the code is exchanged gets the same answer.
+      if (last?.parameters !== parameters) {
+        const turn = idle.then(() => take(parameters));
+        idle = turn;
+        last = { parameters, taken: Promise.race([turn, expired]) };
+      }
+      return last.taken;
+    },
+    end,
+    endWhenIdle: (reason) => void idle.then(() => end(reason)),
+  };
+}

@@ -1,0 +1,57 @@
+import type { Store } from "../../stores/store.ts";
+import { checkApp } from "./app.ts";
+import type { KeychainStoreOptions } from "./keychain/store.ts";
+import type { SqliteStoreOptions } from "./sqlite.ts";
+
+/**
+ * Logins that survive: one database a user and app, shared by all processes, encrypted with a key that lives in the
+ * keychain where one works, else in a file that only this user can read. The default of `createMcpAuth`.
+ *
+ * @throws McpAuthError `invalid_option`. Its operations: `store_failed`; `lock_timeout`, `lock_unsupported`; `keychain_locked`
+ *   when the key is where it cannot be read now; `store_damaged` once for a database that had to be set aside;
+ *   `invalid_record` for a single record.
+ * @example
+ * ```ts
+ * const store = sqliteStore({ app: "acme" }); // share logins with every program that says `acme`
+ * ```
+ */
+export function sqliteStore(options: SqliteStoreOptions = {}): Store {
+  checkApp(options);
+  return whenNeeded(async () => new (await import("./sqlite.ts")).SqliteStore(options));
+}
+
+/**
+ * Logins in the keychain of the operating system, for apps that want nothing on disk (but locks and version numbers).
+ *
+ * Needs `keytar` or `@napi-rs/keyring`, or the app's own. Each record is read once a process, and again when another process
+ * has written it. Where the keychain does not work, `fallback` decides.
+ *
+ * @throws McpAuthError `invalid_option`. Its operations: `keychain_unavailable`, `keychain_locked`, `keychain_refused`,
+ *   `keychain_timeout`, and the codes of {@link sqliteStore}.
+ * @example
+ * ```ts
+ * const store = keychainStore({ app: "acme", keychain: keytar });
+ * ```
+ */
+export function keychainStore(options: KeychainStoreOptions = {}): Store {
+  checkApp(options);
+  return whenNeeded(async () => new (await import("./keychain/store.ts")).KeychainStore(options));
+}
+
+/** What a store needs is loaded with its first use. */
+function whenNeeded(load: () => Promise<Required<Store>>): Store {
+  let loading: Promise<Required<Store>> | undefined;
+  const store = () => {
+    loading ??= load();
+    return loading;
+  };
+  return {
+    get: async (key) => (await store()).get(key),
+    set: async (key, value) => (await store()).set(key, value),
+    delete: async (key) => (await store()).delete(key),
+    take: async (key) => (await store()).take(key),
+    keys: async (prefix) => (await store()).keys(prefix),
+    withLock: async (key, action, options) => (await store()).withLock(key, action, options),
+    status: async () => (await store()).status(),
+  };
+}

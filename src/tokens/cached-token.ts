@@ -1,0 +1,259 @@
+import { SingleFlight } from "../async.ts";
+import { abortable } from "../clock.ts";
+import { isPassing, type McpAuthError } from "../errors.ts";
+import { aheadAt, type Freshness, freshness } from "./freshness.ts";
+import { RefreshPace } from "./refresh-backoff.ts";
+import type { ServerSession } from "./session.ts";
+import { type IssuedToken, sameTokens } from "./token-record.ts";
+
+/** Why a refresh runs. Whoever joins a running one may raise its urgency. */
+export interface RefreshDemand {
+  /** `ahead`: the token is still good; `expired`: it is not, or soon; `refused`: the server said so; `missing`: there is none. */
+  reason: "missing" | "ahead" | "expired" | "refused";
+}
+
+/** What a refresh has come to. */
+export interface RefreshOutcome<R> {
+  /** As it is now stored; `undefined` when there is none any more. */
+  record: R | undefined;
+  /** Why there is no new token although the server answered. */
+  error?: McpAuthError;
+  /** It is what another process had got: as old as that. */
+  isShared?: boolean;
+}
+
+/** How tokens of one kind are read and refreshed. */
+export interface Renewal<R extends IssuedToken> {
+  /** Reads the store. */
+  load(): Promise<R | undefined>;
+  /** What is presented to the protected server. */
+  bearer(record: R): string | undefined;
+  /** What a new token is asked for with, if anything: once refused, it is left alone for a while. */
+  proof(record: R | undefined): string | undefined;
+  /** Gets a new token, once however many processes want it. */
+  refresh(record: R | undefined, demand: RefreshDemand): Promise<RefreshOutcome<R>>;
+}
+
+/** Where the token in memory comes from: decides what its refusal means. */
+export type Origin = "store" | "refresh" | "login";
+
+/** How long after its issue the refusal of an untried token says that the servers disagree, in ms. */
+const justIssuedMs = 60_000;
+
+/**
+ * The access token in memory, kept fresh: read from the store once, refreshed ahead of expiry while callers use it,
+ * refreshed before use only where it could expire on the way.
+ */
+export class RenewedToken<R extends IssuedToken> {
+  readonly #session: ServerSession;
+  readonly #renewal: Renewal<R>;
+  readonly #refreshing = new SingleFlight<RefreshOutcome<R>>();
+  readonly #loading = new SingleFlight<void>();
+  /** Of the running refresh; whoever joins may raise it. */
+  #demand: RefreshDemand = { reason: "ahead" };
+  #loaded = false;
+  #record: R | undefined;
+  #bearer: string | undefined;
+  #jitter = Math.random();
+  #timer: AbortController | undefined;
+  #wasRead = false;
+
+  /** When the authorization server may be asked again. */
+  readonly pace: RefreshPace;
+  /** Why the last refresh brought no token. */
+  refusal: McpAuthError | undefined;
+  #origin: Origin = "store";
+  /** Whether the protected server has taken this token. */
+  accepted = false;
+
+  constructor(session: ServerSession, renewal: Renewal<R>) {
+    this.#session = session;
+    this.#renewal = renewal;
+    this.pace = new RefreshPace(session.clock);
+  }
+
+  get record(): R | undefined {
+    return this.#record;
+  }
+
+  /** What is presented to the protected server, however old it is. */
+  get bearer(): string | undefined {
+    return this.#bearer;
+  }
+
+  get freshness(): Freshness {
+    return this.#record ? freshness(this.#record, this.#session.clock.now(), this.#jitter) : "expired";
+  }
+
+  /** Where the token comes from, while that is news: one that has lain unused for a while may have been good in between. */
+  get origin(): Origin {
+    // A clock that was put back must not make it news for longer.
+    return this.#record && Math.abs(this.#session.clock.now() - this.#record.issuedAt) < justIssuedMs ? this.#origin : "store";
+  }
+
+  /** Settles with the refresh in flight, however that ends. */
+  get running(): Promise<unknown> | undefined {
+    return this.#refreshing.running?.catch(() => {});
+  }
+
+  get isInOutage(): boolean {
+    return this.pace.isInOutage;
+  }
+
+  /** Whether there is a usable token that is not the refused one. */
+  isOtherThan(refused: string | undefined): boolean {
+    return this.#bearer !== refused && this.freshness !== "expired";
+  }
+
+  use(record: R | undefined, origin: Origin): void {
+    this.#loaded = true;
+    if (sameTokens(record, this.#record) && record !== undefined) {
+      this.#record = record;
+      return;
+    }
+    this.#record = record;
+    const bearer = record && this.#renewal.bearer(record);
+    // A refresh may bring a new refresh token alone: what is known of the access token still holds.
+    if (bearer !== this.#bearer) {
+      this.#bearer = bearer;
+      this.#jitter = Math.random();
+      this.#origin = origin;
+      this.accepted = false;
+      if (bearer) {
+        this.refusal = undefined;
+        this.pace.onAnswer();
+      }
+    }
+    this.#arm();
+  }
+
+  /** Reads the store, once. */
+  async load(signal?: AbortSignal): Promise<void> {
+    if (this.#loaded) return;
+    await abortable(this.reload(), signal);
+  }
+
+  /** Reads the store again: another process may have logged in. */
+  reload(): Promise<void> {
+    return this.#loading.run(async () => this.use(await this.#renewal.load(), "store"));
+  }
+
+  /**
+   * A token fit for a request, or `undefined` when there is none to be had: `refusal` may say why.
+   *
+   * @throws McpAuthError a passing fault, when the token is unusable and could not be refreshed now
+   */
+  async get(signal?: AbortSignal): Promise<string | undefined> {
+    if (!this.#loaded) await this.load(signal);
+    const record = this.#record;
+    const fresh = this.freshness;
+    if (fresh === "valid") return this.#bearer;
+    if (fresh === "ahead") {
+      this.refreshAhead();
+      return this.#bearer;
+    }
+    const usable = fresh === "leeway" ? this.#bearer : undefined;
+    const proof = this.#renewal.proof(record);
+    if (!proof || !this.pace.mayRefresh(proof, fresh)) return usable;
+    try {
+      await abortable(this.refresh({ reason: record ? "expired" : "missing" }), signal);
+    } catch (error) {
+      // A fault that passes costs nobody a token that is still good.
+      if (isPassing(error) && this.freshness !== "expired") return this.#bearer;
+      throw error;
+    }
+    return this.freshness === "expired" ? undefined : this.#bearer;
+  }
+
+  /** As {@link get}, and looks whether another manager or process has logged in meanwhile. */
+  async find(signal?: AbortSignal): Promise<string | undefined> {
+    const token = await this.get(signal);
+    if (token !== undefined) return token;
+    await abortable(this.reload(), signal);
+    return this.get(signal);
+  }
+
+  /** Starts a refresh in the background, unless there is a reason not to. @param isAhead the token is still good */
+  refreshAhead(isAhead = true): void {
+    const proof = this.#renewal.proof(this.#record);
+    if (!proof || this.#session.options.isEnding?.() || !this.pace.mayRefresh(proof, isAhead ? "ahead" : "leeway")) return;
+    this.refresh({ reason: isAhead ? "ahead" : this.#record ? "expired" : "missing" }).catch(() => {});
+  }
+
+  /** Refreshes, or joins the refresh that runs. @throws McpAuthError as the renewal, `disposed` */
+  async refresh(demand: RefreshDemand): Promise<RefreshOutcome<R>> {
+    // Nobody waits for what begins now: the process may end in the middle of it.
+    if (this.#session.disposed) throw this.#session.disposed;
+    const record = this.#record;
+    if (!record && !this.#renewal.proof(record)) return { record };
+    this.pace.throwIfBusy();
+    const isUrgent = demand.reason === "refused" || this.#demand.reason === "ahead";
+    if (this.#refreshing.running && isUrgent) this.#demand.reason = demand.reason;
+    return this.#refreshing.run(() => {
+      this.#demand = { ...demand };
+      const work = this.#refreshOnce(record, this.#demand);
+      this.#session.options.waitUntil?.(work.catch(() => {}));
+      return work;
+    });
+  }
+
+  /** The token, for one who cannot wait. Keeps itself fresh by a timer as long as it is read once a lifetime. */
+  read(): string | undefined {
+    this.#wasRead = true;
+    if (!this.#timer) this.#arm();
+    const fresh = this.freshness;
+    // After a long pause this read fails, and the next one need not.
+    if (fresh !== "valid") this.refreshAhead(fresh === "ahead");
+    return fresh === "expired" ? undefined : this.#bearer;
+  }
+
+  /** Waits for a refresh in flight until it is stored; starts none any more. */
+  async dispose(): Promise<void> {
+    this.#timer?.abort();
+    await this.running;
+  }
+
+  async #refreshOnce(record: R | undefined, demand: RefreshDemand): Promise<RefreshOutcome<R>> {
+    try {
+      const outcome = await this.#renewal.refresh(record, demand);
+      this.pace.onAnswer();
+      // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
+      const origin =
+        this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" && !outcome.isShared ? "refresh" : "store";
+      this.use(outcome.record, origin);
+      if (outcome.error) {
+        this.refusal = outcome.error;
+        this.pace.onRefusal(this.#renewal.proof(outcome.record), demand.reason === "ahead");
+      }
+      return outcome;
+    } catch (error) {
+      if (isPassing(error)) {
+        this.pace.onFault(error);
+        this.#arm();
+      }
+      throw error;
+    }
+  }
+
+  /** Wakes up when a refresh ahead is due, if the app wants that. Keeps no process alive. */
+  #arm(): void {
+    this.#timer?.abort();
+    this.#timer = undefined;
+    const { clock, options } = this.#session;
+    const record = this.#record;
+    if (!record || !this.#renewal.proof(record) || record.expiresAt === undefined || this.#session.disposed) return;
+    if (!options.keepFresh && !this.#wasRead) return;
+    this.#wasRead = false;
+    const timer = new AbortController();
+    this.#timer = timer;
+    const waitMs = Math.max(aheadAt(record, this.#jitter), this.pace.notBefore, clock.now() + 1000) - clock.now();
+    clock.sleep(waitMs, { signal: timer.signal, background: true }).then(
+      () => {
+        this.#timer = undefined;
+        if (clock.now() < aheadAt(record, this.#jitter)) this.#arm();
+        else this.refreshAhead();
+      },
+      () => {},
+    );
+  }
+}

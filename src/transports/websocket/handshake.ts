@@ -1,0 +1,81 @@
+import { McpAuthError } from "../../errors.ts";
+
+/** What a handshake carries, beside its URL. */
+export interface Handshake {
+  /** Subprotocols on offer, `mcp` first. */
+  protocols: string[];
+  /** Headers of the request; empty where the credential travels otherwise. */
+  headers: Record<string, string>;
+}
+
+/** Opens a WebSocket: where the runtime's own cannot carry headers, but a library's can. */
+export type OpenWebSocket = (url: string, handshake: Handshake) => WebSocket;
+
+/** How the credential travels where headers cannot. Without one of these: as headers. */
+export interface HandshakeOptions {
+  /**
+   * A subprotocol that carries the token, in the form that the server knows, such as `bearer.` and the token. It is offered
+   * beside `mcp`.
+   */
+  subprotocol?: ((token: string) => string) | undefined;
+  /** A query parameter that carries the token, for servers that take it nowhere else. */
+  query?: { parameter: string; exposeTokenInUrls: true } | undefined;
+}
+
+/**
+ * What a handshake is made of.
+ *
+ * @throws McpAuthError `invalid_option` when the credential does not fit the chosen form
+ */
+export function handshakeOf(
+  url: URL,
+  headers: Record<string, string>,
+  { subprotocol, query }: HandshakeOptions,
+): [url: string, handshake: Handshake] {
+  if (!subprotocol && !query) return [url.href, { protocols: ["mcp"], headers }];
+  const token = tokenOf(headers);
+  if (subprotocol) {
+    const carrier = subprotocol(token);
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(carrier)) {
+      throw new McpAuthError("invalid_option", { detail: "what `subprotocol` gives is no token of HTTP; encode it as base64url" });
+    }
+    return [url.href, { protocols: ["mcp", carrier], headers: {} }];
+  }
+  if ((query?.exposeTokenInUrls as unknown) !== true) {
+    const detail =
+      "a token in a URL is written to the logs of servers and proxies; use `subprotocol`, or insist with `query.exposeTokenInUrls: true`";
+    throw new McpAuthError("invalid_option", { detail });
+  }
+  const target = new URL(url);
+  target.searchParams.set(query?.parameter ?? "", token);
+  return [target.href, { protocols: ["mcp"], headers: {} }];
+}
+
+/**
+ * The runtime's own WebSocket. Those that know no headers take the handshake for a subprotocol with an impossible name, and
+ * refuse it before anything is sent.
+ *
+ * @throws McpAuthError `invalid_option`
+ */
+export function openWebSocket(url: string, { protocols, headers }: Handshake): WebSocket {
+  if (Object.keys(headers).length === 0) return new WebSocket(url, protocols);
+  try {
+    // Node's and Bun's extension of the standard.
+    return new WebSocket(url, { protocols, headers } as unknown as string[]);
+  } catch {
+    // What it threw may hold a header.
+    const detail = "a WebSocket cannot carry these headers here; choose `subprotocol`, or give a `webSocket` that can";
+    throw new McpAuthError("invalid_option", { detail });
+  }
+}
+
+/** The secret itself: of `Authorization`, or of the only header. */
+function tokenOf(headers: Record<string, string>): string {
+  const { authorization, ...others } = headers;
+  const values = Object.values(others);
+  const token = authorization?.replace(/^Bearer /i, "") ?? values[0];
+  if (!token || values.length > (authorization ? 0 : 1)) {
+    throw new McpAuthError("invalid_option", { detail: "the credential is not one token: it fits neither `subprotocol` nor `query`" });
+  }
+  return token;
+}

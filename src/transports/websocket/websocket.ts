@@ -1,0 +1,206 @@
+/**
+ * A WebSocket transport for the official SDKs whose handshake carries credentials.
+ *
+ * @module mcp-client-auth/websocket
+ */
+
+import { type Clock, type Deadline, deadline, systemClock } from "../../clock.ts";
+import type { Credential } from "../../credential.ts";
+import { codeOf, McpAuthError } from "../../errors.ts";
+import { createHttp } from "../../http/http.ts";
+import { members } from "../../http/json.ts";
+import { authFetch } from "../fetch.ts";
+import { type HandshakeOptions, handshakeOf, type OpenWebSocket, openWebSocket } from "./handshake.ts";
+
+export type { Clock } from "../../clock.ts";
+export type { Credential, CredentialRequest } from "../../credential.ts";
+export type { AuthenticateChallenge, Challenge } from "../../discovery/challenge.ts";
+export type { Handshake, HandshakeOptions, OpenWebSocket } from "./handshake.ts";
+
+/** Options of {@link WebSocketTransport}. */
+export interface WebSocketTransportOptions extends HandshakeOptions {
+  /** What authorises the handshake: any credential of this package. Default: none. */
+  credential?: Credential | undefined;
+  /** Opens the connection. Default: the global `WebSocket`. */
+  webSocket?: OpenWebSocket | undefined;
+  /** What asks the server why it refused a handshake. Default: the credential's own, else the global `fetch`. */
+  fetch?: typeof globalThis.fetch | undefined;
+  /** Host names to which plain ws is allowed although they are not loopback. The credential can be read on the way there. */
+  allowInsecure?: readonly string[] | undefined;
+  /** Time, replaceable in tests. Default: `systemClock`. */
+  clock?: Clock | undefined;
+}
+
+/** Time for one handshake, or for asking why it failed, in ms. */
+const handshakeMs = 10_000;
+
+/**
+ * The SDKs' WebSocket transport with credentials: as headers of the handshake where the runtime can send them (Node, Bun); in
+ * a subprotocol, or a query parameter that the app insists on, elsewhere (browsers, Deno, workers).
+ *
+ * A WebSocket does not tell why a handshake was refused. So the same URL is asked once by a plain GET: a refusal there goes
+ * to the credential as any other does, and when that leads to new headers, the handshake is repeated, once. Like other GETs
+ * it opens no login page: where a person logs in, call `auth.authorize()` first. An open connection keeps what it was opened
+ * with.
+ *
+ * @see RFC 6455 §4
+ * @example
+ * ```ts
+ * await client.connect(new WebSocketTransport("wss://mcp.example.com/ws", { credential: auth }));
+ * ```
+ */
+export class WebSocketTransport {
+  /** Told once when the connection has ended, for any reason. Set by the SDK's client. */
+  onclose?: (() => void) | undefined;
+  /** Told of what went wrong outside a call. Set by the SDK's client. */
+  onerror?: ((error: Error) => void) | undefined;
+  /** Receives messages. Set by the SDK's client. */
+  onmessage?: ((message: object) => void) | undefined;
+
+  readonly #url: URL;
+  /** The same place for plain requests. */
+  readonly #httpUrl: URL;
+  readonly #options: WebSocketTransportOptions;
+  #socket: WebSocket | undefined;
+  /** Aborted by `close()`. */
+  readonly #closing = new AbortController();
+  #started = false;
+  #ended = false;
+
+  /**
+   * @param url wss, or ws on loopback
+   * @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` when the credential belongs to another server
+   */
+  constructor(url: string | URL, options: WebSocketTransportOptions = {}) {
+    const parsed = URL.parse(url);
+    if (!parsed || !/^wss?:$/.test(parsed.protocol)) throw new McpAuthError("invalid_url", { detail: "it does not begin with wss://" });
+    this.#url = parsed;
+    this.#httpUrl = createHttp(options).checkUrl(parsed.href.replace(/^ws/, "http"));
+    this.#options = options;
+    const { serverUrl } = (options.credential ?? {}) as { serverUrl?: URL };
+    if (serverUrl && serverUrl.origin !== this.#httpUrl.origin) {
+      throw new McpAuthError("invalid_option", { detail: `\`credential\` is for ${serverUrl.origin}, the URL is at ${this.#url.origin}` });
+    }
+  }
+
+  /** Connects. Called by the SDK's client. @throws McpAuthError `network_error`, `timeout`, or why the credential was refused */
+  async start(): Promise<void> {
+    if (this.#started) throw new McpAuthError("invalid_option", { detail: "the transport was started before; `connect` starts it" });
+    this.#started = true;
+    const { signal } = this.#closing;
+    try {
+      let used = await this.#headers();
+      try {
+        await this.#open(used);
+      } catch (error) {
+        if (signal.aborted || codeOf(error) !== "network_error" || !(await this.#hasNewHeaders(used))) throw error;
+        used = await this.#headers();
+        await this.#open(used);
+      }
+      this.#options.credential?.onResponse?.(new Response(), used);
+    } catch (error) {
+      if (!signal.aborted) this.onerror?.(error as Error);
+      throw error;
+    }
+  }
+
+  /** Sends one message. Called by the SDK's client. @throws McpAuthError `network_error` without a connection */
+  async send(message: object): Promise<void> {
+    const socket = this.#socket;
+    if (!socket || socket.readyState !== socket.OPEN) throw this.#failure("there is no connection");
+    socket.send(JSON.stringify(message));
+  }
+
+  /** Ends the connection. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(this.#failure("the transport was closed"));
+    if (this.#socket) this.#socket.close();
+    else this.#end();
+  }
+
+  async #headers(): Promise<Record<string, string>> {
+    const { signal } = this.#closing;
+    return (await this.#options.credential?.headers({ method: "GET", url: this.#httpUrl, signal })) ?? {};
+  }
+
+  /** One handshake. */
+  async #open(headers: Record<string, string>): Promise<void> {
+    this.#closing.signal.throwIfAborted();
+    const { webSocket = openWebSocket } = this.#options;
+    const limit = this.#limit();
+    const socket = webSocket(...handshakeOf(this.#url, headers, this.#options));
+    // From the first moment: a message may come with the end of the handshake.
+    socket.onmessage = ({ data }: MessageEvent<unknown>) => this.#receive(data);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.onopen = () => resolve();
+        // A WebSocket does not tell a refusal from a server that is not there.
+        const detail = `the handshake failed${this.#options.credential ? "" : "; the server may want a `credential`"}`;
+        const failed = (event: Event) => reject(this.#failure(detail, event));
+        socket.onerror = failed;
+        socket.onclose = failed;
+        limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
+      });
+    } catch (error) {
+      socket.close();
+      throw error;
+    } finally {
+      limit.stop();
+    }
+    this.#socket = socket;
+    socket.onerror = (event) => this.onerror?.(this.#failure("the connection failed", event));
+    socket.onclose = () => this.#end();
+  }
+
+  #receive(data: unknown): void {
+    const message = typeof data === "string" ? members(data) : {};
+    if (message.jsonrpc === "2.0") this.onmessage?.(message);
+    else this.onerror?.(new McpAuthError("server_error", { serverUrl: this.#url.href, detail: "it sent what is no JSON-RPC message" }));
+  }
+
+  #end(): void {
+    this.#socket = undefined;
+    if (this.#ended) return;
+    this.#ended = true;
+    this.onclose?.();
+  }
+
+  /**
+   * Asks by a plain request, which shows what the WebSocket hides, so that the credential can help itself.
+   *
+   * @throws McpAuthError what the credential throws, or `credential_refused`
+   */
+  async #hasNewHeaders(before: Record<string, string>): Promise<boolean> {
+    const { credential, fetch } = this.#options;
+    if (!credential) return false;
+    const limit = this.#limit();
+    let response: Response;
+    try {
+      response = await authFetch(credential, this.#httpUrl, { fetch })(this.#httpUrl, { signal: limit.signal });
+      await response.body?.cancel();
+    } catch (error) {
+      if (error instanceof McpAuthError) throw error;
+      return false;
+    } finally {
+      limit.stop();
+    }
+    const { status } = response;
+    if (status === 401 || status === 403) {
+      const { lastError } = credential as { lastError?: McpAuthError };
+      throw lastError ?? new McpAuthError("credential_refused", { serverUrl: this.#url.href, status });
+    }
+    return JSON.stringify(await this.#headers()) !== JSON.stringify(before);
+  }
+
+  #limit(): Deadline {
+    const tooLate = () => new McpAuthError("timeout", { serverUrl: this.#url.href, detail: `no answer in ${handshakeMs} ms` });
+    return deadline(this.#options.clock ?? systemClock, handshakeMs, tooLate, this.#closing.signal);
+  }
+
+  #failure(detail: string, event?: Event): McpAuthError {
+    // What a runtime says may quote the URL.
+    const cause: unknown = this.#options.query ? undefined : (event as ErrorEvent | undefined)?.error;
+    return new McpAuthError("network_error", { serverUrl: this.#url.href, detail, cause });
+  }
+}

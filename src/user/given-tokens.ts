@@ -1,0 +1,64 @@
+import { splitScope } from "../authorization/scopes.ts";
+import { McpAuthError } from "../errors.ts";
+import { presentable } from "../grants/token-request.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
+import type { Session } from "./session.ts";
+
+/** Tokens that were obtained elsewhere. */
+export interface GivenTokens {
+  /** Presented to the protected server. */
+  accessToken: string;
+  /** Without one, the login ends with the access token. */
+  refreshToken?: string | undefined;
+  /** Only for servers that want it instead of the access token. */
+  idToken?: string | undefined;
+  /** Remaining lifetime of the access token, in seconds. Unknown: it is used until refused. */
+  expiresIn?: number | undefined;
+  /** Granted scopes, space-separated. */
+  scope?: string | undefined;
+  /** The authorization server that issued them. Needed with a refresh token. */
+  issuer?: string | undefined;
+  /** The client that they were issued to. Default: the manager's own `clientId`. Needed with a refresh token. */
+  clientId?: string | undefined;
+  /** Default: the manager's own, for its own `clientId`. */
+  clientSecret?: string | undefined;
+  /** Identifier of the protected resource. Default: the server's URL without query. */
+  resource?: string | undefined;
+}
+
+/** Stores given tokens as the login of the session. @throws McpAuthError `invalid_option`, `lock_timeout` */
+export async function giveTokens(session: Session, tokens: GivenTokens): Promise<TokenRecord> {
+  const { options, clock, keeper, serverUrl } = session;
+  const { accessToken, refreshToken, idToken, expiresIn, scope, issuer = options.issuer ?? "", clientId = options.clientId ?? "" } = tokens;
+  const clientSecret = tokens.clientSecret ?? (tokens.clientId === undefined ? options.clientSecret : undefined);
+  if (!presentable(accessToken)) throw new McpAuthError("invalid_option", { detail: "`accessToken` cannot be sent" });
+  if (options.clientId && clientId !== options.clientId) throw new McpAuthError("invalid_option", { detail: "`clientId` is another" });
+  // A refresh token is shown to nobody but the server that issued it, so that must be known.
+  if (refreshToken && !(issuer && clientId)) {
+    throw new McpAuthError("invalid_option", { detail: "`refreshToken` without `issuer` and `clientId`" });
+  }
+  const now = clock.now();
+  const record: TokenRecord = {
+    v: 1,
+    resource: tokens.resource ?? serverUrl.origin + serverUrl.pathname.replace(/^\/$/, ""),
+    issuer,
+    client: {
+      issuer,
+      kind: "pre-registered",
+      clientId,
+      clientSecret,
+      tokenEndpointAuthMethod: options.tokenEndpointAuthMethod ?? (clientSecret ? "client_secret_basic" : "none"),
+      createdAt: now,
+    },
+    accessToken,
+    refreshToken,
+    idToken,
+    scope,
+    requestedScopes: splitScope(scope),
+    issuedAt: now,
+    expiresAt: expiresIn && now + expiresIn * 1000,
+  };
+  await keeper.locked(record.resource, (turn) => turn.save(record));
+  await keeper.index(record.resource);
+  return record;
+}

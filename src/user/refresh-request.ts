@@ -1,0 +1,28 @@
+import { refreshGrant } from "../grants/refresh.ts";
+import type { TokenAnswer } from "../grants/token-request.ts";
+import { attempts } from "../tokens/attempts.ts";
+import { serverMetadata } from "../tokens/known-server.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
+import { requestProfile, type Session } from "./session.ts";
+
+/**
+ * Sends the refresh token until there is an answer.
+ *
+ * @throws McpAuthError as `refreshGrant`, after bounded repetition
+ */
+export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenAnswer> {
+  const { clock, http } = session;
+  const { issuer, client, refreshToken, resource } = record;
+  const server = await serverMetadata(session, record);
+  const profile = requestProfile(session, issuer);
+  const grant = {
+    server,
+    client,
+    http,
+    clock,
+    refreshToken,
+    resource: profile.resourceParameter === false ? undefined : resource,
+    scope: profile.refreshScope ? (record.scope ?? (record.requestedScopes.join(" ") || undefined)) : undefined,
+  };
+  return attempts(session, issuer, (signal) => refreshGrant({ ...grant, signal }));
+}

@@ -1,0 +1,106 @@
+import { McpAuthError } from "../errors.ts";
+import { forgetRegistration } from "../registration/stored.ts";
+import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
+import { freshness } from "../tokens/freshness.ts";
+import type { Turn } from "../tokens/token-keeper.ts";
+import { afterRefresh, sameTokens, type TokenRecord, without } from "../tokens/token-record.ts";
+import { revoke } from "./logout.ts";
+import { requestRefresh } from "./refresh-request.ts";
+import type { Session } from "./session.ts";
+
+/** The usual reason for a refusal after a refresh that its process did not finish: the answer was lost with it. */
+const interrupted = "an earlier refresh was interrupted";
+
+/**
+ * Refreshes a login once, however many processes want it.
+ *
+ * 1. Takes the lock and reads the login again: if another holder has refreshed it, that result is used.
+ * 2. Notes durably that the refresh token is about to be sent, so that a full disk costs nothing.
+ * 3. Sends it, and stores the answer before anybody gets the new access token.
+ *
+ * @throws McpAuthError what passes by itself (`passing`), `lock_timeout`, `store_failed`; nothing is deleted then.
+ * @see RFC 6749 §6, §10.4
+ */
+export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
+  return session.keeper.locked(known.resource, (turn) => refreshOnce(session, turn, known, demand), known);
+}
+
+async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
+  const { clock, emit } = session;
+  const { current } = turn;
+  if (!current || current.issuer !== known.issuer) return { record: current };
+  const { issuer, refreshToken } = current;
+  if (!sameTokens(current, known) && serves(current, known, demand, clock.now())) {
+    emit({ type: "refresh.shared", issuer });
+    return { record: current };
+  }
+  if (!refreshToken) return { record: current };
+
+  await turn.markRefresh();
+  emit({ type: "refresh.started", issuer, reason: demand.reason });
+  try {
+    const answer = await requestRefresh(session, { ...current, refreshToken });
+    const next = afterRefresh(current, answer, clock.now());
+    if (await isReplaced(turn)) return await discard(session, next);
+    await turn.save(next);
+    if (answer.problem) {
+      emit({ type: "refresh.failed", issuer, code: answer.problem.code, passing: false });
+      return { record: next, error: answer.problem };
+    }
+    emit({ type: "refresh.finished", issuer, rotated: next.refreshToken !== refreshToken });
+    return { record: next };
+  } catch (error) {
+    if (!(error instanceof McpAuthError)) throw error;
+    emit({ type: "refresh.failed", issuer, code: error.code, passing: error.passing });
+    if (error.passing) throw error;
+    return afterRefusal(session, turn, current, demand, error);
+  }
+}
+
+/** Whether what another holder left serves this demand. */
+function serves(record: TokenRecord, known: TokenRecord, { reason }: RefreshDemand, now: number): boolean {
+  if (reason === "refused" && record.accessToken === known.accessToken) return false;
+  const fresh = freshness(record, now, 1);
+  return fresh !== "expired" && fresh !== "leeway";
+}
+
+/** A store that cannot be read now does not say that the login was replaced. */
+function isReplaced(turn: Turn): Promise<boolean> {
+  return turn.isReplaced().catch(() => false);
+}
+
+/** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
+async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome<TokenRecord>> {
+  await revoke(session, unwanted);
+  return { record: await session.keeper.load() };
+}
+
+/** Deletes exactly what the server has finally refused, and only when it was needed. */
+async function afterRefusal(
+  session: Session,
+  turn: Turn,
+  current: TokenRecord,
+  demand: RefreshDemand,
+  error: McpAuthError,
+): Promise<RefreshOutcome<TokenRecord>> {
+  const { clock, emit, store } = session;
+  const fresh = freshness(current, clock.now(), 1);
+  const needed = demand.reason !== "ahead" || fresh === "expired" || fresh === "leeway";
+  const clientRefused = error.code === "invalid_client" && current.client.kind === "dynamic";
+  if (!needed || !(error.code === "invalid_grant" || clientRefused)) return { record: current, error };
+  // Before a refusal is believed: has another holder rotated the token meanwhile?
+  if (await isReplaced(turn)) return { record: await session.keeper.load() };
+
+  if (clientRefused) {
+    await forgetRegistration(store, current.issuer, current.client.clientId);
+    emit({ type: "registration.stale", issuer: current.issuer, reason: "refused" });
+  }
+  const dead = fresh === "expired" || demand.reason === "refused";
+  const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
+  await turn.save(next);
+  emit({ type: "tokens.deleted", reason: clientRefused ? "client-refused" : "refused" });
+  return {
+    record: next,
+    error: current.refreshStartedAt === undefined ? error : new McpAuthError(error.code, { ...error, detail: interrupted }),
+  };
+}

@@ -1,0 +1,260 @@
+import { splitScope } from "../authorization/scopes.ts";
+import { abortable } from "../clock.ts";
+import type { Credential, CredentialRequest } from "../credential.ts";
+import type { Challenge } from "../discovery/challenge.ts";
+import type { Speculation } from "../discovery/discovery.ts";
+import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
+import { isPassing, LoginRequiredError, McpAuthError } from "../errors.ts";
+import { probe } from "../login/probe.ts";
+import { PersonLogin } from "../login/prompt.ts";
+import { insufficiency } from "../login/step-up.ts";
+import { defaultKey } from "../tokens/default-account.ts";
+import { remember } from "../tokens/session.ts";
+import { authFetch } from "../transports/fetch.ts";
+import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
+import { type AccountStatus, listAccounts, type StoredLogin, statusOf } from "./accounts.ts";
+import { CurrentToken } from "./current-token.ts";
+import { type GivenTokens, giveTokens } from "./given-tokens.ts";
+import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
+import type { TokenManagerOptions } from "./options.ts";
+import { RefusedRequest } from "./refused-request.ts";
+import { createSession, type Session } from "./session.ts";
+
+/**
+ * A person's login at one protected server: the credential that logs in when it must, refreshes before anybody
+ * notices, and asks for more scopes when an operation needs them.
+ *
+ * However many calls, managers and processes share a login, it is refreshed once. Any number of transports may use
+ * one manager.
+ *
+ * @example
+ * ```ts
+ * const auth = new TokenManager({ serverUrl: "https://mcp.example.com/mcp", loginHandler });
+ * await auth.authorize();
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export class TokenManager implements Credential {
+  /** The protected server. */
+  readonly serverUrl: URL;
+  /** How long a request waits for a person's login, in ms. */
+  readonly waitForLogin: number;
+  /** A `fetch` that authorises requests to the protected server; see {@link authFetch}. */
+  readonly fetch: typeof globalThis.fetch;
+
+  readonly #session: Session;
+  readonly #token: CurrentToken;
+  readonly #person: PersonLogin;
+  readonly #refused: RefusedRequest;
+
+  /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
+  constructor(options: TokenManagerOptions) {
+    this.#session = createSession(options);
+    this.serverUrl = new URL(this.#session.serverUrl);
+    this.waitForLogin = options.waitForLogin ?? 50_000;
+    this.#token = new CurrentToken(this.#session);
+    this.#person = new PersonLogin(this.#session, this.#token, this.waitForLogin);
+    this.#refused = new RefusedRequest(this.#session, this.#token, this.#person);
+    this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
+  }
+
+  /** The last failure to get a token, for transports that lose errors (SSE). Cleared by the next success. */
+  get lastError(): McpAuthError | undefined {
+    return this.#session.lastError;
+  }
+
+  /**
+   * Logs in if the server asks for it. Returns at once when a login is stored. The person has `loginTimeout`, longer
+   * than an SDK request may take: call it before `connect`.
+   *
+   * @param options.scopes scopes to ask for, when the login does not have them yet; the server may grant fewer
+   * @param options.signal ends the waiting; the login goes on for others
+   * @returns `not-required` when the server answers without a login
+   * @throws McpAuthError `login_required` when no person can be asked; every code of discovery, registration and
+   *   authorization; `network_error`, `timeout`, `server_error`, `rate_limited` when the server cannot be asked
+   */
+  async authorize(
+    options: { scopes?: readonly string[] | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<"authorized" | "not-required"> {
+    const { scopes, signal } = options;
+    return this.#remembering(async () => {
+      while (!(await this.#hasLogin(scopes, signal))) {
+        let { running } = this.#person;
+        if (!running) {
+          const speculation = this.#person.speculate();
+          const challenge = await probe(this.#session, signal);
+          if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) {
+            this.#person.stopGuessing();
+            return "not-required";
+          }
+          running = this.#person.running;
+          if (!running) {
+            await abortable(this.#person.start({ challenge, known: this.#token.record, scopes }), signal);
+            return "authorized";
+          }
+        }
+        // It was begun for others, who may want fewer scopes.
+        await abortable(running, signal);
+      }
+      return "authorized";
+    });
+  }
+
+  /**
+   * A valid access token, for one who sends it by other means than `fetch`. Never logs in.
+   *
+   * @param options.signal ends the waiting for a refresh
+   * @throws McpAuthError `login_required` when there is no login, or it is over (`cause` says why); a passing fault
+   */
+  async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+    return this.#remembering(async () => {
+      this.#assertUsable();
+      const token = await this.#token.find(options.signal);
+      if (token === undefined) throw this.#token.loginRequired();
+      return token;
+    });
+  }
+
+  /**
+   * Takes over tokens that were obtained elsewhere; they replace the stored login.
+   *
+   * @throws McpAuthError `invalid_option` when a refresh token comes without the issuer and client that it belongs to
+   */
+  async setTokens(tokens: GivenTokens): Promise<void> {
+    this.#assertUsable();
+    this.#token.use(await giveTokens(this.#session, tokens), "store");
+  }
+
+  /**
+   * Revokes the login at the authorization server, as far as it can, and deletes it here. Ends a login in progress.
+   *
+   * @param options.everywhere the logins of all accounts at this server; the result says what happened to each
+   * @throws McpAuthError `lock_timeout`, `store_failed`
+   */
+  logout(options?: { everywhere?: false | undefined }): Promise<LogoutResult>;
+  logout(options: { everywhere: true }): Promise<LogoutResult[]>;
+  logout(options: { everywhere?: boolean | undefined }): Promise<LogoutResult | LogoutResult[]>;
+  async logout(options: { everywhere?: boolean | undefined } = {}): Promise<LogoutResult | LogoutResult[]> {
+    this.#assertUsable();
+    await this.#person.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
+    const result = await (options.everywhere ? logoutEverywhere : logout)(this.#session, this.#token.record);
+    this.#token.use(undefined, "store");
+    return result;
+  }
+
+  /** Whose login this is and how it stands, for people: asks no server. @throws McpAuthError what reading the store throws */
+  status(): Promise<AccountStatus> {
+    return statusOf(this.#session, this.#token.record);
+  }
+
+  /** The logins that are stored for this server, one an account. @throws McpAuthError what reading the store throws */
+  accounts(): Promise<StoredLogin[]> {
+    return listAccounts(this.#session);
+  }
+
+  /**
+   * From now on this manager's account is that of new managers without `account` at this server, until it logs out. Those
+   * that run keep theirs.
+   *
+   * @throws McpAuthError `store_failed`
+   */
+  async makeDefault(): Promise<void> {
+    const { store, server, keeper } = this.#session;
+    await store.set(defaultKey(server), { v: 1, account: await keeper.account() });
+  }
+
+  /**
+   * A live `requestInit` for SDK transports that cannot be given a `fetch`: its `headers` always hold the current
+   * token. It cannot log in, retry or step up, and throws `login_required` without a valid token.
+   */
+  requestInit(): LiveRequestInit {
+    return liveRequestInit(() => {
+      this.#assertUsable();
+      const token = this.#token.read();
+      if (token === undefined) throw this.#token.loginRequired();
+      return token;
+    });
+  }
+
+  async headers(request: CredentialRequest): Promise<Record<string, string>> {
+    this.#assertUsable();
+    let token: string | undefined;
+    try {
+      token = await this.#token.get(request.signal);
+    } catch (error) {
+      // After a long outage of the token endpoint a person may be asked, if the server still wants a token.
+      if (!(request.method === "POST" && this.#token.isInOutage && this.#person.isPossible)) throw remember(this.#session, error);
+    }
+    if (token !== undefined) return { authorization: `Bearer ${token}` };
+    if (request.method === "POST" && this.#person.isPossible) this.#person.speculate();
+    return {};
+  }
+
+  onResponse(response: Response, used: Record<string, string>): void {
+    if (response.ok && !used.authorization) this.#person.stopGuessing();
+    if (response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
+    this.#token.accepted = true;
+    if (response.ok) this.#session.lastError = undefined;
+  }
+
+  async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    this.#assertUsable();
+    const insufficient = insufficiency(challenge, { serverUrl: this.#session.server, issuer: this.#token.record?.issuer });
+    return this.#remembering(() =>
+      insufficient
+        ? this.#refused.onInsufficientLogin(challenge, insufficient, bearerOf(used), request)
+        : this.#refused.onRefusedToken(challenge, bearerOf(used), request),
+    );
+  }
+
+  /** Waits for a refresh in flight until it is stored, ends a login in progress, and uses no timer any more. */
+  async dispose(): Promise<void> {
+    const { server: serverUrl } = this.#session;
+    this.#session.disposed ??= new McpAuthError("disposed", { serverUrl });
+    await this.#person.end(this.#session.disposed);
+    await this.#token.dispose();
+    await this.#session.keeper.dispose();
+  }
+
+  /** For `await using`: {@link dispose}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** Whether there is a login with these scopes, here or in the store. */
+  async #hasLogin(scopes: readonly string[] | undefined, signal: AbortSignal | undefined): Promise<boolean> {
+    this.#assertUsable();
+    const token = this.#token;
+    try {
+      if ((await token.find(signal)) === undefined) return false;
+    } catch (error) {
+      // A token endpoint that fails now may still let a person in; a store or lock that fails would not.
+      if (isPassing(error) && error.issuer) return false;
+      throw error;
+    }
+    const granted = splitScope(token.record?.scope);
+    return scopes?.every((scope) => granted.includes(scope)) ?? true;
+  }
+
+  async #hasMetadata(speculation: Speculation): Promise<boolean> {
+    const { serverUrl, http, clock } = this.#session;
+    const resource = await discoverProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined);
+    return resource !== undefined;
+  }
+
+  #assertUsable(): void {
+    if (this.#session.disposed) throw this.#session.disposed;
+  }
+
+  async #remembering<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw remember(this.#session, error);
+    }
+  }
+}
+
+function bearerOf(used: Record<string, string>): string | undefined {
+  return used.authorization?.replace(/^Bearer /, "");
+}

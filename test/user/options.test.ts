@@ -1,0 +1,73 @@
+/** Options that decide whose login it is, where it is made, and what a profile may not decide. */
+import { expect, test } from "vitest";
+import { MemoryStore } from "../../src/index.ts";
+import { createSession, requestProfile } from "../../src/user/session.ts";
+import { startAuthorizationServer } from "../fixture/index.ts";
+import { failure, manager, personAtHand, post, seed, startServer, toolRequest } from "../storm/support.ts";
+
+test("a client ID that is given must match: another client's login is not used", async () => {
+  const server = await startServer();
+  const store = new MemoryStore();
+  const tokens = await seed(server, store);
+  expect(await manager(server, { store, clientId: tokens.clientId }).auth.getAccessToken()).toBe(tokens.accessToken);
+  const other = manager(server, { store, clientId: "another" }).auth;
+  expect((await failure(other.getAccessToken())).code).toBe("login_required");
+  const given = { accessToken: "x", clientId: tokens.clientId };
+  expect((await failure(other.setTokens(given))).code).toBe("invalid_option");
+});
+
+test("an issuer that the app insists on and the server does not name: no login elsewhere", async () => {
+  const server = await startServer();
+  const wanted = await startAuthorizationServer();
+  const handler = personAtHand();
+  const { auth } = manager(server, { issuer: wanted.issuer, loginHandler: handler });
+  const error = await failure(auth.authorize());
+  expect([error.code, error.issuer]).toEqual(["issuer_mismatch", server.authorizationServer.issuer]);
+  expect(error.message).toContain(wanted.issuer);
+  expect([handler.started, server.authorizationServer.registrations.length]).toEqual([0, 0]);
+  await wanted.close();
+});
+
+test.each([
+  ["https://login.microsoftonline.com/tenant/v2.0", { resourceParameter: true, refreshScope: false }],
+  ["https://company.salesforce.com", { redirectHost: "127.0.0.1" }],
+] as const)("options win over the profile of %s", (issuer, options) => {
+  const session = createSession({ serverUrl: "https://mcp.example/mcp", ...options });
+  expect(requestProfile(createSession({ serverUrl: "https://mcp.example/mcp" }), issuer)).not.toMatchObject(options);
+  expect(requestProfile(session, issuer)).toMatchObject(options);
+});
+
+test("the query of the server's URL stays out of the store and the events, and is sent", async () => {
+  const server = await startServer();
+  const store = new MemoryStore();
+  const { auth, events } = manager({ url: `${server.url}?key=hunter2` }, { store, loginHandler: personAtHand() });
+  expect((await auth.fetch(auth.serverUrl, toolRequest("add", { a: 1, b: 2 }))).status).toBe(200);
+  expect(auth.serverUrl.search).toBe("?key=hunter2");
+  const stored = await Promise.all((await store.keys("")).map(async (key) => [key, await store.get(key)]));
+  expect(JSON.stringify([stored, events])).not.toContain("hunter2");
+  expect(stored.length).toBeGreaterThan(2);
+});
+
+test("after a logout during a login, the next request may log in at once", async () => {
+  const server = await startServer();
+  const handler = personAtHand();
+  const { auth } = manager(server, { loginHandler: handler });
+  handler.until = new Promise(() => {});
+  const call = failure(post(auth));
+  await expect.poll(() => handler.opened).toBe(1);
+  await auth.logout();
+  expect((await call).code).toBe("login_required");
+  handler.until = Promise.resolve();
+  expect(await post(auth)).toBe(200);
+});
+
+test("`lastError` is cleared by the next success", async () => {
+  const server = await startServer();
+  const { auth } = manager(server, { loginHandler: personAtHand() });
+  expect(await post(auth)).toBe(200);
+  server.authorizationServer.nextDecision = "deny";
+  expect((await failure(post(auth, "write_note", { text: "x" }))).code).toBe("authorization_denied");
+  expect(auth.lastError?.code).toBe("authorization_denied");
+  expect(await post(auth)).toBe(200);
+  expect(auth.lastError).toBeUndefined();
+});
