@@ -15,11 +15,11 @@ export interface User extends AsyncDisposable {
   connect(): Promise<Connection>;
   /** Makes the client believe that its access token has expired, if it looks at that at all. */
   expireToken(): void;
-  /** Whether the person answers when a browser window opens. `true` at the start. */
+  /** Whether the user answers when a browser window opens. `true` at the start. */
   present: boolean;
   /** Browser windows opened so far. */
   readonly windows: number;
-  /** Every request of the client and its person; `undefined` when only the servers can tell. */
+  /** Every request of the client and its user; `undefined` when only the servers can tell. */
   readonly log: ClientRequest[] | undefined;
 }
 

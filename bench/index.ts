@@ -26,7 +26,7 @@ const clients = [ours, ...sdkClients, mcpRemote];
 const sections: Record<string, { title: string; run: () => Promise<object[]> }> = {
   storm: { title: "Calls at once, with a token that has expired, or that the server refuses", run: storms },
   processes: { title: "Eight processes that share one login, when its token has expired or is refused", run: allProcesses },
-  machine: { title: "A program without a person: 1000 clients at once, and eight processes", run: allMachines },
+  machine: { title: "A program without a user: 1000 clients at once, and eight processes", run: allMachines },
   roundtrips: { title: "Round trips to the first authorised answer", run: allRoundTrips },
   warm: { title: "From createMcpAuth to the first token, which is stored, in fresh processes", run: warmStart },
   locking: { title: "What a refresh costs here, beside its request", run: lockingCosts },

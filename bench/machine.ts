@@ -7,7 +7,7 @@ import { type MachineKind, machineClient, robot } from "./machine-clients.ts";
 import { startProcess } from "./processes.ts";
 import { lifetimeSeconds, startServer } from "./servers.ts";
 
-/** Token requests of a program without a person. */
+/** Token requests of a program without a user. */
 export interface MachineRequests {
   client: string;
   /** Clients that share the program's credentials: in one process, or a process each. */

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { McpAuthError, MemoryStore } from "mcp-client-auth";
 import { createMcpAuth, interactivity, openBrowser } from "mcp-client-auth/node";
-import { person, startProtectedServer } from "../test/fixture/index.ts";
+import { startProtectedServer, user } from "../test/fixture/index.ts";
 
 const tokenLifetimeSeconds = 3;
 const calls = 100;
@@ -16,7 +16,7 @@ const calls = 100;
 const { env, platform, stdin, stdout } = process;
 // A browser window is for somebody who looks at this terminal.
 const isTerminal = stdin.isTTY === true && stdout.isTTY === true;
-const hasPerson = isTerminal && interactivity({ env, platform, isTerminal }) === "browser";
+const hasUser = isTerminal && interactivity({ env, platform, isTerminal }) === "browser";
 
 let step = 0;
 const tell = (title: string, ...lines: string[]) => console.log([`\n${++step}. ${title}`, ...lines].join("\n   "));
@@ -24,7 +24,7 @@ const add = (line: string) => console.log(`   ${line}`);
 
 const server = await startProtectedServer({ authorizationServer: { accessTokenTtlSeconds: tokenLifetimeSeconds } });
 const { authorizationServer, mcpServer } = server;
-if (hasPerson) authorizationServer.interaction = "pages";
+if (hasUser) authorizationServer.interaction = "pages";
 const tokenRequests = (grant?: string) => authorizationServer.tokenRequests(grant).length;
 
 tell(
@@ -42,7 +42,7 @@ const auth = createMcpAuth(server.url, {
   // Somebody may read the pages slowly.
   waitForLogin: 240_000,
   print: () => {},
-  openBrowser: bringPerson,
+  openBrowser: bringUser,
 });
 const client = new Client({ name: "demo", version: "1.0.0" }, { versionNegotiation: { mode: "auto" } });
 const call = async (name: string, input: Record<string, unknown> = {}) => {
@@ -52,8 +52,8 @@ const call = async (name: string, input: Record<string, unknown> = {}) => {
   return JSON.parse(part.text) as unknown;
 };
 
-/** The one moment at which a person is needed. */
-async function bringPerson(url: URL): Promise<void> {
+/** The one moment at which a user is needed. */
+async function bringUser(url: URL): Promise<void> {
   if (authorizationServer.interaction === "pages") {
     add(`Your browser opens: log in as anybody, allow access. If none appears, open ${url.href}`);
     const failed = await openBrowser(url).then(
@@ -63,13 +63,11 @@ async function bringPerson(url: URL): Promise<void> {
     if (!failed) return;
     authorizationServer.interaction = "auto";
   }
-  add(
-    `${hasPerson ? "No browser could be opened" : "No terminal with a desktop here"}: the demo plays the person by itself, who says yes.`,
-  );
-  await person(url);
+  add(`${hasUser ? "No browser could be opened" : "No terminal with a desktop here"}: the demo plays the user by itself, who says yes.`);
+  await user(url);
 }
 
-if (!hasPerson) {
+if (!hasUser) {
   const hang = () => {
     console.error("The demo hangs: ended.");
     process.exit(1);
@@ -82,8 +80,8 @@ try {
   tell("Without a token the server refuses.", `HTTP ${refused.status}, ${refused.headers.get("www-authenticate")}`);
   assert.equal(refused.status, 401);
 
-  tell("Login: find the authorization server, register there, ask the person.");
-  if (hasPerson) add("That is you. (`CI=true npm run demo` would play the person by itself.)");
+  tell("Login: find the authorization server, register there, ask the user.");
+  if (hasUser) add("That is you. (`CI=true npm run demo` would play the user by itself.)");
   assert.equal(await auth.authorize(), "authorized");
   add("Logged in.");
 
@@ -102,7 +100,7 @@ try {
   tell(`Waiting ${tokenLifetimeSeconds} seconds, until the access token has expired.`);
   await sleep(tokenLifetimeSeconds * 1000 + 200);
 
-  // The next token is to outlive a person who takes time in the next step.
+  // The next token is to outlive a user who takes time in the next step.
   authorizationServer.accessTokenTtlSeconds = 600;
   const before = { all: tokenRequests(), refreshes: tokenRequests("refresh_token") };
   const started = performance.now();
@@ -120,7 +118,7 @@ try {
   assert.equal(tokenRequests("refresh_token") - before.refreshes, 1);
   assert.equal(authorizationServer.liveLogins, 1);
 
-  tell("A tool that needs another scope (mcp:write): the person is asked for it, then the call is repeated.");
+  tell("A tool that needs another scope (mcp:write): the user is asked for it, then the call is repeated.");
   await call("write_note", { text: "written by the demo" });
   const now = (await call("whoami")) as { scopes: string[] };
   add(`The note is written, once. Allowed now: ${now.scopes.join(" ")}`);
@@ -135,7 +133,7 @@ try {
   add("Asking for a token now fails with `login_required`.");
   console.log("\nDone. The folder `examples` has the same in a few lines for each SDK.");
 } catch (error) {
-  // What a person can cause, such as a denied login, is told in words.
+  // What a user can cause, such as a denied login, is told in words.
   console.error(error instanceof McpAuthError ? `\nThe demo has ended: ${error.message}` : error);
   process.exitCode = 1;
 } finally {

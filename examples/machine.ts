@@ -1,5 +1,5 @@
 /**
- * A program without a person, such as a job in CI. What it is and where it goes is in the environment; `examples/ci` has
+ * A program without a user, such as a job in CI. What it is and where it goes is in the environment; `examples/ci` has
  * jobs for GitHub, GitLab and Kubernetes.
  *
  *     MCP_AUTH_SERVER_URL=https://mcp.example.com/mcp MCP_AUTH_CLIENT_ID=nightly MCP_AUTH_CLIENT_SECRET_FILE=secret node examples/machine.ts

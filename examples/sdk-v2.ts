@@ -13,7 +13,7 @@ const auth = createMcpAuth(server.url, { clientName: "SDK v2 example", ...server
 const client = new Client({ name: "sdk-v2-example", version: "1.0.0" }, { versionNegotiation: { mode: "auto" } });
 
 try {
-  // A person may need longer than a request may take, so the login comes first.
+  // A user may need longer than a request may take, so the login comes first.
   await auth.authorize();
   await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
 

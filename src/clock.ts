@@ -31,33 +31,3 @@ export const systemClock: Clock = {
       signal?.addEventListener("abort", abort, { once: true });
     }),
 };
-
-/** A time limit. */
-export interface Deadline {
-  /** Aborts with the reason when the time is over, or as the outer signal does. */
-  signal: AbortSignal;
-  /** The limit does not count any more. */
-  stop(): void;
-}
-
-/** Limits work to `ms` milliseconds, and to what `outer` allows. Keeps no process alive. */
-export function deadline(clock: Clock, ms: number, reason: () => unknown, outer?: AbortSignal): Deadline {
-  const over = new AbortController();
-  const stopped = new AbortController();
-  clock.sleep(ms, { signal: stopped.signal, background: true }).then(
-    () => over.abort(reason()),
-    () => {},
-  );
-  return { signal: outer ? AbortSignal.any([outer, over.signal]) : over.signal, stop: () => stopped.abort() };
-}
-
-/** `promise`, or a rejection with the signal's reason as soon as it aborts. The promise itself goes on. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
-}

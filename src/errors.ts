@@ -3,7 +3,7 @@ const logIn = "Log in again.";
 const wait = "Try again later.";
 const register = "Register a client there by hand and pass its `clientId`.";
 
-type Text = readonly [what: string, hint: string, passing?: true];
+type Text = readonly [what: string, hint: string, transient?: true];
 
 /** What happened, what the user can do, and whether it passes by itself, for every code. */
 const texts = {
@@ -33,10 +33,10 @@ const texts = {
   // login
   login_required: [
     "A login is needed and nobody can be asked",
-    "Run `authorize()` where a person has a browser; a program needs credentials of its own.",
+    "Run `authorize()` where a user has a browser; a program needs credentials of its own.",
   ],
-  login_pending: ["A login waits for the person; the request was not sent", "Finish it, then repeat the request."],
-  login_timeout: ["The person did not log in in time", logIn],
+  login_pending: ["A login waits for the user; the request was not sent", "Finish it, then repeat the request."],
+  login_timeout: ["The user did not log in in time", logIn],
   redirect_port_in_use: ["No port for the answer is free", "Allow more ports."],
   browser_failed: ["No browser could be opened", "Open the printed address by hand."],
   state_mismatch: ["The authorization response belongs to another login", logIn],
@@ -45,7 +45,7 @@ const texts = {
   authorization_denied: ["The login was denied", "Log in again and allow access."],
   authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client."],
   insufficient_scope: ["The operation needs more scopes", "Log in again and allow them."],
-  authentication_insufficient: ["The server wants a newer or stronger login", "Log in again, as a person."],
+  authentication_insufficient: ["The server wants a newer or stronger login", "Log in again, as a user."],
   // tokens
   invalid_grant: ["The authorization server no longer accepts this login", logIn],
   token_request_refused: ["The authorization server refused the token request", "Log in again; for a program, check what it asks for."],
@@ -147,13 +147,13 @@ export class McpAuthError extends Error {
   }
 
   /** Whether the same call may succeed later without anybody doing anything. */
-  get passing(): boolean {
+  get transient(): boolean {
     const text: Text = texts[this.code];
     return text[2] === true;
   }
 }
 
-/** Thrown when a request needs a login and no person can be asked: `code` is `login_required`, `cause` says why. */
+/** Thrown when a request needs a login and no user can be asked: `code` is `login_required`, `cause` says why. */
 export class LoginRequiredError extends McpAuthError {
   /** For logs; branch on `code`. */
   override readonly name = "LoginRequiredError";
@@ -180,8 +180,8 @@ export function codeOf(error: unknown): McpAuthErrorCode | undefined {
 }
 
 /** A failure that may be gone with the next try. */
-export function isPassing(error: unknown): error is McpAuthError {
-  return error instanceof McpAuthError && error.passing;
+export function isTransient(error: unknown): error is McpAuthError {
+  return error instanceof McpAuthError && error.transient;
 }
 
 /** What is promised; `instead` when it fails with this code. */

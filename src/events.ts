@@ -10,11 +10,11 @@ export type AuthEventFacts =
   | { type: "registration.stale"; issuer: string; reason: "redirect-uri" | "grant-type" | "expired" | "refused" | "unanswered" | "old" }
   | { type: "registration.foreign-redirect-uris"; issuer: string }
   | { type: "login.started"; issuer: string; scopes: readonly string[] }
-  /** The person has been sent to the authorization server. */
+  /** The user has been sent to the authorization server. */
   | { type: "login.opened"; issuer: string; redirectUri: string }
   | { type: "login.finished"; issuer: string; scopes: readonly string[] }
   | { type: "login.failed"; code: McpAuthErrorCode }
-  /** The person has been told where to type a code. */
+  /** The user has been told where to type a code. */
   | { type: "login.device-code"; issuer: string; verificationUri: string }
   /** Of a program, too, which asks for a new token with its own credentials; `missing`: it had none. */
   | { type: "refresh.started"; issuer: string; reason: "missing" | "ahead" | "expired" | "refused" }
@@ -22,7 +22,7 @@ export type AuthEventFacts =
   | { type: "refresh.shared"; issuer: string }
   | { type: "refresh.repeated"; issuer: string; attempt: number; waitMs: number; code: McpAuthErrorCode }
   | { type: "refresh.finished"; issuer: string; rotated: boolean }
-  | { type: "refresh.failed"; issuer: string; code: McpAuthErrorCode; passing: boolean }
+  | { type: "refresh.failed"; issuer: string; code: McpAuthErrorCode; transient: boolean }
   /** New tokens could not be stored; they are used from memory, and writing is tried again. */
   | { type: "tokens.unsaved"; code: McpAuthErrorCode }
   | { type: "tokens.saved" }

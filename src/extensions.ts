@@ -10,7 +10,7 @@
 export const extensions = {
   /** A program with client ID and secret, key or certificate. */
   clientCredentials: "io.modelcontextprotocol/oauth-client-credentials",
-  /** A person's sign-on at the company's identity provider. */
+  /** A user's sign-on at the company's identity provider. */
   enterpriseManagedAuthorization: "io.modelcontextprotocol/enterprise-managed-authorization",
   /** A workload that its platform speaks for. */
   workloadIdentity: "io.modelcontextprotocol/auth/wif",

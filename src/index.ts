@@ -34,7 +34,7 @@ export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts"
 export type { DeviceCodePrompt } from "./grants/device-code.ts";
 export { type RefreshGrant, refreshGrant } from "./grants/refresh.ts";
 export { revokeToken } from "./grants/revocation.ts";
-export type { TokenAnswer, TokenRequestOptions } from "./grants/token-request.ts";
+export type { TokenRequestOptions, TokenResponse } from "./grants/token-request.ts";
 export { createHttp, type Http, type HttpOptions } from "./http/http.ts";
 export { type RegisterClientOptions, registerClient } from "./registration/dynamic.ts";
 export type { ClientRegistration, TokenEndpointAuthMethod } from "./registration/registration.ts";

@@ -11,7 +11,6 @@ import {
   gate,
   hang,
   logInByHand,
-  person,
   recordingFetch,
   refreshByHand,
   registerByHand,
@@ -20,6 +19,7 @@ import {
   startAuthorizationServer,
   startProtectedServer,
   tokenRequest,
+  user,
   when,
 } from "./fixture/index.ts";
 import { isTotp, totp } from "./fixture/totp.ts";
@@ -232,22 +232,22 @@ describe("authorization server", () => {
     expect((await refreshByHand(as, second)).error).toBe("invalid_client");
   });
 
-  test("the person: callback page, denial with iss, an error page without callback", async () => {
+  test("the user: callback page, denial with iss, an error page without callback", async () => {
     const { authorizationServer: as } = server;
-    const denied = await person(await authorizeUrl(), { deny: as, followCallback: false });
+    const denied = await user(await authorizeUrl(), { deny: as, followCallback: false });
     expect(Object.fromEntries(denied.callbackUrl?.searchParams ?? [])).toMatchObject({
       error: "access_denied",
       state: "s",
       iss: as.issuer,
     });
     expect(as.nextDecision).toBe("allow");
-    const unknown = await person(await authorizeUrl({ client_id: "nobody" }));
+    const unknown = await user(await authorizeUrl({ client_id: "nobody" }));
     expect(unknown).toMatchObject({ callbackUrl: undefined, status: 400 });
     const listener = createServer((req, res) => res.end(`got ${new URL(req.url ?? "", "http://x").searchParams.get("state")}`));
     await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
     // A native client may come back on another loopback port than the registered one (RFC 8252 §7.3).
     const redirect_uri = `http://127.0.0.1:${(listener.address() as AddressInfo).port}/callback`;
-    const { page, callbackUrl } = await person(await authorizeUrl({ redirect_uri }));
+    const { page, callbackUrl } = await user(await authorizeUrl({ redirect_uri }));
     listener.close();
     expect(page).toBe("got s");
     expect(callbackUrl?.searchParams.get("iss")).toBe(as.issuer);
@@ -344,7 +344,7 @@ describe("authorization server", () => {
   });
 });
 
-describe("a person with a second factor or another device", () => {
+describe("a user with a second factor or another device", () => {
   test.each([
     // RFC 6238, Appendix B (SHA-1)
     [59, "94287082"],
@@ -376,7 +376,7 @@ describe("a person with a second factor or another device", () => {
     expect(await enterDeviceCode(url, undefined, { fields: { totp: "12345" } })).toContain("The code is wrong.");
   });
 
-  test("a device code waits for the person, and is worth one login", async () => {
+  test("a device code waits for the user, and is worth one login", async () => {
     await using other = await startAuthorizationServer({ deviceFlow: true });
     const grant = "urn:ietf:params:oauth:grant-type:device_code";
     const client_id = await registerByHand(other, { grant_types: [grant, "authorization_code"] });

@@ -75,7 +75,7 @@ describe("README: code", () => {
     expect(problems([`export const name: keyof import("mcp-client-auth/node").McpAuthOptions = "nonsense";`])).toHaveLength(1);
   });
 
-  // A person who is a program needs the system's opener to start it.
+  // A user who is a program needs the system's opener to start it.
   test.runIf(process.platform === "linux")(
     "the quick start logs in by the browser, once, and lists the tools",
     { timeout: 40_000 },
@@ -83,10 +83,10 @@ describe("README: code", () => {
       await using server = await startProtectedServer();
       const folder = await mkdtemp(join(tmpdir(), "readme-"));
       onTestFinished(() => rm(folder, { recursive: true, force: true }));
-      const person = pathToFileURL(join(root, "test/fixture/person.ts")).href;
-      await writeFile(join(folder, "person.mjs"), `import { person } from "${person}"; await person(process.argv[2]);`);
+      const user = pathToFileURL(join(root, "test/fixture/user.ts")).href;
+      await writeFile(join(folder, "user.mjs"), `import { user } from "${user}"; await user(process.argv[2]);`);
       const browser = join(folder, "browser");
-      await writeFile(browser, `#!/bin/sh\nexec "${process.execPath}" "${join(folder, "person.mjs")}" "$1"\n`);
+      await writeFile(browser, `#!/bin/sh\nexec "${process.execPath}" "${join(folder, "user.mjs")}" "$1"\n`);
       await chmod(browser, 0o755);
 
       const [quickStart = ""] = blocks;
@@ -118,16 +118,16 @@ describe("README: tables", () => {
 
   test("every variable of the environment is there, and no other", () => {
     const names = [...textNames, ...secretNames].map((name) => prefix + name);
-    expect(column("Programs without a person", 0).toSorted()).toEqual(names.toSorted());
+    expect(column("Programs without a user", 0).toSorted()).toEqual(names.toSorted());
   });
 
   test("every error code is there, and no other", async () => {
     const codes = [...(await text("src/errors.ts")).matchAll(/^ {2}([a-z_]+): (?:\[|$)/gm)].map(([, code = ""]) => code);
     expect(codes).toContain("login_required");
     expect(column("Errors", 0).toSorted()).toEqual(codes.toSorted());
-    const [, passing = ""] = /`error\.passing` is true for (.*?)\./.exec(section("Errors")) ?? [];
-    const named = [...passing.matchAll(/`(\w+)`/g)].map(([, code = ""]) => code);
-    expect(named).toEqual(codes.filter((code) => new McpAuthError(code as McpAuthErrorCode).passing));
+    const [, transient = ""] = /`error\.transient` is true for (.*?)\./.exec(section("Errors")) ?? [];
+    const named = [...transient.matchAll(/`(\w+)`/g)].map(([, code = ""]) => code);
+    expect(named).toEqual(codes.filter((code) => new McpAuthError(code as McpAuthErrorCode).transient));
   });
 
   test("every event is there, and no other", async () => {

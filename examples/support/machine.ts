@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { McpAuthOptions } from "mcp-client-auth/node";
-import { type ProtectedServer, person, startProtectedServer } from "../../test/fixture/index.ts";
+import { type ProtectedServer, startProtectedServer, user } from "../../test/fixture/index.ts";
 
-/** A machine to play on: a protected server, a person, and a data folder and a keychain that are gone afterwards. */
+/** A machine to play on: a protected server, a user, and a data folder and a keychain that are gone afterwards. */
 export interface Machine extends AsyncDisposable {
   server: ProtectedServer;
   /** Added to the options of a program in this process. */
@@ -22,7 +22,7 @@ export interface Machine extends AsyncDisposable {
 export async function startMachine(): Promise<Machine> {
   const folder = await mkdtemp(join(tmpdir(), "mcp-client-auth-example-"));
   const server = await startProtectedServer();
-  console.log("No URL given: a protected server is started in this process, and a script plays the person who logs in there.");
+  console.log("No URL given: a protected server is started in this process, and a script plays the user who logs in there.");
   return {
     server,
     options: optionsFor(folder),
@@ -53,7 +53,7 @@ function optionsFor(folder: string): McpAuthOptions {
     keychain: standInKeychain(join(folder, "keychain.json")),
     interactive: true,
     print: () => {},
-    openBrowser: async (address) => void (await person(address)),
+    openBrowser: async (address) => void (await user(address)),
   };
 }
 

@@ -1,6 +1,6 @@
 /** What a login handler needs to know before there is an authorization URL. */
 export interface LoginHandlerRequest {
-  /** The protected server, to be named to the person. */
+  /** The protected server, to be named to the user. */
   serverUrl: string;
   /** Redirect URIs to try first, in order: those of a stored registration, or all that a fixed client has. */
   redirectUris?: readonly string[] | undefined;
@@ -19,9 +19,9 @@ export interface LoginSession {
   /** All at which this session receives responses; these are registered. */
   readonly redirectUris: readonly string[];
   /**
-   * Sends the person to `url` and hands every response that comes back to `receive`.
+   * Sends the user to `url` and hands every response that comes back to `receive`.
    *
-   * `receive` checks the response and exchanges the code before anything is shown to the person. It rejects with
+   * `receive` checks the response and exchanges the code before anything is shown to the user. It rejects with
    * `state_mismatch` when the response belongs to another login: that is answered with an error and the session
    * goes on. The first other outcome ends it: `authorize` resolves, or rejects with that error.
    *
@@ -34,7 +34,7 @@ export interface LoginSession {
 }
 
 /**
- * Brings a person to an authorization URL and the response back: loopback listener, paste, hosted callback.
+ * Brings a user to an authorization URL and the response back: loopback listener, paste, hosted callback.
  */
 export interface LoginHandler {
   /** @throws McpAuthError `redirect_port_in_use` when `fixed` and none of the URIs can be had. */

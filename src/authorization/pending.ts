@@ -1,10 +1,10 @@
-/** What must be remembered between sending the person away and the response, to check and use that response. */
+/** What must be remembered between sending the user away and the response, to check and use that response. */
 export interface PendingAuthorization {
   /** Links the response to this request. */
   state: string;
   /** PKCE code verifier (RFC 7636 §4.1), sent with the code only. */
   codeVerifier: string;
-  /** `issuer` of the validated metadata, recorded before the person is sent away. */
+  /** `issuer` of the validated metadata, recorded before the user is sent away. */
   issuer: string;
   /** Whether the metadata promises `iss` in every response (RFC 9207 §3). */
   issParameterSupported: boolean;

@@ -23,7 +23,7 @@ export interface AuthorizationRequest {
 }
 
 /**
- * The URL to which the person is sent.
+ * The URL to which the user is sent.
  *
  * @throws McpAuthError `discovery_failed` when the metadata has no authorization endpoint; `invalid_option` when
  *   `parameters` would replace a parameter that the login's safety rests on.

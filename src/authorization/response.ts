@@ -14,7 +14,7 @@ export interface AuthorizationResponse {
  * in it be believed.
  *
  * @param parameters query of the callback URL, form-decoded
- * @param pending what was recorded before the person was sent away
+ * @param pending what was recorded before the user was sent away
  * @throws McpAuthError `state_mismatch` when the response belongs to no login of ours (the login goes on),
  *   `issuer_mismatch` when another server sent it, `authorization_denied` and `authorization_error` when the server
  *   refused, `invalid_authorization_response` when a parameter is repeated, or there is neither code nor error.

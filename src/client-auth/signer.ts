@@ -1,4 +1,5 @@
-import { abortable, type Clock, deadline } from "../clock.ts";
+import { abortable, deadline } from "../async.ts";
+import type { Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import type { Signer } from "./machine-client.ts";
 

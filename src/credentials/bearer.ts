@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { assertionClaims } from "../machine/assertion.ts";
+import { assertionClaims } from "../grants/jwt-claims.ts";
 import type { TokenSource } from "../transports/sdk/provided-token.ts";
 import { ask, headerSafe, type Source } from "./secret.ts";
 import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";

@@ -107,7 +107,7 @@ export class SessionCookieCredential extends ServerCredential {
       try {
         await this.#login(await this.#jar());
       } catch (error) {
-        if (error instanceof McpAuthError && !error.passing) this.#pause(error);
+        if (error instanceof McpAuthError && !error.transient) this.#pause(error);
         throw error;
       }
       this.#sessions++;

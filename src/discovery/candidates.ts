@@ -1,5 +1,6 @@
-import { abortable, type Clock } from "../clock.ts";
-import { isPassing } from "../errors.ts";
+import { abortable } from "../async.ts";
+import type { Clock } from "../clock.ts";
+import { isTransient } from "../errors.ts";
 
 /** Something that was found, and how long it may be kept. */
 export interface Found<T> {
@@ -40,7 +41,7 @@ export async function firstByPriority<T, None>(
       const [outcome] = await Promise.race([higher, patience]);
       signal?.throwIfAborted();
       if (outcome?.status === "fulfilled") return { ...outcome.value.found, cacheable: outcome.value.found.cacheable && certain };
-      certain &&= outcome !== undefined && !isPassing(outcome.reason);
+      certain &&= outcome !== undefined && !isTransient(outcome.reason);
     }
     return { ...found, cacheable: found.cacheable && certain };
   } catch (error) {

@@ -24,7 +24,7 @@ export interface Challenge {
   errorDescription?: string | undefined;
   /** Authentication contexts of which the server wants one, separated by spaces (RFC 9470 §3). */
   acrValues?: string | undefined;
-  /** How long ago the person may have logged in, in seconds; digits (RFC 9470 §3). */
+  /** How long ago the user may have logged in, in seconds; digits (RFC 9470 §3). */
   maxAge?: string | undefined;
 }
 

@@ -1,5 +1,6 @@
-import { abortable, type Clock } from "../clock.ts";
-import { isPassing, McpAuthError } from "../errors.ts";
+import { abortable } from "../async.ts";
+import type { Clock } from "../clock.ts";
+import { isTransient, McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
 import { members } from "../http/json.ts";
@@ -48,7 +49,7 @@ export async function fetchDocument<T>(
       return { value: validate(document), cacheable: true, maxAgeMs: document.maxAgeMs };
     } catch (error) {
       // What has already taken a whole time limit is not worth another one.
-      if (attempt === repeats || !isPassing(error) || error.code === "timeout") throw error;
+      if (attempt === repeats || !isTransient(error) || error.code === "timeout") throw error;
       // In a browser this may be a CORS policy that does not allow the header: without it, at once.
       if (withVersion && error.code === "network_error") withVersion = false;
       else await clock.sleep(Math.min(error.retryAfterMs ?? 250 * 4 ** attempt, longestWaitMs), { signal });

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { codeOf, isPassing, McpAuthError } from "../errors.ts";
+import { codeOf, isTransient, McpAuthError } from "../errors.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
@@ -84,7 +84,7 @@ export async function findProtectedResource(
   const candidates = wellKnownUrls(server).map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
   return firstByPriority(candidates, { clock, signal }, (reasons) => {
     // A document of another server, or a server that fails for the moment, does not mean that there is no document.
-    const stop = reasons.find((reason) => codeOf(reason) === "resource_mismatch") ?? reasons.find(isPassing);
+    const stop = reasons.find((reason) => codeOf(reason) === "resource_mismatch") ?? reasons.find(isTransient);
     if (stop) throw stop;
     return undefined;
   });

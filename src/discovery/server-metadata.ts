@@ -1,6 +1,6 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
-import { codeOf, isPassing, McpAuthError } from "../errors.ts";
+import { codeOf, isTransient, McpAuthError } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
@@ -31,7 +31,7 @@ export type FoundServer = Found<AuthorizationServerMetadata>;
  * Finds the metadata of an authorization server: at all well-known places at once, the first valid one by the
  * specification's order counts.
  *
- * The result has a `token_endpoint`; whether it has what a person's login needs is for the login to check
+ * The result has a `token_endpoint`; whether it has what a user's login needs is for the login to check
  * ({@link requirePkce}).
  *
  * @param issuer as it stands in the resource's metadata
@@ -110,7 +110,7 @@ function bare(issuer: string): string {
 }
 
 /**
- * Refuses servers that do not support PKCE with S256, as every login of a person must.
+ * Refuses servers that do not support PKCE with S256, as every login of a user must.
  *
  * @throws McpAuthError `pkce_unsupported`
  * @see MCP 2026-07-28, Authorization Code Protection; RFC 7636
@@ -123,6 +123,6 @@ export function requirePkce(server: AuthorizationServerMetadata): void {
 export function noServer(issuer: string, reasons: readonly unknown[]): never {
   const isMismatch = (reason: unknown) => codeOf(reason) === "issuer_mismatch";
   const errors = [...reasons].sort((a, b) => Number(isMismatch(b)) - Number(isMismatch(a)));
-  const code = isMismatch(errors[0]) || errors.every(isPassing) ? codeOf(errors[0]) : undefined;
+  const code = isMismatch(errors[0]) || errors.every(isTransient) ? codeOf(errors[0]) : undefined;
   throw new McpAuthError(code ?? "discovery_failed", { issuer, cause: new AggregateError(errors) });
 }

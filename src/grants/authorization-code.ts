@@ -1,4 +1,4 @@
-import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./token-request.ts";
+import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** What the exchange of an authorization code needs. */
 export interface CodeExchange extends TokenRequestOptions {
@@ -18,7 +18,7 @@ export interface CodeExchange extends TokenRequestOptions {
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2
  */
-export function exchangeCode(exchange: CodeExchange): Promise<TokenAnswer> {
+export function exchangeCode(exchange: CodeExchange): Promise<TokenResponse> {
   const { code, codeVerifier, redirectUri, resource } = exchange;
   return tokenRequest("authorization_code", { code, code_verifier: codeVerifier, redirect_uri: redirectUri, resource }, exchange);
 }

@@ -1,4 +1,4 @@
-import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./token-request.ts";
+import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** What a program asks for in its own name. */
 export interface ClientCredentialsGrant extends TokenRequestOptions {
@@ -16,7 +16,7 @@ export interface ClientCredentialsGrant extends TokenRequestOptions {
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 6749 §4.4, RFC 8707 §2.2
  */
-export function clientCredentialsGrant(grant: ClientCredentialsGrant): Promise<TokenAnswer> {
+export function clientCredentialsGrant(grant: ClientCredentialsGrant): Promise<TokenResponse> {
   const { scope, resource, parameters } = grant;
   return tokenRequest("client_credentials", { ...parameters, scope, resource }, grant);
 }

@@ -1,7 +1,7 @@
 import { systemClock } from "../clock.ts";
-import { isPassing, McpAuthError } from "../errors.ts";
+import { isTransient, McpAuthError } from "../errors.ts";
 import { text } from "../http/json.ts";
-import { answerError, parse, postForm, seconds, type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./token-request.ts";
+import { answerError, parse, postForm, seconds, type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** `grant_type` of RFC 8628. */
 export const deviceCodeGrantType = "urn:ietf:params:oauth:grant-type:device_code";
@@ -16,7 +16,7 @@ export interface DeviceCodeRequest extends TokenRequestOptions {
   parameters?: Readonly<Record<string, string>> | undefined;
 }
 
-/** What a person needs to log in on any device with a browser. */
+/** What a user needs to log in on any device with a browser. */
 export interface DeviceCodePrompt {
   /** What to type in there, as it stands; printable ASCII. */
   userCode: string;
@@ -28,7 +28,7 @@ export interface DeviceCodePrompt {
   expiresAt: number;
 }
 
-/** A login on another device that has begun: what the person needs, and what this client asks with. */
+/** A login on another device that has begun: what the user needs, and what this client asks with. */
 export interface DeviceCode extends DeviceCodePrompt {
   /** Secret: whoever has it gets the tokens. */
   deviceCode: string;
@@ -59,7 +59,7 @@ const longestPauseMs = 60_000;
  * Begins a login on another device: one request to the device authorization endpoint.
  *
  * @throws McpAuthError `grant_unsupported` when the server has no such endpoint; `invalid_token_response` when its answer
- *   cannot be used, `invalid_url` and `insecure_url` when it sends the person where no browser should go; `invalid_client`,
+ *   cannot be used, `invalid_url` and `insecure_url` when it sends the user where no browser should go; `invalid_client`,
  *   `token_request_refused`, `server_error`, `rate_limited`, and what `http.fetch` throws.
  * @see RFC 8628 §3.1, §3.2
  */
@@ -92,14 +92,14 @@ export async function requestDeviceCode(request: DeviceCodeRequest): Promise<Dev
 }
 
 /**
- * Asks for the tokens until the person has decided: at the server's interval, never faster, longer after each `slow_down`,
+ * Asks for the tokens until the user has decided: at the server's interval, never faster, longer after each `slow_down`,
  * and ever longer while the server cannot be reached. `signal` ends the waiting; a request that is under way is finished.
  *
- * @throws McpAuthError `login_timeout` when the code expires first, `authorization_denied` when the person says no,
+ * @throws McpAuthError `login_timeout` when the code expires first, `authorization_denied` when the user says no,
  *   `invalid_grant`, `invalid_client`, `token_request_refused`, `invalid_token_response`; `signal.reason`.
  * @see RFC 8628 §3.4, §3.5
  */
-export async function pollDeviceCode(poll: DeviceCodePoll): Promise<TokenAnswer> {
+export async function pollDeviceCode(poll: DeviceCodePoll): Promise<TokenResponse> {
   const { code, resource, server, clock = systemClock, signal } = poll;
   const { issuer } = server;
   let { intervalMs } = code;
@@ -124,14 +124,14 @@ export async function pollDeviceCode(poll: DeviceCodePoll): Promise<TokenAnswer>
       if (serverError === "access_denied") throw new McpAuthError("authorization_denied", details);
       if (serverError === "slow_down") intervalMs += intervalStepMs;
       const isWaiting = serverError === "slow_down" || serverError === "authorization_pending";
-      if (!isWaiting && !isPassing(error)) throw error;
+      if (!isWaiting && !isTransient(error)) throw error;
       faults = isWaiting ? 0 : faults + 1;
       retryAfterMs = error.retryAfterMs ?? 0;
     }
   }
 }
 
-/** Text that a terminal shows as it stands and a person can type. */
+/** Text that a terminal shows as it stands and a user can type. */
 function printable(value: unknown, longest: number): string | undefined {
   return typeof value === "string" && value.length <= longest && /^[!-~](?:[ -~]*[!-~])?$/.test(value) ? value : undefined;
 }

@@ -21,4 +21,4 @@ export { type JwtBearerGrant, jwtBearerGrant } from "./jwt-bearer.ts";
 export { type RefreshGrant, refreshGrant } from "./refresh.ts";
 export { revokeToken } from "./revocation.ts";
 export { type ExchangedToken, type TokenExchange, tokenExchange, tokenTypes } from "./token-exchange.ts";
-export type { TokenAnswer, TokenRequestOptions } from "./token-request.ts";
+export type { TokenRequestOptions, TokenResponse } from "./token-request.ts";

@@ -1,4 +1,4 @@
-import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./token-request.ts";
+import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** `grant_type` of RFC 7523. */
 export const jwtBearerGrantType = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -21,7 +21,7 @@ export interface JwtBearerGrant extends TokenRequestOptions {
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 7523 §2.1, RFC 8707 §2.2
  */
-export function jwtBearerGrant(grant: JwtBearerGrant): Promise<TokenAnswer> {
+export function jwtBearerGrant(grant: JwtBearerGrant): Promise<TokenResponse> {
   const { assertion, scope, resource, parameters } = grant;
   return tokenRequest(jwtBearerGrantType, { ...parameters, assertion, scope, resource }, grant);
 }

@@ -1,4 +1,4 @@
-import { type TokenAnswer, type TokenRequestOptions, tokenRequest } from "./token-request.ts";
+import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** What a refresh needs. */
 export interface RefreshGrant extends TokenRequestOptions {
@@ -16,7 +16,7 @@ export interface RefreshGrant extends TokenRequestOptions {
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 6749 §6
  */
-export function refreshGrant(grant: RefreshGrant): Promise<TokenAnswer> {
+export function refreshGrant(grant: RefreshGrant): Promise<TokenResponse> {
   const { refreshToken, resource, scope } = grant;
   return tokenRequest("refresh_token", { refresh_token: refreshToken, resource, scope }, grant);
 }

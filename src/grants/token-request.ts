@@ -23,7 +23,7 @@ export interface TokenRequestOptions {
 }
 
 /** A token answer, read as far as it can be read. */
-export interface TokenAnswer {
+export interface TokenResponse {
   /** Absent when the answer was unusable but carried a refresh token, which must not be lost. */
   accessToken?: string | undefined;
   /** Replaces the one that was used; absent: that one stays. */
@@ -55,7 +55,7 @@ export async function tokenRequest(
   grantType: string,
   parameters: Record<string, string | undefined>,
   options: TokenRequestOptions,
-): Promise<TokenAnswer> {
+): Promise<TokenResponse> {
   const { body, status } = await askForTokens(grantType, parameters, options);
   return readAnswer(body, options.server.issuer, status);
 }
@@ -97,7 +97,7 @@ export function parse(body: string): Readonly<Record<string, unknown>> {
   return /^\s*[\w.-]+=/.test(body) ? Object.fromEntries(new URLSearchParams(body.trim())) : members(body);
 }
 
-function readAnswer(body: Readonly<Record<string, unknown>>, issuer: string, status: number): TokenAnswer {
+function readAnswer(body: Readonly<Record<string, unknown>>, issuer: string, status: number): TokenResponse {
   const accessToken = presentable(body.access_token);
   const refreshToken = text(body.refresh_token);
   const answer = {
@@ -139,9 +139,9 @@ export function answerError(
   const details = { issuer, status, serverError, serverDescription: scrub(text(body.error_description), secrets) };
   const fault = faultOf(response, details, clock.now());
   if (fault) return fault;
-  const passing = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";
+  const transient = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";
   const final = serverError === "invalid_grant" || serverError === "invalid_client" ? serverError : "token_request_refused";
-  return new McpAuthError(passing ? "server_error" : final, details);
+  return new McpAuthError(transient ? "server_error" : final, details);
 }
 
 /** Text of the server without anything secret that it may have echoed, decoded or as it was sent. */

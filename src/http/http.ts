@@ -1,4 +1,5 @@
-import { abortable, type Clock, systemClock } from "../clock.ts";
+import { abortable } from "../async.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError, withoutQuery } from "../errors.ts";
 import { unreachable } from "./fault.ts";
 import { redirectTarget } from "./redirect.ts";

@@ -1,11 +1,11 @@
 import type { Discovery } from "../discovery/discovery.ts";
-import type { TokenAnswer } from "../grants/token-request.ts";
+import type { TokenResponse } from "../grants/token-request.ts";
 import type { Profile } from "../profiles/profiles.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { fromAnswer, type TokenRecord } from "../tokens/token-record.ts";
-import type { Session } from "../user/session.ts";
+import type { Session } from "./session.ts";
 
-/** Everything that is settled before a person is asked, in whatever way. */
+/** Everything that is settled before a user is asked, in whatever way. */
 export interface Authorization {
   discovery: Discovery;
   profile: Partial<Profile>;
@@ -15,14 +15,14 @@ export interface Authorization {
   /** Parameters of the request beyond the protocol's own. */
   parameters: Readonly<Record<string, string>>;
   signal: AbortSignal;
-  /** When the person's time is over, in ms since 1970. */
+  /** When the user's time is over, in ms since 1970. */
   endsAt: number;
-  /** Once the answer is there the person's time does not count any more. */
+  /** Once the answer is there the user's time does not count any more. */
   onAnswer: () => void;
 }
 
 /**
- * Keeps what a person's decision brought. The refresh lock keeps a refresh of the old login from overwriting it.
+ * Keeps what a user's decision brought. The refresh lock keeps a refresh of the old login from overwriting it.
  *
  * @throws McpAuthError `invalid_token_response` when there is no access token: a refresh token that came alone is stored all the same
  */
@@ -30,7 +30,7 @@ export async function keepLogin(
   { clock, keeper }: Session,
   { discovery: { resource, issuer }, scopes }: Authorization,
   client: ClientRegistration,
-  answer: TokenAnswer,
+  answer: TokenResponse,
 ): Promise<TokenRecord> {
   const now = clock.now();
   const record: TokenRecord = {

@@ -9,8 +9,8 @@ import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import type { Session } from "../user/session.ts";
 import { type Authorization, keepLogin } from "./authorization.ts";
+import type { Session } from "./session.ts";
 
 /**
  * A login by browser, from the request for a place to receive the response to the stored tokens.
@@ -32,7 +32,7 @@ export async function logInByBrowser(session: Session, authorization: Authorizat
   try {
     const { redirectUris } = receiver;
     client = await obtainClient({ ...options, server, serverUrl, store, http, clock, emit, signal, redirectUris });
-    return await sendPerson(session, authorization, client, receiver);
+    return await sendUser(session, authorization, client, receiver);
   } catch (error) {
     if (codeOf(error) === "login_timeout" && client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
     throw error;
@@ -41,7 +41,7 @@ export async function logInByBrowser(session: Session, authorization: Authorizat
   }
 }
 
-async function sendPerson(
+async function sendUser(
   session: Session,
   authorization: Authorization,
   client: ClientRegistration,

@@ -5,8 +5,8 @@ import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import type { Session } from "../user/session.ts";
 import { type Authorization, keepLogin } from "./authorization.ts";
+import type { Session } from "./session.ts";
 
 /**
  * Redirect URIs of a client that is registered for device codes first: most servers refuse a registration without any. A
@@ -27,7 +27,7 @@ export function offersDeviceCode({ options }: Session, server: AuthorizationServ
 }
 
 /**
- * Everything that comes before the person is asked.
+ * Everything that comes before the user is asked.
  *
  * @throws McpAuthError every code of registration, and of `requestDeviceCode`
  */
@@ -54,7 +54,7 @@ export async function beginDeviceLogin(session: Session, authorization: Authoriz
 }
 
 /**
- * Tells the person where to type which code, and waits for the decision.
+ * Tells the user where to type which code, and waits for the decision.
  *
  * @throws McpAuthError as `pollDeviceCode`; what `onDeviceCode` throws
  * @see RFC 8628 §3.3
@@ -68,7 +68,7 @@ export async function finishDeviceLogin(
   const { server } = authorization.discovery;
   const { deviceCode: _, intervalMs: __, ...prompt } = { ...code, expiresAt: Math.min(code.expiresAt, authorization.endsAt) };
   emit({ type: "login.device-code", issuer: server.issuer, verificationUri: withoutQuery(code.verificationUri) });
-  // It may show something for as long as the login takes; only its failure matters: the person has seen nothing.
+  // It may show something for as long as the login takes; only its failure matters: the user has seen nothing.
   const unseen = new AbortController();
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);

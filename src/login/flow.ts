@@ -1,5 +1,5 @@
+import { deadline } from "../async.ts";
 import { selectScopes, splitScope } from "../authorization/scopes.ts";
-import { deadline } from "../clock.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type AuthorizationServerMetadata, requirePkce } from "../discovery/server-metadata.ts";
@@ -8,10 +8,10 @@ import { defined } from "../http/json.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { loginTimeout, requestProfile, type Session } from "../user/session.ts";
 import type { Authorization } from "./authorization.ts";
 import { logInByBrowser } from "./browser-flow.ts";
 import { beginDeviceLogin, finishDeviceLogin, offersDeviceCode } from "./device-flow.ts";
+import { loginTimeout, requestProfile, type Session } from "./session.ts";
 
 /** What an authorization asks for. */
 export interface AuthorizationPlan {
@@ -28,7 +28,7 @@ export interface AuthorizationPlan {
  * One authorization, from the wish for it to the stored tokens: by device code where the app and the server have it, else
  * by browser.
  *
- * @throws McpAuthError `login_required` when there is no way to ask the person, `login_timeout`; every code of registration,
+ * @throws McpAuthError `login_required` when there is no way to ask the user, `login_timeout`; every code of registration,
  *   authorization and token requests
  */
 export async function authorizeAt(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
@@ -82,7 +82,7 @@ async function authorize(session: Session, authorization: Authorization): Promis
   if (offersDeviceCode(session, server)) {
     const startedAt = session.clock.now();
     const begun = await beginDeviceLogin(session, authorization).catch(async (error: unknown) => {
-      // No code was shown yet: the person need not hear of a server that offers them, but not to this client, or not now.
+      // No code was shown yet: the user need not hear of a server that offers them, but not to this client, or not now.
       if (!(error instanceof McpAuthError) || (await isFinal(session, authorization, startedAt, error))) throw error;
       return undefined;
     });

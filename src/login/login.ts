@@ -6,8 +6,8 @@ import { codeOf, McpAuthError } from "../errors.ts";
 import { forgetRegistration } from "../registration/stored.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
-import { loginTimeout, requestProfile, type Session } from "../user/session.ts";
 import { type AuthorizationPlan, authorizeAt, registrationBefore, requireSafeLogin } from "./flow.ts";
+import { loginTimeout, requestProfile, type Session } from "./session.ts";
 import { sharingRefusal } from "./shared-refusal.ts";
 import { wantsAuthentication } from "./step-up.ts";
 
@@ -24,13 +24,13 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore"> {
 }
 
 /**
- * Logs a person in, once however many processes want it:
+ * Logs a user in, once however many processes want it:
  *
  * 1. takes the login lock; whoever had it before may have logged in already, and that login is used
  * 2. finds the authorization server and its metadata
  * 3. opens a place to receive the response (none for a device code), and gets a client identity that allows it
- * 4. sends the person to the authorization server, checks the response, exchanges the code
- * 5. stores the tokens, then shows the person the outcome
+ * 4. sends the user to the authorization server, checks the response, exchanges the code
+ * 5. stores the tokens, then shows the user the outcome
  *
  * @throws McpAuthError any code of discovery, registration, authorization and token requests; `login_timeout`
  */

@@ -1,4 +1,4 @@
-import { deadline } from "../clock.ts";
+import { deadline } from "../async.ts";
 import { type Challenge, challengeOf } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf, unreachable } from "../http/fault.ts";

@@ -1,20 +1,22 @@
-import { SingleFlight } from "../async.ts";
-import { abortable, deadline } from "../clock.ts";
+import { abortable, deadline, SingleFlight } from "../async.ts";
 import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
 import { McpAuthError } from "../errors.ts";
+import type { CachedToken } from "../tokens/cached-token.ts";
 import { remember } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import type { CurrentToken } from "../user/current-token.ts";
-import type { Session } from "../user/session.ts";
 import type { LoginPlan } from "./login.ts";
+import type { Session } from "./session.ts";
 
 /** How long a login that was refused is not offered again by itself, in ms. */
 const pauseAfterRefusalMs = 60_000;
 
-/** Logins by a person: one at a time, waited for within bounds, not offered again at once to somebody who said no. */
-export class PersonLogin {
+/** The token that logins are for. */
+export type LoginToken = Pick<CachedToken<TokenRecord>, "use"> & { loginRequired(): McpAuthError };
+
+/** Logins by a user: one at a time, waited for within bounds, not offered again at once to somebody who said no. */
+export class LoginPrompt {
   readonly #session: Session;
-  readonly #token: CurrentToken;
+  readonly #token: LoginToken;
   readonly #waitMs: number;
   readonly #flight = new SingleFlight<TokenRecord>();
   /** Of the running login. */
@@ -25,7 +27,7 @@ export class PersonLogin {
   #refused: { error: McpAuthError; until: number } | undefined;
 
   /** @param waitMs how long a request waits, in ms */
-  constructor(session: Session, token: CurrentToken, waitMs: number) {
+  constructor(session: Session, token: LoginToken, waitMs: number) {
     this.#session = session;
     this.#token = token;
     this.#waitMs = waitMs;
@@ -35,7 +37,7 @@ export class PersonLogin {
     return this.#flight.running;
   }
 
-  /** Whether there is a person who can be asked. */
+  /** Whether there is a user who can be asked. */
   get isPossible(): boolean {
     const { interactive, loginHandler, onDeviceCode } = this.#session.options;
     return interactive !== false && (loginHandler ?? onDeviceCode) !== undefined;
@@ -70,7 +72,7 @@ export class PersonLogin {
       } catch (error) {
         remember(session, error);
         // Whoever logs out or disposes of the manager has refused nothing.
-        if (error instanceof McpAuthError && !error.passing && !this.#end.signal.aborted) {
+        if (error instanceof McpAuthError && !error.transient && !this.#end.signal.aborted) {
           this.#refused = { error, until: session.clock.now() + pauseAfterRefusalMs };
         }
         throw error;

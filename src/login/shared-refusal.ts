@@ -1,7 +1,7 @@
 import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
 import type { ServerSession } from "../tokens/session.ts";
 
-/** What holds for one manager alone: its options, its person, or what it wanted more than others. */
+/** What holds for one manager alone: its options, its user, or what it wanted more than others. */
 const ownCodes: readonly McpAuthErrorCode[] = ["login_required", "invalid_option", "assertion_unavailable", "insufficient_scope"];
 
 /** A refusal as it is stored. */
@@ -40,9 +40,9 @@ export async function sharingRefusal<T>(session: ServerSession, name: string, { 
     return await work();
   } catch (error) {
     if (!(error instanceof McpAuthError)) throw error;
-    const { code, issuer, passing, status, serverError, serverDescription } = error;
-    // What a server or person said holds for all. What only this manager met (no browser, disposed of) names no issuer.
-    if (issuer && !passing && !ownCodes.includes(code)) {
+    const { code, issuer, transient, status, serverError, serverDescription } = error;
+    // What a server or user said holds for all. What only this manager met (no browser, disposed of) names no issuer.
+    if (issuer && !transient && !ownCodes.includes(code)) {
       const refusal: Refusal = { code, issuer, at: clock.now(), status, serverError, serverDescription };
       own.set(session, { name, at: refusal.at, error });
       // Before the lock is free: the next in line reads it at once.

@@ -11,13 +11,13 @@ const memoryMs = 600_000;
 /** A login that is younger than this has not aged, whatever the server says, in ms. */
 const freshLoginMs = 60_000;
 
-/** Whether a challenge wants the person to log in anew: what the token stands for is too weak, or too long ago (RFC 9470). */
+/** Whether a challenge wants the user to log in anew: what the token stands for is too weak, or too long ago (RFC 9470). */
 export function wantsAuthentication(challenge: Challenge | undefined): boolean {
   return challenge?.error === "insufficient_user_authentication";
 }
 
 /**
- * What a refusal that only another login of a person can change means where there is no person to ask.
+ * What a refusal that only another login of a user can change means where there is no user to ask.
  *
  * @returns `insufficient_scope`, `authentication_insufficient`; `undefined` for any other refusal
  * @see RFC 6750 §3.1, RFC 9470 §3
@@ -40,7 +40,7 @@ export function wantedBy({ scope, acrValues, maxAge }: Challenge): string[] {
   return [...splitScope(scope), ...(acrValues ? [`acr_values=${acrValues}`] : []), ...(maxAge ? [`max_age=${maxAge}`] : [])];
 }
 
-/** Keeps a server that is never content, or a person who said no, from being asked again and again. */
+/** Keeps a server that is never content, or a user who said no, from being asked again and again. */
 export class StepUpMemory {
   readonly #attempts = new Map<string, { count: number; at: number }>();
   readonly #refusals = new Map<string, { error: McpAuthError; at: number }>();
@@ -70,7 +70,7 @@ export class StepUpMemory {
     if (this.#attempts.get(cause)?.count === 1) this.#attempts.delete(cause);
   }
 
-  /** The person or the server refused what was wanted. */
+  /** The user or the server refused what was wanted. */
   refuse(wanted: readonly string[], error: McpAuthError, now: number): void {
     this.#refusals.set(keyOf(wanted), { error, at: now });
   }

@@ -1,6 +1,5 @@
 import type { Clock } from "../clock.ts";
 import type { Http } from "../http/http.ts";
-import { strings, text } from "../http/json.ts";
 
 /** What an assertion is to be used for. Whoever makes it decides how much of that it says. */
 export interface AssertionRequest {
@@ -21,55 +20,13 @@ export interface AssertionRequest {
 }
 
 /**
- * Where a JWT comes from that speaks for this program, or for the person behind it (RFC 7523 §2.1): asked anew for each
+ * Where a JWT comes from that speaks for this program, or for the user behind it (RFC 7523 §2.1): asked anew for each
  * token request.
  *
  * Any function will do. One that throws ends the token request with `assertion_unavailable`.
  */
 export interface AssertionSource {
   (request: AssertionRequest): string | Promise<string>;
-  /** Whose assertions these are: keeps the tokens of several workloads or persons apart in a shared store. */
+  /** Whose assertions these are: keeps the tokens of several workloads or users apart in a shared store. */
   readonly identity?: string | undefined;
-}
-
-/** What an assertion says of itself (RFC 7519 §4.1). Not verified: that is for its receiver. */
-export interface AssertionClaims {
-  /** `aud`: for whom it was made. */
-  audience: readonly string[];
-  /** `exp`, in milliseconds since 1970. */
-  expiresAt?: number | undefined;
-  /** `iss`: who made it. */
-  issuer?: string | undefined;
-  /** `sub`: whom it speaks for. */
-  subject?: string | undefined;
-}
-
-/**
- * Reads an assertion without verifying it.
- *
- * @returns `undefined` for what is no JWT: three parts of base64url, the second a JSON object
- * @see RFC 7519 §7.2
- */
-export function assertionClaims(jwt: string): AssertionClaims | undefined {
-  const [, payload] = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(jwt) ?? [];
-  const claims = payload === undefined ? undefined : parsed(payload);
-  if (!claims) return undefined;
-  const { aud, exp, iss, sub } = claims;
-  return {
-    audience: strings(Array.isArray(aud) ? aud : [aud]) ?? [],
-    // No time beyond what a `Date` can hold.
-    expiresAt: typeof exp === "number" && Math.abs(exp) <= 8.64e12 ? exp * 1000 : undefined,
-    issuer: text(iss),
-    subject: text(sub),
-  };
-}
-
-function parsed(base64url: string): Record<string, unknown> | undefined {
-  try {
-    const bytes = atob(base64url.replaceAll("-", "+").replaceAll("_", "/"));
-    const json: unknown = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (character) => character.charCodeAt(0))));
-    return typeof json === "object" && json && !Array.isArray(json) ? { ...json } : undefined;
-  } catch {
-    return undefined;
-  }
 }

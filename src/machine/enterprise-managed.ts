@@ -5,16 +5,16 @@ import type { EnterpriseManagedOptions } from "./id-jag.ts";
 export type { EnterpriseManagedOptions } from "./id-jag.ts";
 
 /**
- * Enterprise-managed authorization: a person who has signed on at the company's identity provider is let in by every MCP
+ * Enterprise-managed authorization: a user who has signed on at the company's identity provider is let in by every MCP
  * server that the company allows, without being asked there.
  *
  * Each assertion (an ID-JAG) is made by exchanging the sign-on's token at the identity provider, for one authorization server
- * and one MCP server. It is neither stored nor told to anybody else. One source serves all MCP servers of a person.
+ * and one MCP server. It is neither stored nor told to anybody else. One source serves all MCP servers of a user.
  *
  * With a refresh token there must be one source only, in one process: its exchanges take turns, so that no token is shown
  * twice. Where several processes share a sign-on, use its ID token.
  *
- * @returns the source; it throws, naming the identity provider as `issuer`, `invalid_grant` when the person has to sign on
+ * @returns the source; it throws, naming the identity provider as `issuer`, `invalid_grant` when the user has to sign on
  *   again, `invalid_client`, `token_request_refused` when the company does not allow it, `grant_unsupported`,
  *   `invalid_token_response`, `assertion_unavailable` when `subjectToken` or `onRefreshToken` fail, and what discovery and
  *   `http.fetch` throw

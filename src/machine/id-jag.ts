@@ -1,13 +1,13 @@
+import { abortable } from "../async.ts";
 import { machineAuthentication } from "../client-auth/machine-authentication.ts";
 import type { MachineClient } from "../client-auth/machine-client.ts";
-import { abortable } from "../clock.ts";
 import { type AuthorizationServerMetadata, discoverAuthorizationServer } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { askForExchange, readExchanged, type TokenExchange, tokenExchangeGrantType, tokenTypes } from "../grants/token-exchange.ts";
 import { text } from "../http/json.ts";
 import type { AssertionRequest } from "./assertion.ts";
 
-/** A person's sign-on at the company's identity provider, and who this program is there. */
+/** A user's sign-on at the company's identity provider, and who this program is there. */
 export interface EnterpriseManagedOptions extends MachineClient {
   /** This program at the identity provider: the client of the sign-on. */
   clientId: string;
@@ -28,7 +28,7 @@ export interface EnterpriseManagedOptions extends MachineClient {
   scope?: string | undefined;
   /** Further parameters of the exchange. */
   parameters?: Readonly<Record<string, string>> | undefined;
-  /** Whose sign-on it is, such as the person's ID: tells persons apart in a shared store. */
+  /** Whose sign-on it is, such as the user's ID: tells users apart in a shared store. */
   identity?: string | undefined;
 }
 
@@ -143,7 +143,7 @@ function atIdentityProvider(issuer: string | undefined) {
     const isLocal = !(cause instanceof McpAuthError) || ["invalid_option", "assertion_unavailable"].includes(cause.code);
     if (isLocal || (cause.issuer && !cause.serverError)) throw cause;
     const { code, status, serverError, serverDescription, retryAfterMs } = cause;
-    const detail = `at the identity provider${code === "invalid_grant" ? ", where the person has to sign on again" : ""}`;
+    const detail = `at the identity provider${code === "invalid_grant" ? ", where the user has to sign on again" : ""}`;
     throw new McpAuthError(code, { detail, issuer, status, serverError, serverDescription, retryAfterMs, cause });
   };
 }

@@ -1,16 +1,14 @@
 /**
- * For programs without a person: CI pipelines, scheduled jobs, servers that call servers.
+ * For programs without a user: CI pipelines, scheduled jobs, servers that call servers.
  *
  * @module mcp-client-auth/machine
  */
 
 export type { MachineAuthMethod, MachineClient, PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "../client-auth/machine-client.ts";
 export { extensions } from "../extensions.ts";
-export type { CertificateBytes, ClientCertificate, MutualTlsOptions } from "../node/mutual-tls.ts";
 export type { AssertionRequest, AssertionSource } from "./assertion.ts";
 export { type EnterpriseManagedOptions, enterpriseManaged } from "./enterprise-managed.ts";
 export { MachineTokenManager } from "./machine-token-manager.ts";
-export { mutualTls } from "./mutual-tls.ts";
 export type { MachineTokenManagerOptions } from "./options.ts";
 export {
   type AssertionCommandOptions,

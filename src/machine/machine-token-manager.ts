@@ -1,10 +1,10 @@
+import { abortable } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
-import { abortable } from "../clock.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { isPassing, McpAuthError } from "../errors.ts";
+import { isTransient, McpAuthError } from "../errors.ts";
 import { insufficiency, StepUpMemory } from "../login/step-up.ts";
-import { RenewedToken } from "../tokens/cached-token.ts";
+import { CachedToken } from "../tokens/cached-token.ts";
 import { remember } from "../tokens/session.ts";
 import { authFetch } from "../transports/fetch.ts";
 import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
@@ -37,7 +37,7 @@ export class MachineTokenManager implements Credential {
   readonly fetch: typeof globalThis.fetch;
 
   readonly #session: MachineSession;
-  readonly #token: RenewedToken<MachineRecord>;
+  readonly #token: CachedToken<MachineRecord>;
   /** By scopes. */
   readonly #steppingUp = new Map<string, Promise<void>>();
   readonly #stepUps = new StepUpMemory();
@@ -51,10 +51,10 @@ export class MachineTokenManager implements Credential {
     const session = createMachineSession(options);
     this.#session = session;
     this.serverUrl = new URL(session.serverUrl);
-    this.#token = new RenewedToken(session, {
+    this.#token = new CachedToken(session, {
       load: () => readRecord(session),
       bearer: ({ accessToken }) => accessToken,
-      proof: () => (this.#isOpen ? undefined : proof),
+      grant: () => (this.#isOpen ? undefined : grant),
       refresh: async (record, demand) => {
         const { obtainToken } = await obtaining();
         const refusal = this.#refusal;
@@ -204,7 +204,7 @@ export class MachineTokenManager implements Credential {
     const before = [this.#token.running, ...this.#steppingUp.values()];
     const running = this.#askForScopes(scopes, before)
       .catch((error: unknown) => {
-        if (isPassing(error)) this.#stepUps.undo(cause);
+        if (isTransient(error)) this.#stepUps.undo(cause);
         throw error;
       })
       .finally(() => this.#steppingUp.delete(key));
@@ -216,13 +216,13 @@ export class MachineTokenManager implements Credential {
 
   /** @param before what is under way: its answer counts for this request, too */
   async #askForScopes(scopes: readonly string[], before: readonly unknown[]): Promise<void> {
-    const { pace, record: known } = this.#token;
+    const { backoff, record: known } = this.#token;
     await Promise.allSettled(before);
     if (this.#pause) throw this.#pause;
-    pace.throwIfBusy();
+    backoff.throwIfBusy();
     const { obtainToken } = await obtaining();
     const { record, error } = await obtainToken(this.#session, known, { reason: "ahead" }, { scopes }).catch((fault: unknown) => {
-      if (isPassing(fault)) pace.onFault(fault);
+      if (isTransient(fault)) backoff.onFault(fault);
       throw fault;
     });
     // It was not asked for because the one before was refused: should it be, that says nothing yet.
@@ -231,14 +231,14 @@ export class MachineTokenManager implements Credential {
     else {
       // What has nothing to do with the scopes would befall any other request as well.
       this.#token.refusal = error;
-      pace.onRefusal(proof, false);
+      backoff.onRefusal(grant, false);
     }
     throw error;
   }
 
   /** What the authorization server said for good, as long as it is too soon to ask again. */
   get #pause(): McpAuthError | undefined {
-    return this.#token.pace.mayRefresh(proof, "expired") ? undefined : this.#token.refusal;
+    return this.#token.backoff.mayRefresh(grant, "expired") ? undefined : this.#token.refusal;
   }
 
   #assertUsable(): void {
@@ -256,7 +256,7 @@ export class MachineTokenManager implements Credential {
 }
 
 /** What every token is asked for with. */
-const proof = "own credentials";
+const grant = "own credentials";
 
 /** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
 const obtaining = () => import("./obtain.ts");

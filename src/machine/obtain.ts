@@ -1,7 +1,7 @@
 import { selectScopes, splitScope } from "../authorization/scopes.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
-import type { TokenAnswer } from "../grants/token-request.ts";
+import type { TokenResponse } from "../grants/token-request.ts";
 import { sharingRefusal } from "../login/shared-refusal.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
@@ -75,8 +75,8 @@ export async function obtainToken(
         });
       } catch (error) {
         if (!(error instanceof McpAuthError)) throw error;
-        emit({ type: "refresh.failed", issuer, code: error.code, passing: error.passing });
-        if (error.passing) throw error;
+        emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
+        if (error.transient) throw error;
         if (demand.reason !== "refused") return { record: before, error };
         if (current) {
           await held.delete(key).catch(() => {
@@ -131,7 +131,7 @@ async function ask(session: MachineSession, target: Target, requestedScopes: rea
   const { clock, emit } = session;
   const { resource } = target;
   const { issuer } = target.server;
-  const answer: TokenAnswer = await requestToken(session, target, requestedScopes);
+  const answer: TokenResponse = await requestToken(session, target, requestedScopes);
   if (answer.refreshToken) emit({ type: "refresh-token.ignored", issuer });
   const { accessToken } = answer;
   if (accessToken === undefined) throw answer.problem ?? new McpAuthError("invalid_token_response", { issuer });

@@ -1,24 +1,9 @@
 import type { MachineClient } from "../client-auth/machine-client.ts";
-import type { TokenManagerOptions } from "../user/options.ts";
+import type { SessionOptions } from "../tokens/options.ts";
 import type { AssertionSource } from "./assertion.ts";
 
 /** How a program gets tokens for one protected server. */
-export interface MachineTokenManagerOptions
-  extends Omit<MachineClient, "clientSecret">,
-    Pick<
-      TokenManagerOptions,
-      | "serverUrl"
-      | "strictIssuer"
-      | "resourceParameter"
-      | "store"
-      | "keepFresh"
-      | "fetch"
-      | "allowInsecure"
-      | "onEvent"
-      | "clock"
-      | "waitUntil"
-      | "isEnding"
-    > {
+export interface MachineTokenManagerOptions extends Omit<MachineClient, "clientSecret">, Omit<SessionOptions, "account"> {
   /** The authorization server. Default: the one that the protected server names; its metadata is asked for in either case. */
   issuer?: string | undefined;
   /** Where tokens are asked for, for servers without metadata: nothing is discovered then. */

@@ -1,6 +1,6 @@
 import { codeOf, InsufficientScopeError, McpAuthError } from "../errors.ts";
+import { assertionClaims } from "../grants/jwt-claims.ts";
 import type { Http } from "../http/http.ts";
-import { assertionClaims } from "./assertion.ts";
 import type { MachineSession } from "./session.ts";
 
 /** How far two clocks may differ before it is told, in ms. */

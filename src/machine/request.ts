@@ -2,7 +2,7 @@ import { authenticationMethod, machineAuthentication, machineEndpoints } from ".
 import { McpAuthError } from "../errors.ts";
 import { clientCredentialsGrant } from "../grants/client-credentials.ts";
 import { jwtBearerGrant, jwtBearerGrantType } from "../grants/jwt-bearer.ts";
-import type { TokenAnswer } from "../grants/token-request.ts";
+import type { TokenResponse } from "../grants/token-request.ts";
 import { attempts } from "../tokens/attempts.ts";
 import { explained, watchingTime } from "./refusal.ts";
 import type { MachineSession } from "./session.ts";
@@ -18,7 +18,7 @@ import type { Target } from "./target.ts";
  * @throws McpAuthError `grant_unsupported`, `invalid_client`, `invalid_assertion`, `assertion_unavailable`, `clock_skewed`,
  *   `insufficient_scope`, `token_request_refused`, `invalid_option`, and what passes, after bounded repetition
  */
-export async function requestToken(session: MachineSession, target: Target, scopes: readonly string[]): Promise<TokenAnswer> {
+export async function requestToken(session: MachineSession, target: Target, scopes: readonly string[]): Promise<TokenResponse> {
   const { options } = session;
   const { issuer, grant_types_supported: grants } = target.server;
   const grantType = options.assertion ? jwtBearerGrantType : "client_credentials";
@@ -54,7 +54,12 @@ function isClientRefused(error: unknown): boolean {
   return error instanceof McpAuthError && (error.code === "invalid_client" || error.status === 401);
 }
 
-function send(session: MachineSession, target: Target, scopes: readonly string[], clientSecret: string | undefined): Promise<TokenAnswer> {
+function send(
+  session: MachineSession,
+  target: Target,
+  scopes: readonly string[],
+  clientSecret: string | undefined,
+): Promise<TokenResponse> {
   const { options, http, clock } = session;
   const { clientId = "" } = options;
   const { issuer } = target.server;

@@ -1,7 +1,7 @@
-import { abortable, deadline } from "../clock.ts";
+import { abortable, deadline } from "../async.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import { assertionClaims } from "./assertion.ts";
+import { assertionClaims } from "../grants/jwt-claims.ts";
 import type { MachineSession } from "./session.ts";
 import type { Target } from "./target.ts";
 

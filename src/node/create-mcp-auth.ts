@@ -23,12 +23,12 @@ export interface McpAuthOptions
 /** {@link createMcpAuth}, and what else it can start from. */
 export interface CreateMcpAuth {
   /**
-   * A person's login at a protected MCP server, from a program on that person's machine:
+   * A user's login at a protected MCP server, from a program on that user's machine:
    *
    * 1. A request is refused (or `authorize()` is called): the server's authorization server is found.
    * 2. This program is registered there, unless it is known.
-   * 3. The person logs in in the browser; over SSH in one elsewhere, by a code to type in there where the server offers that,
-   *    else by an address to open there. Without a person (`CI`, no terminal and no display) the request fails with
+   * 3. The user logs in in the browser; over SSH in one elsewhere, by a code to type in there where the server offers that,
+   *    else by an address to open there. Without a user (`CI`, no terminal and no display) the request fails with
    *    `login_required` at once.
    * 4. The answer arrives at a listener on 127.0.0.1 (that to a code is asked for) and is exchanged for tokens.
    * 5. From then on every request carries a valid token; it is refreshed before it expires, once for all callers and
@@ -48,10 +48,10 @@ export interface CreateMcpAuth {
   (serverUrl: string | URL, options?: McpAuthOptions): TokenManager;
 
   /**
-   * What the variables `MCP_AUTH_*` of the environment describe: a program with credentials of its own, or else a person.
+   * What the variables `MCP_AUTH_*` of the environment describe: a program with credentials of its own, or else a user.
    *
    * The credentials of a program are `MCP_AUTH_CLIENT_ID` with `MCP_AUTH_CLIENT_SECRET`, `MCP_AUTH_PRIVATE_KEY` or a client
-   * certificate; `MCP_AUTH_WORKLOAD`; or `MCP_AUTH_IDP_ISSUER` with a person's ID token. Every secret may be in a file, which
+   * certificate; `MCP_AUTH_WORKLOAD`; or `MCP_AUTH_IDP_ISSUER` with a user's ID token. Every secret may be in a file, which
    * the same name with `_FILE` tells. An empty variable counts as unset. Without credentials it is {@link createMcpAuth}, which
    * asks nobody in `CI`. The README lists all variables.
    *
@@ -69,7 +69,7 @@ export interface CreateMcpAuth {
   fromEnvironment(options?: EnvironmentOptions): Promise<TokenManager | MachineTokenManager>;
 }
 
-/** Begins a person's login, or what the environment describes. */
+/** Begins a user's login, or what the environment describes. */
 export const createMcpAuth: CreateMcpAuth = /* @__PURE__ */ Object.assign(create, {
   async fromEnvironment(options: EnvironmentOptions = {}) {
     const { fromEnvironment } = await import("./environment/from-environment.ts");
@@ -95,7 +95,7 @@ function create(serverUrl: string | URL, options: McpAuthOptions = {}): TokenMan
   return new TokenManager({
     ...options,
     serverUrl,
-    // An app that shows codes by itself can ask a person where this machine cannot.
+    // An app that shows codes by itself can ask a user where this machine cannot.
     interactive: isOwn ? options.interactive : way !== "none",
     loginHandler: options.loginHandler ?? loginHandlerFor(way, loopbackOptions(options)),
     onDeviceCode: isOwn || way !== "paste" ? options.onDeviceCode : (prompt) => printDeviceCode(prompt, options.print),

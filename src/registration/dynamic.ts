@@ -15,7 +15,7 @@ export interface RegisterClientOptions {
   redirectUris: readonly string[];
   /** Grants that it needs beside `authorization_code` and `refresh_token`. */
   grantTypes?: readonly string[] | undefined;
-  /** Shown to the person by the authorization server. */
+  /** Shown to the user by the authorization server. */
   clientName?: string | undefined;
   /** Further members of the request (RFC 7591 §2); they win over the defaults, except for `redirect_uris`. */
   clientMetadata?: Readonly<Record<string, unknown>> | undefined;

@@ -2,13 +2,13 @@ import { McpAuthError } from "../errors.ts";
 import type { Store, StoredRecord } from "../stores/store.ts";
 import type { ClientRegistration } from "./registration.ts";
 
-/** Why a stored registration is not used for another login of a person. */
+/** Why a stored registration is not used for another login of a user. */
 export type StaleReason = "redirect-uri" | "grant-type" | "expired" | "unanswered" | "old";
 
 const day = 24 * 60 * 60 * 1000;
 /** Servers forget registrations, some after days, and never say so to the client. */
 const longestLifeMs = 30 * day;
-/** A secret that expires while the person logs in is of no use. */
+/** A secret that expires while the user logs in is of no use. */
 const secretMarginMs = 60_000;
 
 export function registrationKey(issuer: string): string {
@@ -52,7 +52,7 @@ export async function forgetRegistration(store: Store, issuer: string, clientId:
 }
 
 /**
- * Remembers that a login ended without any answer: the server may have forgotten the client, and shows the person an
+ * Remembers that a login ended without any answer: the server may have forgotten the client, and shows the user an
  * error page that the client never hears of.
  */
 export async function markUnanswered(store: Store, issuer: string, clientId: string): Promise<void> {
@@ -64,7 +64,7 @@ export async function markUnanswered(store: Store, issuer: string, clientId: str
 }
 
 /**
- * Why a dynamic registration must be made anew for a login of a person; refreshing never depends on it.
+ * Why a dynamic registration must be made anew for a login of a user; refreshing never depends on it.
  *
  * @param redirectUris those at which an answer can be received
  * @param now milliseconds since 1970

@@ -1,4 +1,5 @@
-import { abortable, deadline, systemClock } from "../clock.ts";
+import { abortable, deadline } from "../async.ts";
+import { systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "./store.ts";
 

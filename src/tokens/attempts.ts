@@ -1,5 +1,5 @@
-import { deadline } from "../clock.ts";
-import { isPassing, McpAuthError } from "../errors.ts";
+import { deadline } from "../async.ts";
+import { isTransient, McpAuthError } from "../errors.ts";
 import type { ServerSession } from "./session.ts";
 
 /** A token request with all its repetitions, in ms. */
@@ -24,7 +24,7 @@ export async function attempts<T>(session: ServerSession, issuer: string, send: 
       try {
         return await send(signal);
       } catch (error) {
-        if (!isPassing(error) || attempt === maxAttempts) throw error;
+        if (!isTransient(error) || attempt === maxAttempts) throw error;
         const waitMs = pause(error, attempt);
         if (signal.aborted || clock.now() + waitMs > endsAt) throw error;
         emit({ type: "refresh.repeated", issuer, attempt, waitMs, code: error.code });

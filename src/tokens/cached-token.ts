@@ -1,8 +1,7 @@
-import { SingleFlight } from "../async.ts";
-import { abortable } from "../clock.ts";
-import { isPassing, type McpAuthError } from "../errors.ts";
+import { abortable, SingleFlight } from "../async.ts";
+import { isTransient, type McpAuthError } from "../errors.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
-import { RefreshPace } from "./refresh-backoff.ts";
+import { RefreshBackoff } from "./refresh-backoff.ts";
 import type { ServerSession } from "./session.ts";
 import { type IssuedToken, sameTokens } from "./token-record.ts";
 
@@ -29,7 +28,7 @@ export interface Renewal<R extends IssuedToken> {
   /** What is presented to the protected server. */
   bearer(record: R): string | undefined;
   /** What a new token is asked for with, if anything: once refused, it is left alone for a while. */
-  proof(record: R | undefined): string | undefined;
+  grant(record: R | undefined): string | undefined;
   /** Gets a new token, once however many processes want it. */
   refresh(record: R | undefined, demand: RefreshDemand): Promise<RefreshOutcome<R>>;
 }
@@ -44,7 +43,7 @@ const justIssuedMs = 60_000;
  * The access token in memory, kept fresh: read from the store once, refreshed ahead of expiry while callers use it,
  * refreshed before use only where it could expire on the way.
  */
-export class RenewedToken<R extends IssuedToken> {
+export class CachedToken<R extends IssuedToken> {
   readonly #session: ServerSession;
   readonly #renewal: Renewal<R>;
   readonly #refreshing = new SingleFlight<RefreshOutcome<R>>();
@@ -59,7 +58,7 @@ export class RenewedToken<R extends IssuedToken> {
   #wasRead = false;
 
   /** When the authorization server may be asked again. */
-  readonly pace: RefreshPace;
+  readonly backoff: RefreshBackoff;
   /** Why the last refresh brought no token. */
   refusal: McpAuthError | undefined;
   #origin: Origin = "store";
@@ -69,7 +68,7 @@ export class RenewedToken<R extends IssuedToken> {
   constructor(session: ServerSession, renewal: Renewal<R>) {
     this.#session = session;
     this.#renewal = renewal;
-    this.pace = new RefreshPace(session.clock);
+    this.backoff = new RefreshBackoff(session.clock);
   }
 
   get record(): R | undefined {
@@ -97,7 +96,7 @@ export class RenewedToken<R extends IssuedToken> {
   }
 
   get isInOutage(): boolean {
-    return this.pace.isInOutage;
+    return this.backoff.isInOutage;
   }
 
   /** Whether there is a usable token that is not the refused one. */
@@ -121,7 +120,7 @@ export class RenewedToken<R extends IssuedToken> {
       this.accepted = false;
       if (bearer) {
         this.refusal = undefined;
-        this.pace.onAnswer();
+        this.backoff.onAnswer();
       }
     }
     this.#arm();
@@ -141,7 +140,7 @@ export class RenewedToken<R extends IssuedToken> {
   /**
    * A token fit for a request, or `undefined` when there is none to be had: `refusal` may say why.
    *
-   * @throws McpAuthError a passing fault, when the token is unusable and could not be refreshed now
+   * @throws McpAuthError a transient fault, when the token is unusable and could not be refreshed now
    */
   async get(signal?: AbortSignal): Promise<string | undefined> {
     if (!this.#loaded) await this.load(signal);
@@ -153,13 +152,13 @@ export class RenewedToken<R extends IssuedToken> {
       return this.#bearer;
     }
     const usable = fresh === "leeway" ? this.#bearer : undefined;
-    const proof = this.#renewal.proof(record);
-    if (!proof || !this.pace.mayRefresh(proof, fresh)) return usable;
+    const grant = this.#renewal.grant(record);
+    if (!grant || !this.backoff.mayRefresh(grant, fresh)) return usable;
     try {
       await abortable(this.refresh({ reason: record ? "expired" : "missing" }), signal);
     } catch (error) {
       // A fault that passes costs nobody a token that is still good.
-      if (isPassing(error) && this.freshness !== "expired") return this.#bearer;
+      if (isTransient(error) && this.freshness !== "expired") return this.#bearer;
       throw error;
     }
     return this.freshness === "expired" ? undefined : this.#bearer;
@@ -175,8 +174,8 @@ export class RenewedToken<R extends IssuedToken> {
 
   /** Starts a refresh in the background, unless there is a reason not to. @param isAhead the token is still good */
   refreshAhead(isAhead = true): void {
-    const proof = this.#renewal.proof(this.#record);
-    if (!proof || this.#session.options.isEnding?.() || !this.pace.mayRefresh(proof, isAhead ? "ahead" : "leeway")) return;
+    const grant = this.#renewal.grant(this.#record);
+    if (!grant || this.#session.options.isEnding?.() || !this.backoff.mayRefresh(grant, isAhead ? "ahead" : "leeway")) return;
     this.refresh({ reason: isAhead ? "ahead" : this.#record ? "expired" : "missing" }).catch(() => {});
   }
 
@@ -185,8 +184,8 @@ export class RenewedToken<R extends IssuedToken> {
     // Nobody waits for what begins now: the process may end in the middle of it.
     if (this.#session.disposed) throw this.#session.disposed;
     const record = this.#record;
-    if (!record && !this.#renewal.proof(record)) return { record };
-    this.pace.throwIfBusy();
+    if (!record && !this.#renewal.grant(record)) return { record };
+    this.backoff.throwIfBusy();
     const isUrgent = demand.reason === "refused" || this.#demand.reason === "ahead";
     if (this.#refreshing.running && isUrgent) this.#demand.reason = demand.reason;
     return this.#refreshing.run(() => {
@@ -216,19 +215,19 @@ export class RenewedToken<R extends IssuedToken> {
   async #refreshOnce(record: R | undefined, demand: RefreshDemand): Promise<RefreshOutcome<R>> {
     try {
       const outcome = await this.#renewal.refresh(record, demand);
-      this.pace.onAnswer();
+      this.backoff.onAnswer();
       // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
       const origin =
         this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" && !outcome.isShared ? "refresh" : "store";
       this.use(outcome.record, origin);
       if (outcome.error) {
         this.refusal = outcome.error;
-        this.pace.onRefusal(this.#renewal.proof(outcome.record), demand.reason === "ahead");
+        this.backoff.onRefusal(this.#renewal.grant(outcome.record), demand.reason === "ahead");
       }
       return outcome;
     } catch (error) {
-      if (isPassing(error)) {
-        this.pace.onFault(error);
+      if (isTransient(error)) {
+        this.backoff.onFault(error);
         this.#arm();
       }
       throw error;
@@ -241,12 +240,12 @@ export class RenewedToken<R extends IssuedToken> {
     this.#timer = undefined;
     const { clock, options } = this.#session;
     const record = this.#record;
-    if (!record || !this.#renewal.proof(record) || record.expiresAt === undefined || this.#session.disposed) return;
+    if (!record || !this.#renewal.grant(record) || record.expiresAt === undefined || this.#session.disposed) return;
     if (!options.keepFresh && !this.#wasRead) return;
     this.#wasRead = false;
     const timer = new AbortController();
     this.#timer = timer;
-    const waitMs = Math.max(aheadAt(record, this.#jitter), this.pace.notBefore, clock.now() + 1000) - clock.now();
+    const waitMs = Math.max(aheadAt(record, this.#jitter), this.backoff.notBefore, clock.now() + 1000) - clock.now();
     clock.sleep(waitMs, { signal: timer.signal, background: true }).then(
       () => {
         this.#timer = undefined;

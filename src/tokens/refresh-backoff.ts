@@ -2,17 +2,17 @@ import type { Clock } from "../clock.ts";
 import type { McpAuthError } from "../errors.ts";
 import type { Freshness } from "./freshness.ts";
 
-/** How long a passing fault keeps a still valid token from being refreshed again, in ms. */
+/** How long a transient fault keeps a still valid token from being refreshed again, in ms. */
 const pauseAfterFaultMs = 30_000;
 /** The longest time that a server can ask for, in ms. */
 const maxPauseMs = 300_000;
 /** How long a refused, but not finally dead refresh token is left alone, in ms. */
 const pauseAfterRefusalMs = 60_000;
-/** So many refreshes over so long a time must fail before a person is asked although the fault may pass. */
+/** So many refreshes over so long a time must fail before a user is asked although the fault may pass. */
 const outage = { failures: 3, durationMs: 120_000 };
 
 /** When a refresh may be sent again, after what the earlier ones were answered. */
-export class RefreshPace {
+export class RefreshBackoff {
   readonly #clock: Clock;
   #refused: { refreshToken: string | undefined; since: number; until: number; ahead: boolean } | undefined;
   #faults = { count: 0, since: 0 };
@@ -26,7 +26,7 @@ export class RefreshPace {
     this.#clock = clock;
   }
 
-  /** Whether refreshing has failed so often, by faults that should have passed, that a person may be asked. */
+  /** Whether refreshing has failed so often, by faults that should have passed, that a user may be asked. */
   get isInOutage(): boolean {
     const { count, since } = this.#faults;
     return count >= outage.failures && this.#clock.now() - since >= outage.durationMs;

@@ -4,20 +4,14 @@ import { type Emit, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
-import type { TokenManagerOptions } from "../user/options.ts";
-
-/** The options that all managers of tokens have. */
-export type ServerSessionOptions = Pick<
-  TokenManagerOptions,
-  "serverUrl" | "account" | "store" | "keepFresh" | "fetch" | "allowInsecure" | "onEvent" | "clock" | "waitUntil" | "isEnding"
->;
+import type { SessionOptions } from "./options.ts";
 
 /** What a manager of tokens has to do with one protected server, whoever the tokens are for. */
 export interface ServerSession {
   readonly serverUrl: URL;
   /** The server's name in keys, events and errors: its URL without query, which may be secret, and fragment. */
   readonly server: string;
-  readonly options: ServerSessionOptions;
+  readonly options: SessionOptions;
   readonly store: Store;
   readonly http: Http;
   readonly clock: Clock;
@@ -29,7 +23,7 @@ export interface ServerSession {
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
-export function createServerSession(options: ServerSessionOptions): ServerSession {
+export function createServerSession(options: SessionOptions): ServerSession {
   const { account, clock = systemClock } = options;
   const http = createHttp({ ...options, clock });
   const serverUrl = http.checkUrl(options.serverUrl);

@@ -73,7 +73,7 @@ export class TokenKeeper {
     this.#options = options;
   }
 
-  /** Whose login it is. What the app does not say is read once: an MCP session belongs to one person from beginning to end. */
+  /** Whose login it is. What the app does not say is read once: an MCP session belongs to one user from beginning to end. */
   account(): Promise<string> {
     const { store, serverUrl, account } = this.#options;
     this.#account ??= (account === undefined ? defaultAccount(store, serverUrl) : Promise.resolve(account)).catch((error: unknown) => {

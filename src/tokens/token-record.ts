@@ -1,5 +1,5 @@
 import { McpAuthError } from "../errors.ts";
-import type { TokenAnswer } from "../grants/token-request.ts";
+import type { TokenResponse } from "../grants/token-request.ts";
 import { defined } from "../http/json.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import type { Store, StoredRecord } from "../stores/store.ts";
@@ -28,7 +28,7 @@ export interface TokenRecord extends IssuedToken {
   scope?: string | undefined;
   /** All scopes that were asked for so far. */
   requestedScopes: readonly string[];
-  /** When the person logged in; refreshes do not change it. Absent for tokens that were given. */
+  /** When the user logged in; refreshes do not change it. Absent for tokens that were given. */
   loggedInAt?: number | undefined;
   issuedAt: number;
   expiresAt?: number | undefined;
@@ -73,7 +73,7 @@ export function sameTokens(a: IssuedToken | undefined, b: IssuedToken | undefine
 }
 
 /** What of a token answer a record holds. */
-export function fromAnswer(answer: TokenAnswer, now: number): Partial<TokenRecord> {
+export function fromAnswer(answer: TokenResponse, now: number): Partial<TokenRecord> {
   const { accessToken, refreshToken, idToken, expiresIn, scope } = answer;
   const received = accessToken ? now : undefined;
   return defined({
@@ -87,7 +87,7 @@ export function fromAnswer(answer: TokenAnswer, now: number): Partial<TokenRecor
 }
 
 /** The record after a refresh: what the answer leaves out stays, except the lifetime of the old access token. */
-export function afterRefresh(record: TokenRecord, answer: TokenAnswer, now: number): TokenRecord {
+export function afterRefresh(record: TokenRecord, answer: TokenResponse, now: number): TokenRecord {
   const { refreshStartedAt: _, ...kept } = record;
   if (answer.accessToken) delete kept.expiresAt;
   return { ...kept, ...fromAnswer(answer, now) };

@@ -76,7 +76,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
   };
 }
 
-/** Gives the connection up. It may have broken meanwhile: a person takes longer than servers wait. */
+/** Gives the connection up. It may have broken meanwhile: a user takes longer than servers wait. */
 async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => {});
 }
@@ -91,7 +91,7 @@ async function headersFor(
     return await call.during(() => credential.headers(asked));
   } catch (error) {
     // A stream without credentials gets its 401 from the server. Faults that pass are worth a reconnect.
-    if (request.isStream && error instanceof McpAuthError && !error.passing) return {};
+    if (request.isStream && error instanceof McpAuthError && !error.transient) return {};
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { abortable } from "../clock.ts";
+import { abortable } from "../async.ts";
 import { McpAuthError } from "../errors.ts";
 import { members } from "../http/json.ts";
 import type { Outgoing } from "./request.ts";

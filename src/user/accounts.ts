@@ -1,11 +1,11 @@
 import { splitScope } from "../authorization/scopes.ts";
 import { unless } from "../errors.ts";
 import { text } from "../http/json.ts";
+import type { Session } from "../login/session.ts";
 import type { StoreStatus } from "../stores/store.ts";
 import { defaultAccount } from "../tokens/default-account.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { indexKey, type TokenRecord } from "../tokens/token-record.ts";
-import type { Session } from "./session.ts";
 
 /** What is known of the login of one account at a server. Nothing in it is secret. */
 export interface StoredLogin {
@@ -19,13 +19,13 @@ export interface StoredLogin {
   scopes?: readonly string[] | undefined;
   /** When the access token expires, in ms since 1970, where known. */
   expiresAt?: number | undefined;
-  /** Whether it can be renewed without a person. */
+  /** Whether it can be renewed without a user. */
   canRefresh: boolean;
 }
 
 /** How a manager's login stands. */
 export interface AccountStatus extends StoredLogin {
-  /** Whether there is a login that serves requests, or can be made to without a person. */
+  /** Whether there is a login that serves requests, or can be made to without a user. */
   isLoggedIn: boolean;
   /** Where logins are stored, as far as the store tells. */
   store?: StoreStatus | undefined;

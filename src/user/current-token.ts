@@ -1,18 +1,18 @@
 import { LoginRequiredError, type McpAuthError } from "../errors.ts";
-import { RenewedToken } from "../tokens/cached-token.ts";
+import { requestProfile, type Session } from "../login/session.ts";
+import { CachedToken } from "../tokens/cached-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { refreshLogin } from "./refresh.ts";
-import { requestProfile, type Session } from "./session.ts";
 
-/** The access token of a person's login: refreshed by its refresh token. */
-export class CurrentToken extends RenewedToken<TokenRecord> {
+/** The access token of a user's login: refreshed by its refresh token. */
+export class CurrentToken extends CachedToken<TokenRecord> {
   readonly #session: Session;
 
   constructor(session: Session) {
     super(session, {
       load: () => session.keeper.load(),
       bearer: (record) => (requestProfile(session, record.issuer).bearer === "id_token" ? record.idToken : record.accessToken),
-      proof: (record) => record?.refreshToken,
+      grant: (record) => record?.refreshToken,
       refresh: async (record, demand) => (record ? refreshLogin(session, record, demand) : { record }),
     });
     this.#session = session;

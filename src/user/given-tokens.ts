@@ -1,8 +1,8 @@
 import { splitScope } from "../authorization/scopes.ts";
 import { McpAuthError } from "../errors.ts";
 import { presentable } from "../grants/token-request.ts";
+import type { Session } from "../login/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import type { Session } from "./session.ts";
 
 /** Tokens that were obtained elsewhere. */
 export interface GivenTokens {

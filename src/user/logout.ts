@@ -1,11 +1,11 @@
 import { codeOf, McpAuthError, unless } from "../errors.ts";
 import { revokeToken } from "../grants/revocation.ts";
+import type { Session } from "../login/session.ts";
 import { defaultAccount, defaultKey } from "../tokens/default-account.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
 import type { Turn } from "../tokens/token-keeper.ts";
 import { readTokens, type TokenRecord, tokenKey } from "../tokens/token-record.ts";
 import { listAccounts } from "./accounts.ts";
-import type { Session } from "./session.ts";
 
 /** What a logout did to the login of one account. */
 export interface LogoutResult {

@@ -1,16 +1,16 @@
 import { refreshGrant } from "../grants/refresh.ts";
-import type { TokenAnswer } from "../grants/token-request.ts";
+import type { TokenResponse } from "../grants/token-request.ts";
+import { requestProfile, type Session } from "../login/session.ts";
 import { attempts } from "../tokens/attempts.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { requestProfile, type Session } from "./session.ts";
 
 /**
  * Sends the refresh token until there is an answer.
  *
  * @throws McpAuthError as `refreshGrant`, after bounded repetition
  */
-export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenAnswer> {
+export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenResponse> {
   const { clock, http } = session;
   const { issuer, client, refreshToken, resource } = record;
   const server = await serverMetadata(session, record);

@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import type { Session } from "../login/session.ts";
 import { forgetRegistration } from "../registration/stored.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
@@ -6,7 +7,6 @@ import type { Turn } from "../tokens/token-keeper.ts";
 import { afterRefresh, sameTokens, type TokenRecord, without } from "../tokens/token-record.ts";
 import { revoke } from "./logout.ts";
 import { requestRefresh } from "./refresh-request.ts";
-import type { Session } from "./session.ts";
 
 /** The usual reason for a refusal after a refresh that its process did not finish: the answer was lost with it. */
 const interrupted = "an earlier refresh was interrupted";
@@ -18,7 +18,7 @@ const interrupted = "an earlier refresh was interrupted";
  * 2. Notes durably that the refresh token is about to be sent, so that a full disk costs nothing.
  * 3. Sends it, and stores the answer before anybody gets the new access token.
  *
- * @throws McpAuthError what passes by itself (`passing`), `lock_timeout`, `store_failed`; nothing is deleted then.
+ * @throws McpAuthError what passes by itself (`transient`), `lock_timeout`, `store_failed`; nothing is deleted then.
  * @see RFC 6749 §6, §10.4
  */
 export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
@@ -44,15 +44,15 @@ async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, dem
     if (await isReplaced(turn)) return await discard(session, next);
     await turn.save(next);
     if (answer.problem) {
-      emit({ type: "refresh.failed", issuer, code: answer.problem.code, passing: false });
+      emit({ type: "refresh.failed", issuer, code: answer.problem.code, transient: false });
       return { record: next, error: answer.problem };
     }
     emit({ type: "refresh.finished", issuer, rotated: next.refreshToken !== refreshToken });
     return { record: next };
   } catch (error) {
     if (!(error instanceof McpAuthError)) throw error;
-    emit({ type: "refresh.failed", issuer, code: error.code, passing: error.passing });
-    if (error.passing) throw error;
+    emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
+    if (error.transient) throw error;
     return afterRefusal(session, turn, current, demand, error);
   }
 }

@@ -1,30 +1,29 @@
-import { SingleFlight } from "../async.ts";
+import { abortable, SingleFlight } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
-import { abortable } from "../clock.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
-import type { PersonLogin } from "../login/prompt.ts";
+import type { LoginPrompt } from "../login/prompt.ts";
+import type { Session } from "../login/session.ts";
 import { hasAged, StepUpMemory, wantedBy } from "../login/step-up.ts";
 import { remember } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { CurrentToken } from "./current-token.ts";
-import type { Session } from "./session.ts";
 
 /** What to do about requests that the protected server refused. */
 export class RefusedRequest {
   readonly #session: Session;
   readonly #token: CurrentToken;
-  readonly #person: PersonLogin;
+  readonly #user: LoginPrompt;
   readonly #checkingMove = new SingleFlight<boolean>();
   readonly #stepUps = new StepUpMemory();
 
-  constructor(session: Session, token: CurrentToken, person: PersonLogin) {
+  constructor(session: Session, token: CurrentToken, user: LoginPrompt) {
     this.#session = session;
     this.#token = token;
-    this.#person = person;
+    this.#user = user;
   }
 
   /** 401: another token, by what costs least: one that is here already, a refresh, a login of somebody else, a login. */
@@ -56,13 +55,13 @@ export class RefusedRequest {
       }
     }
     // Another manager or process may have logged in meanwhile.
-    if (!movedFrom && !this.#person.running) await token.reload();
+    if (!movedFrom && !this.#user.running) await token.reload();
     if (!movedFrom && token.isOtherThan(refused)) return "retry";
 
     // A stream that reconnects at night opens no browser.
     if (request.method !== "POST") throw token.loginRequired();
-    if (this.#person.isPossible) this.#person.throwIfRefused();
-    return this.#person.waitFor(this.#person.start({ challenge, known: token.record ?? record, movedFrom }), request.signal);
+    if (this.#user.isPossible) this.#user.throwIfRefused();
+    return this.#user.waitFor(this.#user.start({ challenge, known: token.record ?? record, movedFrom }), request.signal);
   }
 
   /**
@@ -78,14 +77,14 @@ export class RefusedRequest {
     request: CredentialRequest,
   ): Promise<"retry" | "give-up"> {
     const { clock, emit } = this.#session;
-    // Another manager or process may have asked the person.
+    // Another manager or process may have asked the user.
     if (!this.#token.isOtherThan(refused)) await abortable(this.#token.reload(), request.signal);
     if (this.#token.isOtherThan(refused)) return "retry";
     const { record } = this.#token;
-    const { running } = this.#person;
-    if (running) return this.#person.waitFor(running, request.signal);
+    const { running } = this.#user;
+    if (running) return this.#user.waitFor(running, request.signal);
 
-    if (request.method !== "POST" || !this.#person.isPossible) throw insufficient;
+    if (request.method !== "POST" || !this.#user.isPossible) throw insufficient;
     const wanted = wantedBy(challenge);
     const refusal = this.#stepUps.refusal(wanted, clock.now());
     if (refusal) throw refusal;
@@ -99,11 +98,11 @@ export class RefusedRequest {
     const scopes = splitScope(challenge.scope);
     const { acrValues, maxAge } = challenge;
     emit({ type: "step-up.started", scopes, ...(acrValues && { acrValues }), ...(maxAge && { maxAge }), attempt });
-    const stepUp = this.#person.start({ challenge, known: record, scopes });
+    const stepUp = this.#user.start({ challenge, known: record, scopes });
     stepUp.catch((error: unknown) => {
       if (codeOf(error)?.startsWith("authorization_")) this.#stepUps.refuse(wanted, error as McpAuthError, clock.now());
     });
-    return this.#person.waitFor(stepUp, request.signal);
+    return this.#user.waitFor(stepUp, request.signal);
   }
 
   /** A final refusal is no failure here: what follows it is a login. So is a long outage of the token endpoint. */
@@ -111,7 +110,7 @@ export class RefusedRequest {
     try {
       await abortable(this.#token.refresh({ reason: "refused" }), signal);
     } catch (error) {
-      if (!this.#token.isInOutage || !this.#person.isPossible) throw error;
+      if (!this.#token.isInOutage || !this.#user.isPossible) throw error;
     }
   }
 

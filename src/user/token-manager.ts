@@ -1,12 +1,13 @@
+import { abortable } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
-import { abortable } from "../clock.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
-import { isPassing, LoginRequiredError, McpAuthError } from "../errors.ts";
+import { isTransient, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { probe } from "../login/probe.ts";
-import { PersonLogin } from "../login/prompt.ts";
+import { LoginPrompt } from "../login/prompt.ts";
+import { createSession, type Session } from "../login/session.ts";
 import { insufficiency } from "../login/step-up.ts";
 import { defaultKey } from "../tokens/default-account.ts";
 import { remember } from "../tokens/session.ts";
@@ -18,10 +19,9 @@ import { type GivenTokens, giveTokens } from "./given-tokens.ts";
 import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
 import type { TokenManagerOptions } from "./options.ts";
 import { RefusedRequest } from "./refused-request.ts";
-import { createSession, type Session } from "./session.ts";
 
 /**
- * A person's login at one protected server: the credential that logs in when it must, refreshes before anybody
+ * A user's login at one protected server: the credential that logs in when it must, refreshes before anybody
  * notices, and asks for more scopes when an operation needs them.
  *
  * However many calls, managers and processes share a login, it is refreshed once. Any number of transports may use
@@ -37,14 +37,14 @@ import { createSession, type Session } from "./session.ts";
 export class TokenManager implements Credential {
   /** The protected server. */
   readonly serverUrl: URL;
-  /** How long a request waits for a person's login, in ms. */
+  /** How long a request waits for a user's login, in ms. */
   readonly waitForLogin: number;
   /** A `fetch` that authorises requests to the protected server; see {@link authFetch}. */
   readonly fetch: typeof globalThis.fetch;
 
   readonly #session: Session;
   readonly #token: CurrentToken;
-  readonly #person: PersonLogin;
+  readonly #user: LoginPrompt;
   readonly #refused: RefusedRequest;
 
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
@@ -53,8 +53,8 @@ export class TokenManager implements Credential {
     this.serverUrl = new URL(this.#session.serverUrl);
     this.waitForLogin = options.waitForLogin ?? 50_000;
     this.#token = new CurrentToken(this.#session);
-    this.#person = new PersonLogin(this.#session, this.#token, this.waitForLogin);
-    this.#refused = new RefusedRequest(this.#session, this.#token, this.#person);
+    this.#user = new LoginPrompt(this.#session, this.#token, this.waitForLogin);
+    this.#refused = new RefusedRequest(this.#session, this.#token, this.#user);
     this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
   }
 
@@ -64,13 +64,13 @@ export class TokenManager implements Credential {
   }
 
   /**
-   * Logs in if the server asks for it. Returns at once when a login is stored. The person has `loginTimeout`, longer
+   * Logs in if the server asks for it. Returns at once when a login is stored. The user has `loginTimeout`, longer
    * than an SDK request may take: call it before `connect`.
    *
    * @param options.scopes scopes to ask for, when the login does not have them yet; the server may grant fewer
    * @param options.signal ends the waiting; the login goes on for others
    * @returns `not-required` when the server answers without a login
-   * @throws McpAuthError `login_required` when no person can be asked; every code of discovery, registration and
+   * @throws McpAuthError `login_required` when no user can be asked; every code of discovery, registration and
    *   authorization; `network_error`, `timeout`, `server_error`, `rate_limited` when the server cannot be asked
    */
   async authorize(
@@ -79,17 +79,17 @@ export class TokenManager implements Credential {
     const { scopes, signal } = options;
     return this.#remembering(async () => {
       while (!(await this.#hasLogin(scopes, signal))) {
-        let { running } = this.#person;
+        let { running } = this.#user;
         if (!running) {
-          const speculation = this.#person.speculate();
+          const speculation = this.#user.speculate();
           const challenge = await probe(this.#session, signal);
           if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) {
-            this.#person.stopGuessing();
+            this.#user.stopGuessing();
             return "not-required";
           }
-          running = this.#person.running;
+          running = this.#user.running;
           if (!running) {
-            await abortable(this.#person.start({ challenge, known: this.#token.record, scopes }), signal);
+            await abortable(this.#user.start({ challenge, known: this.#token.record, scopes }), signal);
             return "authorized";
           }
         }
@@ -104,7 +104,7 @@ export class TokenManager implements Credential {
    * A valid access token, for one who sends it by other means than `fetch`. Never logs in.
    *
    * @param options.signal ends the waiting for a refresh
-   * @throws McpAuthError `login_required` when there is no login, or it is over (`cause` says why); a passing fault
+   * @throws McpAuthError `login_required` when there is no login, or it is over (`cause` says why); a transient fault
    */
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     return this.#remembering(async () => {
@@ -136,7 +136,7 @@ export class TokenManager implements Credential {
   logout(options: { everywhere?: boolean | undefined }): Promise<LogoutResult | LogoutResult[]>;
   async logout(options: { everywhere?: boolean | undefined } = {}): Promise<LogoutResult | LogoutResult[]> {
     this.#assertUsable();
-    await this.#person.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
+    await this.#user.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
     const result = await (options.everywhere ? logoutEverywhere : logout)(this.#session, this.#token.record);
     this.#token.use(undefined, "store");
     return result;
@@ -182,16 +182,16 @@ export class TokenManager implements Credential {
     try {
       token = await this.#token.get(request.signal);
     } catch (error) {
-      // After a long outage of the token endpoint a person may be asked, if the server still wants a token.
-      if (!(request.method === "POST" && this.#token.isInOutage && this.#person.isPossible)) throw remember(this.#session, error);
+      // After a long outage of the token endpoint a user may be asked, if the server still wants a token.
+      if (!(request.method === "POST" && this.#token.isInOutage && this.#user.isPossible)) throw remember(this.#session, error);
     }
     if (token !== undefined) return { authorization: `Bearer ${token}` };
-    if (request.method === "POST" && this.#person.isPossible) this.#person.speculate();
+    if (request.method === "POST" && this.#user.isPossible) this.#user.speculate();
     return {};
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
-    if (response.ok && !used.authorization) this.#person.stopGuessing();
+    if (response.ok && !used.authorization) this.#user.stopGuessing();
     if (response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
     this.#token.accepted = true;
     if (response.ok) this.#session.lastError = undefined;
@@ -211,7 +211,7 @@ export class TokenManager implements Credential {
   async dispose(): Promise<void> {
     const { server: serverUrl } = this.#session;
     this.#session.disposed ??= new McpAuthError("disposed", { serverUrl });
-    await this.#person.end(this.#session.disposed);
+    await this.#user.end(this.#session.disposed);
     await this.#token.dispose();
     await this.#session.keeper.dispose();
   }
@@ -228,8 +228,8 @@ export class TokenManager implements Credential {
     try {
       if ((await token.find(signal)) === undefined) return false;
     } catch (error) {
-      // A token endpoint that fails now may still let a person in; a store or lock that fails would not.
-      if (isPassing(error) && error.issuer) return false;
+      // A token endpoint that fails now may still let a user in; a store or lock that fails would not.
+      if (isTransient(error) && error.issuer) return false;
       throw error;
     }
     const granted = splitScope(token.record?.scope);

@@ -1,7 +1,7 @@
 /** What a token endpoint may answer to an authorization code, seen from the app: the login's outcome, and what is stored. */
 import { describe, expect, test } from "vitest";
 import { type Answer, world } from "../discovery/support.ts";
-import { call, first, json, manager, outcome, protectedWorld, stored, stubPerson, text } from "./support.ts";
+import { call, first, json, manager, outcome, protectedWorld, stored, stubUser, text } from "./support.ts";
 
 const net = world();
 const without = (name: keyof typeof first) => ({ ...first, [name]: undefined });
@@ -67,7 +67,7 @@ describe("the first login", () => {
     "$what: $result",
     async ({ answer, result, after }) => {
       const { tokenRequests, answerTokens } = protectedWorld(net);
-      const loginHandler = stubPerson();
+      const loginHandler = stubUser();
       const { auth, store } = manager({ loginHandler });
       answerTokens(answer);
       expect(await outcome(auth.authorize())).toBe(result);
@@ -80,9 +80,9 @@ describe("the first login", () => {
     },
   );
 
-  test.each(kept.map(([what, answer]) => ({ what, answer })))("$what, and is enough to go on without a person", async ({ answer }) => {
+  test.each(kept.map(([what, answer]) => ({ what, answer })))("$what, and is enough to go on without a user", async ({ answer }) => {
     const { answerTokens } = protectedWorld(net);
-    const { auth, store } = manager({ loginHandler: stubPerson() });
+    const { auth, store } = manager({ loginHandler: stubUser() });
     answerTokens(answer, json({ ...first, access_token: "access-2", refresh_token: "refresh-2" }));
     await outcome(auth.authorize());
     expect(await manager({ store }).auth.getAccessToken()).toBe("access-2");
@@ -94,7 +94,7 @@ describe("a second login that fails leaves the first one as it was", () => {
   const failing = cases.filter(([, , result, after]) => result !== "authorized" && after === undefined);
   test.each(failing.map(([what, answer, result]) => ({ what, answer, result })))("$what: $result", async ({ answer, result }) => {
     const { answerTokens } = protectedWorld(net);
-    const { auth, store } = manager({ loginHandler: stubPerson() });
+    const { auth, store } = manager({ loginHandler: stubUser() });
     await auth.authorize();
     const before = await everything(store);
     answerTokens(answer);

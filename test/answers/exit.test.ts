@@ -17,7 +17,7 @@ const program = fileURLToPath(new URL("failing-program.ts", import.meta.url));
 const promptly = 2000;
 
 test.each<[scenario: string, result: string, prepare?: () => void]>([
-  ["no person", "login_required"],
+  ["no user", "login_required"],
   ["a login without an answer", "login_timeout"],
   ["a login that a request has not waited for", "login_pending"],
   ["a device code that nobody enters", "login_timeout"],

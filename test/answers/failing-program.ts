@@ -4,10 +4,10 @@ import { systemClock } from "../../src/clock.ts";
 import { McpAuthError } from "../../src/errors.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
-import { person } from "../fixture/person.ts";
+import { user } from "../fixture/user.ts";
 
 const [scenario = "", url = ""] = process.argv.slice(2);
-const interactive: McpAuthOptions = { interactive: true, print: () => {}, openBrowser: async (address) => void person(address) };
+const interactive: McpAuthOptions = { interactive: true, print: () => {}, openBrowser: async (address) => void user(address) };
 const silent: McpAuthOptions = { ...interactive, openBrowser: async () => {} };
 const call = (auth: ReturnType<typeof createMcpAuth>) => auth.fetch(url, { method: "POST", body: "{}" });
 
@@ -24,7 +24,7 @@ class FullStore extends MemoryStore {
 }
 
 const scenarios: Record<string, () => Promise<unknown>> = {
-  "no person": () => createMcpAuth(url, { interactive: false }).authorize(),
+  "no user": () => createMcpAuth(url, { interactive: false }).authorize(),
   "a login without an answer": () => createMcpAuth(url, { ...silent, loginTimeout: 100 }).authorize(),
   "a device code that nobody enters": () =>
     createMcpAuth(url, { interactive: true, onDeviceCode: () => {}, loginTimeout: 100 }).authorize(),

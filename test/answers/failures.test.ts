@@ -6,7 +6,7 @@ import { LoginRequiredError, McpAuthError } from "../../src/errors.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
 import type { TokenManagerOptions } from "../../src/user/options.ts";
 import { type Answer, failure, never, world } from "../discovery/support.ts";
-import { call, issuer, manager, outcome, protectedWorld, serverUrl, stored, stubPerson, text } from "./support.ts";
+import { call, issuer, manager, outcome, protectedWorld, serverUrl, stored, stubUser, text } from "./support.ts";
 
 const net = world();
 const resourceMetadata = "https://mcp.example/.well-known/oauth-protected-resource/mcp";
@@ -85,15 +85,15 @@ const cases: [what: string, code: string, answers: Record<string, Answer>, optio
     { [resourceMetadata]: { resource: serverUrl, authorization_servers: [issuer, "https://b.example"] } },
     { chooseAuthorizationServer: () => "https://c.example" },
   ],
-  ["a person who says no", "authorization_denied", {}, { loginHandler: stubPerson("deny") }],
-  ["a person who does not answer", "login_timeout", {}, { loginHandler: stubPerson("silent"), loginTimeout: 30, clock: systemClock }],
+  ["a user who says no", "authorization_denied", {}, { loginHandler: stubUser("deny") }],
+  ["a user who does not answer", "login_timeout", {}, { loginHandler: stubUser("silent"), loginTimeout: 30, clock: systemClock }],
   [
     "a registration that does not answer in the login's time",
     "login_timeout",
     { [`${issuer}/register`]: never },
     { loginTimeout: 30, clock: systemClock },
   ],
-  ["no person", "login_required", {}, { interactive: false }],
+  ["no user", "login_required", {}, { interactive: false }],
 ];
 
 test.each(cases.map(([what, code, answers, options]) => ({ what, code, answers, options })))(
@@ -102,7 +102,7 @@ test.each(cases.map(([what, code, answers, options]) => ({ what, code, answers, 
     protectedWorld(net);
     net.serve(answers);
     const store = new MemoryStore();
-    const { auth } = manager({ loginHandler: stubPerson(), ...options, store });
+    const { auth } = manager({ loginHandler: stubUser(), ...options, store });
     const error = await failure(auth.authorize());
     expect(error).toMatchObject({ code, hint: expect.stringMatching(/\.$/) });
     expect(error.message).toContain(error.hint);
@@ -113,13 +113,13 @@ test.each(cases.map(([what, code, answers, options]) => ({ what, code, answers, 
 
 describe("a second login that fails leaves the first one, and its registration, as they were", () => {
   // With a registration, none is made; who can't be asked is no matter of stations before.
-  const reached = cases.filter(([what]) => !/regist|no person|the server /.test(what));
+  const reached = cases.filter(([what]) => !/regist|no user|the server /.test(what));
   test.each(reached.map(([what, code, answers, options]) => ({ what, code, answers, options })))(
     "$what: $code",
     async ({ code, answers, options }) => {
       protectedWorld(net);
       const store = new MemoryStore();
-      await manager({ loginHandler: stubPerson(), clientId: options?.clientId, store }).auth.authorize();
+      await manager({ loginHandler: stubUser(), clientId: options?.clientId, store }).auth.authorize();
       const before = await kept(store);
       expect(Object.keys(before).sort()).toEqual([
         expect.stringMatching(/^index/),
@@ -127,7 +127,7 @@ describe("a second login that fails leaves the first one, and its registration, 
         expect.stringMatching(/^tokens/),
       ]);
       net.serve(answers);
-      const { auth } = manager({ loginHandler: stubPerson(), ...options, store });
+      const { auth } = manager({ loginHandler: stubUser(), ...options, store });
       expect(await outcome(auth.authorize({ scopes: ["b"] }))).toBe(code);
       expect(await kept(store)).toEqual(before);
       expect((await call(auth)).status).toBe(200);
@@ -158,9 +158,9 @@ describe("a store that fails", () => {
     ["locking", ["withLock"]],
   ])("%s: store_failed, with the store's own error as cause", async (_what, names) => {
     protectedWorld(net);
-    const { auth } = manager({ loginHandler: stubPerson(), store: failing(...names) });
+    const { auth } = manager({ loginHandler: stubUser(), store: failing(...names) });
     const error = await failure(auth.authorize());
-    expect(error).toMatchObject({ code: "store_failed", passing: true, cause: { message: expect.stringContaining("ENOSPC") } });
+    expect(error).toMatchObject({ code: "store_failed", transient: true, cause: { message: expect.stringContaining("ENOSPC") } });
   });
 
   test.each<[string, (auth: ReturnType<typeof manager>["auth"]) => Promise<unknown>]>([
@@ -170,17 +170,17 @@ describe("a store that fails", () => {
     ["setTokens", (auth) => auth.setTokens({ accessToken: "x" })],
   ])("%s: store_failed", async (_what, act) => {
     protectedWorld(net);
-    const { auth } = manager({ loginHandler: stubPerson(), store: failing("get", "withLock") });
+    const { auth } = manager({ loginHandler: stubUser(), store: failing("get", "withLock") });
     expect(await outcome(act(auth))).toBe("store_failed");
   });
 
   test("records that nobody understands: invalid_record, and they stay", async () => {
     protectedWorld(net);
-    const { auth, store } = manager({ loginHandler: stubPerson() });
+    const { auth, store } = manager({ loginHandler: stubUser() });
     await auth.authorize();
     const future = { v: 99, everything: "different" };
     await store.set(`tokens/default/${serverUrl}`, future);
-    const later = manager({ loginHandler: stubPerson(), store });
+    const later = manager({ loginHandler: stubUser(), store });
     expect(await outcome(later.auth.authorize())).toBe("invalid_record");
     expect(await outcome(call(later.auth))).toBe("invalid_record");
     expect(await store.get(`tokens/default/${serverUrl}`)).toEqual(future);
@@ -190,10 +190,10 @@ describe("a store that fails", () => {
 describe("an app's own parts that fail", () => {
   test("a login handler that throws: its error, and the next login is possible", async () => {
     protectedWorld(net);
-    const person = stubPerson();
+    const user = stubUser();
     let broken = true;
     const { auth } = manager({
-      loginHandler: { start: (request) => (broken ? Promise.reject(new TypeError("broken handler")) : person.start(request)) },
+      loginHandler: { start: (request) => (broken ? Promise.reject(new TypeError("broken handler")) : user.start(request)) },
     });
     await expect(auth.authorize()).rejects.toThrow("broken handler");
     broken = false;
@@ -205,12 +205,12 @@ describe("an app's own parts that fail", () => {
     const onEvent = () => {
       throw new Error("broken listener");
     };
-    expect(await manager({ loginHandler: stubPerson(), onEvent }).auth.authorize()).toBe("authorized");
+    expect(await manager({ loginHandler: stubUser(), onEvent }).auth.authorize()).toBe("authorized");
   });
 
   test("a fetch that throws anything: network_error", async () => {
     const fetch = () => Promise.reject("no network here");
-    expect(await outcome(manager({ loginHandler: stubPerson(), fetch }).auth.authorize())).toBe("network_error");
+    expect(await outcome(manager({ loginHandler: stubUser(), fetch }).auth.authorize())).toBe("network_error");
   });
 });
 

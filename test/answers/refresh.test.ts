@@ -10,7 +10,7 @@ import {
   protectedWorld,
   serverUrl,
   stored,
-  stubPerson,
+  stubUser,
   TestClock,
   text,
   tokenEndpoint,
@@ -27,7 +27,7 @@ interface Case {
   what: string;
   /** What the token endpoint answers, the last one for ever. */
   answers: Answer[];
-  /** The access token, or the error's code where a token is needed now and there is no person. */
+  /** The access token, or the error's code where a token is needed now and there is no user. */
   outcome: string;
   /** How often it is asked. */
   asked: number;
@@ -128,7 +128,7 @@ const cases: Case[] = [
 /** Logged in at the beginning of the test; then the token endpoint answers as the case says. */
 async function loggedIn(answers: Answer[], options: Parameters<typeof manager>[0] = {}) {
   const servers = protectedWorld(net);
-  const before = manager({ loginHandler: stubPerson() });
+  const before = manager({ loginHandler: stubUser() });
   expect(await before.auth.authorize()).toBe("authorized");
   expect(await stored(before.store)).toEqual({ access: "access-1", refresh: "refresh-1" });
   servers.tokenRequests.length = 0;
@@ -153,7 +153,7 @@ describe("a token is needed now: the stored one has expired", () => {
   });
 
   test.each(cases.filter((c) => c.refresh !== undefined && !isGood(c)))(
-    "$what: once the server is well again, the login goes on without a person",
+    "$what: once the server is well again, the login goes on without a user",
     async ({ answers, refresh }) => {
       const { auth, clock, store, tokenRequests, answerTokens } = await loggedIn(answers);
       clock.time += 1001_000;
@@ -246,15 +246,15 @@ describe("how long is waited between repetitions", () => {
   test("the error says how long the server asks to wait", async () => {
     const { auth, clock } = await loggedIn([retryAfter(503, "3600")]);
     clock.time += 1001_000;
-    expect(await failure(auth.getAccessToken())).toMatchObject({ retryAfterMs: 3600_000, passing: true, issuer: "https://as.example" });
+    expect(await failure(auth.getAccessToken())).toMatchObject({ retryAfterMs: 3600_000, transient: true, issuer: "https://as.example" });
   });
 });
 
-describe("with a person, what is refused for now leads to a login that replaces the old one", () => {
+describe("with a user, what is refused for now leads to a login that replaces the old one", () => {
   const rotated = { ...first, access_token: "access-9", refresh_token: "refresh-9" };
 
   test.each(cases.filter((c) => c.asked === 1 && !isGood(c) && c.outcome !== "server_error"))("$what", async ({ answers }) => {
-    const loginHandler = stubPerson();
+    const loginHandler = stubUser();
     const { auth, clock, store, accept } = await loggedIn([...answers, json(rotated)], { loginHandler });
     clock.time += 1001_000;
     accept("access-9");
@@ -264,9 +264,9 @@ describe("with a person, what is refused for now leads to a login that replaces 
   });
 
   test.each(cases.filter((c) => c.refresh === "refresh-1" && c.asked === 1 && !isGood(c) && c.outcome !== "server_error"))(
-    "$what, and the person says no: nothing is lost",
+    "$what, and the user says no: nothing is lost",
     async ({ answers }) => {
-      const loginHandler = stubPerson("deny");
+      const loginHandler = stubUser("deny");
       const { auth, clock, store, accept } = await loggedIn(answers, { loginHandler });
       clock.time += 1001_000;
       accept("access-9");
@@ -279,7 +279,7 @@ describe("with a person, what is refused for now leads to a login that replaces 
   test.each(cases.filter((c) => c.asked === 3 && !isGood(c)))(
     "$what passes by itself: nobody is asked",
     async ({ answers, outcome: code }) => {
-      const loginHandler = stubPerson();
+      const loginHandler = stubUser();
       const { auth, clock, store } = await loggedIn(answers, { loginHandler });
       clock.time += 1001_000;
       expect(await outcome(call(auth))).toBe(code);
@@ -292,7 +292,7 @@ describe("with a person, what is refused for now leads to a login that replaces 
 test("a pre-registered client that is refused stays, and so does its login: invalid_client", async () => {
   const servers = protectedWorld(net);
   const options = { clientId: "mine", clock: new TestClock() };
-  const { auth, clock, store } = manager({ ...options, loginHandler: stubPerson() });
+  const { auth, clock, store } = manager({ ...options, loginHandler: stubUser() });
   await auth.authorize();
   servers.answerTokens(json({ error: "invalid_client" }, 401));
   clock.time += 1001_000;
@@ -302,7 +302,7 @@ test("a pre-registered client that is refused stays, and so does its login: inva
 });
 
 test("a dynamic registration that is refused goes, and the next login registers anew", async () => {
-  const loginHandler = stubPerson();
+  const loginHandler = stubUser();
   const { auth, clock, store, accept, answerTokens } = await loggedIn(
     [json({ error: "invalid_client" }, 401), json({ ...good, access_token: "access-9" })],
     {

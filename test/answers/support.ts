@@ -56,8 +56,8 @@ export const text =
     new HttpResponse(body, { status, headers: { "content-type": type, ...headers } });
 export const json = (body: unknown, status = 200): Answer => text(JSON.stringify(body), { status });
 
-/** A person who allows, denies, or never answers. */
-export function stubPerson(decision: "allow" | "deny" | "silent" = "allow"): LoginHandler & { asked: URL[]; open: number } {
+/** A user who allows, denies, or never answers. */
+export function stubUser(decision: "allow" | "deny" | "silent" = "allow"): LoginHandler & { asked: URL[]; open: number } {
   const asked: URL[] = [];
   const handler = {
     asked,

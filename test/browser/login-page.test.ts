@@ -1,4 +1,4 @@
-/** The page at the end of a login, as a person sees it. Screenshots are kept in `SCREENSHOTS`, if that names a folder. */
+/** The page at the end of a login, as a user sees it. Screenshots are kept in `SCREENSHOTS`, if that names a folder. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, BrowserContextOptions } from "playwright-core";

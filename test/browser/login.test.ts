@@ -1,4 +1,4 @@
-/** A login as a person has it: from the refused request to the page at the end, with a real browser and real servers. */
+/** A login as a user has it: from the refused request to the page at the end, with a real browser and real servers. */
 import type { Browser, Page, Response } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { createMcpAuth } from "../../src/node/index.ts";
@@ -44,7 +44,7 @@ async function expectPage(page: Page, title: string): Promise<void> {
   expect(await page.locator("footer").textContent()).toContain(new URL(server.url).host);
 }
 
-describe.runIf(hasChromium)("a person logs in with a browser", () => {
+describe.runIf(hasChromium)("a user logs in with a browser", () => {
   test("login and consent end on the success page, and the next request is authorised", async () => {
     const { page, problems, opened, outcome, auth } = await startLogin("Allow");
     const arrived: Response[] = [];
@@ -70,7 +70,7 @@ describe.runIf(hasChromium)("a person logs in with a browser", () => {
     expect(await page.content()).not.toContain(token);
   });
 
-  test("a login that the person denies ends on a page that says so", async () => {
+  test("a login that the user denies ends on a page that says so", async () => {
     const { page, outcome } = await startLogin("Deny");
     expect(await outcome).toBe("authorization_denied");
     await expectPage(page, "Access was not allowed");

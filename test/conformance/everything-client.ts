@@ -37,7 +37,7 @@ const serverUrl = process.argv.at(-1) ?? "";
 const context = JSON.parse(MCP_CONFORMANCE_CONTEXT) as Context;
 const info = { name: "everything-client", version: "1.0.0" };
 
-/** The person: the suite's authorization page redirects at once, to the place where this program listens. */
+/** The user: the suite's authorization page redirects at once, to the place where this program listens. */
 async function visit(url: URL): Promise<void> {
   const page = await fetch(url, { redirect: "manual" });
   const location = page.headers.get("location");
@@ -66,8 +66,8 @@ async function useOlder(auth: Auth): Promise<void> {
 
 const onEvent = ({ type, ...details }: { type: string }) => console.log(type, JSON.stringify(details));
 
-/** A person, as far as there is one to log in. */
-function asPerson(): TokenManager {
+/** A user, as far as there is one to log in. */
+function asUser(): TokenManager {
   return createMcpAuth(serverUrl, {
     // Every scenario is a stranger, even on a port that another one had.
     store: new MemoryStore(),
@@ -120,7 +120,7 @@ async function isMachine(): Promise<boolean> {
   return grants !== undefined && !grants.includes("authorization_code");
 }
 
-const auth = (await isMachine()) ? asMachine() : asPerson();
+const auth = (await isMachine()) ? asMachine() : asUser();
 
 try {
   await (protocolVersion >= "2026-07-28" ? useCurrent : useOlder)(auth);

@@ -198,7 +198,7 @@ describe("a server that fails for the moment", () => {
       serve(answers);
       const error = await failure(find(server));
       expect(error.code).toBe(code);
-      expect(error.passing).toBe(true);
+      expect(error.transient).toBe(true);
       expect(asked).toHaveLength(4); // three tries, and the 404
     }
   });

@@ -267,16 +267,16 @@ describe("REQ-ASM-05 servers that misbehave", () => {
     expect(await findAuthorizationServer(issuer, { http, clock: new ManualClock() })).toMatchObject({ cacheable: true });
   });
 
-  test.each<[rule: string, answers: Answer[], code: string, passing: boolean]>([
+  test.each<[rule: string, answers: Answer[], code: string, transient: boolean]>([
     ["unreachable everywhere", ["unreachable", "unreachable", "unreachable"], "network_error", true],
     ["5xx everywhere", [500, 502, 503], "server_error", true],
     ["429 everywhere", [429, 429, 429], "rate_limited", true],
     ["5xx and 404", [500, 404, 404], "discovery_failed", false],
     ["nothing anywhere", [404, 404, 404], "discovery_failed", false],
-  ])("no metadata, %s", async (_, [a, b, c], code, passing) => {
+  ])("no metadata, %s", async (_, [a, b, c], code, transient) => {
     serve({ [oauth]: a ?? 404, [inserted]: b ?? 404, [appended]: c ?? 404 });
     const error = await failure(find(issuer));
-    expect(error).toMatchObject({ code, passing, issuer });
+    expect(error).toMatchObject({ code, transient, issuer });
     expect(reasons(error)).toHaveLength(3);
   });
 

@@ -32,6 +32,6 @@ test.each<[string, McpAuthErrorCode, (res: ServerResponse) => void]>([
   await expect.poll(() => requests).toBe(1);
   if (code === "timeout") clock.advance(10_000);
   const error = await refreshing;
-  expect(error).toMatchObject({ code, passing: true });
+  expect(error).toMatchObject({ code, transient: true });
   expect([requests, clock.timers]).toEqual([1, []]);
 });

@@ -174,7 +174,7 @@ describe("polling", () => {
   });
 
   test.each<[rule: string, answer: Answer, code: McpAuthErrorCode]>([
-    ["the person says no", refusal("access_denied"), "authorization_denied"],
+    ["the user says no", refusal("access_denied"), "authorization_denied"],
     ["the code has expired there", refusal("expired_token"), "login_timeout"],
     ["the code was used already", refusal("invalid_grant"), "invalid_grant"],
     ["the client is unknown", refusal("invalid_client", 401), "invalid_client"],

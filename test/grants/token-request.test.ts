@@ -7,7 +7,7 @@ import type { ClientIdentity } from "../../src/client-auth/secret.ts";
 import type { McpAuthError, McpAuthErrorCode } from "../../src/errors.ts";
 import { exchangeCode } from "../../src/grants/authorization-code.ts";
 import { refreshGrant } from "../../src/grants/refresh.ts";
-import type { TokenAnswer } from "../../src/grants/token-request.ts";
+import type { TokenResponse } from "../../src/grants/token-request.ts";
 import { createHttp, type HttpOptions } from "../../src/http/http.ts";
 import { type Answer, failure, never, world } from "../discovery/support.ts";
 
@@ -22,7 +22,7 @@ const confidential: ClientIdentity = {
 const secrets = { refreshToken: "the-old-refresh-token", code: "the-authorization-code", codeVerifier: "the-code-verifier" };
 const { serve, asked } = world();
 
-function refresh(answer: Answer, options: HttpOptions = {}, client = publicClient): Promise<TokenAnswer> {
+function refresh(answer: Answer, options: HttpOptions = {}, client = publicClient): Promise<TokenResponse> {
   serve({ [endpoint]: answer });
   return refreshGrant({
     server,
@@ -45,14 +45,14 @@ const json = (body: unknown, status = 200): Answer => text(JSON.stringify(body),
 
 /** What a good answer is made of. */
 const good = { access_token: "new-access", token_type: "Bearer", expires_in: 300, refresh_token: "new-refresh", scope: "a b" };
-const read: TokenAnswer = { accessToken: "new-access", refreshToken: "new-refresh", expiresIn: 300, scope: "a b" };
+const read: TokenResponse = { accessToken: "new-access", refreshToken: "new-refresh", expiresIn: 300, scope: "a b" };
 const { expiresIn: _e, ...readWithoutLifetime } = read;
 const { scope: _s, ...readWithoutScope } = read;
 const { refreshToken: _r, ...readWithoutRefreshToken } = read;
 const without = (name: keyof typeof good) => ({ ...good, [name]: undefined });
 
 describe("2xx answers that are accepted", () => {
-  test.each<[string, Answer, TokenAnswer]>([
+  test.each<[string, Answer, TokenResponse]>([
     ["as the RFC has it (RFC 6749 §5.1)", json(good), read],
     ["extra members", json({ ...good, id_token: "an.id.token", account: { id: 1 }, error_uri: null }), { ...read, idToken: "an.id.token" }],
     ["status 201", json(good, 201), read],
@@ -174,28 +174,33 @@ describe("answers that bring nothing", () => {
     ["413", text(null, { status: 413 }), "token_request_refused", { status: 413 }],
     ["tokens with status 400 are no tokens", json(good, 400), "token_request_refused", { status: 400 }],
 
-    ["500", text("<h1>Oops", { status: 500, type: "text/html" }), "server_error", { status: 500, passing: true }],
-    ["502 without body", text(null, { status: 502 }), "server_error", { passing: true }],
-    ["503 with invalid_grant: a server that fails knows nothing", json({ error: "invalid_grant" }, 503), "server_error", { passing: true }],
+    ["500", text("<h1>Oops", { status: 500, type: "text/html" }), "server_error", { status: 500, transient: true }],
+    ["502 without body", text(null, { status: 502 }), "server_error", { transient: true }],
+    [
+      "503 with invalid_grant: a server that fails knows nothing",
+      json({ error: "invalid_grant" }, 503),
+      "server_error",
+      { transient: true },
+    ],
     ["503 with Retry-After", text(null, { status: 503, headers: { "retry-after": "7" } }), "server_error", { retryAfterMs: 7000 }],
-    ["429", text(null, { status: 429, headers: { "retry-after": "2" } }), "rate_limited", { retryAfterMs: 2000, passing: true }],
+    ["429", text(null, { status: 429, headers: { "retry-after": "2" } }), "rate_limited", { retryAfterMs: 2000, transient: true }],
     [
       "429 with nonsense in Retry-After",
       text(null, { status: 429, headers: { "retry-after": "soon" } }),
       "rate_limited",
       { retryAfterMs: undefined },
     ],
-    ["408", text(null, { status: 408 }), "server_error", { passing: true }],
-    ["425", text(null, { status: 425 }), "server_error", { passing: true }],
-    ["temporarily_unavailable with status 400", json({ error: "temporarily_unavailable" }, 400), "server_error", { passing: true }],
-    ["server_error with status 200", json({ error: "server_error" }), "server_error", { passing: true }],
-    ["no connection", "unreachable", "network_error", { passing: true }],
+    ["408", text(null, { status: 408 }), "server_error", { transient: true }],
+    ["425", text(null, { status: 425 }), "server_error", { transient: true }],
+    ["temporarily_unavailable with status 400", json({ error: "temporarily_unavailable" }, 400), "server_error", { transient: true }],
+    ["server_error with status 200", json({ error: "server_error" }), "server_error", { transient: true }],
+    ["no connection", "unreachable", "network_error", { transient: true }],
 
     ...[301, 302, 303, 307, 308].map((status): [string, Answer, McpAuthErrorCode, object] => [
       `a redirect (${status}), within the origin as well: a request with credentials goes where the metadata says`,
       text(null, { status, headers: { location: "https://as.example/token2" } }),
       "redirect_refused",
-      { status, passing: false },
+      { status, transient: false },
     ]),
     ["a redirect to another origin", text(null, { status: 307, headers: { location: "https://evil.example/" } }), "redirect_refused", {}],
     ["304", text(null, { status: 304 }), "token_request_refused", { status: 304 }],
@@ -223,7 +228,11 @@ describe("bounds", () => {
   const huge = (status: number) => text(JSON.stringify({ ...good, filler: "x".repeat(2000) }), { status });
 
   test.each([200, 400, 500])("a huge body with status %i: response_too_large", async (status) => {
-    expect(await failure(refresh(huge(status), { maxBytes: 1000 }))).toMatchObject({ code: "response_too_large", status, passing: false });
+    expect(await failure(refresh(huge(status), { maxBytes: 1000 }))).toMatchObject({
+      code: "response_too_large",
+      status,
+      transient: false,
+    });
   });
 
   test("a body just within the limit is read", async () => {
@@ -309,7 +318,7 @@ describe("what a server echoes never reaches the error", () => {
 });
 
 describe("the request", () => {
-  async function sent(send: (http: ReturnType<typeof createHttp>) => Promise<TokenAnswer>) {
+  async function sent(send: (http: ReturnType<typeof createHttp>) => Promise<TokenResponse>) {
     const requests: { method: string; url: string; headers: Headers; form: Record<string, string> }[] = [];
     serve({
       [endpoint]: async (request) => {

@@ -75,7 +75,7 @@ describe.each(allKinds)("%s", (_name, kind) => {
     expect(server.authorizationServer.requests).toEqual([]);
   });
 
-  test("the person says no: connect fails, and the person is not asked again at once", async () => {
+  test("the user says no: connect fails, and the user is not asked again at once", async () => {
     const { server, auth, behaviour, sdk } = await created(kind);
     behaviour.deny = true;
     const error = await rejection(sdk.connect());

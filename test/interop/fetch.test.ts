@@ -71,7 +71,7 @@ describe.each(allKinds)("%s", (_name, kind) => {
     expect(server.authorizationServer.requests).toEqual([]);
   });
 
-  test("a call whose login the person denies fails with our own error object; the next one does not ask again", async () => {
+  test("a call whose login the user denies fails with our own error object; the next one does not ask again", async () => {
     const { server, auth, behaviour, sdk } = await connected(kind);
     behaviour.deny = true;
     server.mcpServer.revokeAll();
@@ -101,7 +101,7 @@ describe.each(allKinds)("%s", (_name, kind) => {
 
 describe.each(httpKinds)("connect over %s", (_name, kind) => {
   test.each([
-    ["the person says no", "authorization_denied", 1],
+    ["the user says no", "authorization_denied", 1],
     ["nobody can be asked", "login_required", 0],
   ])("when %s, it rejects with our own error object, and nothing else is tried", async (_why, code, logins) => {
     const server = await startServer();
@@ -120,7 +120,7 @@ describe.each(httpKinds)("connect over %s", (_name, kind) => {
 describe.each(sseKinds)("connect over %s", (_name, kind) => {
   test.each([
     ["without a login: no browser, the reason is in lastError, no reconnect", true],
-    ["without a login and a person: the same", false],
+    ["without a login and a user: the same", false],
   ])("%s", async (_name, interactive) => {
     const server = await startServer();
     const { auth, behaviour } = managerFor(kind, server, { interactive });

@@ -1,4 +1,4 @@
-/** The official SDKs' clients and transports in one form, and a person's login for them. */
+/** The official SDKs' clients and transports in one form, and a user's login for them. */
 import {
   type AuthProvider,
   Client as ClientV2,
@@ -15,7 +15,7 @@ import type { TokenManager } from "../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
 import { authProvider as providerV1 } from "../../src/transports/sdk/v1.ts";
 import { authProvider as providerV2 } from "../../src/transports/sdk/v2.ts";
-import { type McpServer, type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
+import { type McpServer, type ProtectedServer, type ProtectedServerOptions, startProtectedServer, user } from "../fixture/index.ts";
 
 /** What both SDKs' transports take. */
 export interface TransportOptions {
@@ -118,7 +118,7 @@ export async function startServer(options?: ProtectedServerOptions): Promise<Pro
 
 export const urlFor = (kind: Kind, mcp: McpServer): URL => new URL(kind.sse ? mcp.sseUrl : mcp.url);
 
-/** A manager whose person is counted. */
+/** A manager whose user is counted. */
 export function managerFor(kind: Kind, { mcpServer, authorizationServer }: ProtectedServer, options: McpAuthOptions = {}) {
   const behaviour = { logins: 0, deny: false };
   const auth = createMcpAuth(urlFor(kind, mcpServer), {
@@ -126,7 +126,7 @@ export function managerFor(kind: Kind, { mcpServer, authorizationServer }: Prote
     print: () => {},
     openBrowser: async (url) => {
       behaviour.logins++;
-      void person(url, behaviour.deny ? { deny: authorizationServer } : {});
+      void user(url, behaviour.deny ? { deny: authorizationServer } : {});
     },
     ...options,
   });

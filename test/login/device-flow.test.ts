@@ -1,4 +1,4 @@
-/** A login by device code: the person is at another device, whose browser the tests play through the server's own pages. */
+/** A login by device code: the user is at another device, whose browser the tests play through the server's own pages. */
 import { describe, expect, test } from "vitest";
 import { type Clock, type DeviceCodePrompt, MemoryStore, systemClock, type TokenManagerOptions } from "../../src/index.ts";
 import {
@@ -13,7 +13,7 @@ import {
   tokenRequest,
   when,
 } from "../fixture/index.ts";
-import { callTool, connect, failure, manager, minutes, personAtHand, post, startServer, tally } from "../storm/support.ts";
+import { callTool, connect, failure, manager, minutes, post, startServer, tally, userAtHand } from "../storm/support.ts";
 
 const grant = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -36,7 +36,7 @@ function impatientClock(pollsAfter: Promise<unknown>): Clock & { slept: number[]
   };
 }
 
-/** A person with another device, who does what `act` says when told of a code; polling begins when that is done. */
+/** A user with another device, who does what `act` says when told of a code; polling begins when that is done. */
 function otherDevice(act: (prompt: DeviceCodePrompt) => Promise<unknown> = enterCode) {
   const prompts: DeviceCodePrompt[] = [];
   const acted = Promise.withResolvers<void>();
@@ -191,7 +191,7 @@ describe("a login", () => {
 });
 
 describe("it ends otherwise", () => {
-  test("the person says no: the error, no second code, and the same error for calls right after", async () => {
+  test("the user says no: the error, no second code, and the same error for calls right after", async () => {
     const { auth, device, types } = await deviceServer({
       act: ({ verificationUri, userCode }) => enterDeviceCode(verificationUri, userCode, { deny: true }),
     });
@@ -213,7 +213,7 @@ describe("it ends otherwise", () => {
     expect(as.tokenRequests(grant)).toHaveLength(0);
   });
 
-  test("`loginTimeout` is shorter than the code's life: it counts, and the person is told", async () => {
+  test("`loginTimeout` is shorter than the code's life: it counts, and the user is told", async () => {
     const { auth, device } = await deviceServer({ act: () => new Promise(() => {}), loginTimeout: 50 });
     const before = Date.now();
     expect((await failure(auth.authorize())).code).toBe("login_timeout");
@@ -283,7 +283,7 @@ describe("which way", () => {
     ["the server has no such endpoint", { deviceFlow: false }],
     ["its metadata lists other grants only", { metadataPatch: { grant_types_supported: ["authorization_code", "refresh_token"] } }],
   ])("%s: the `loginHandler`; without one, an error that says so", async (_rule, authorizationServer) => {
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     const { auth, device, server } = await deviceServer({ authorizationServer, loginHandler });
     expect(await post(auth)).toBe(200);
     expect([loginHandler.opened, device.prompts.length]).toEqual([1, 0]);
@@ -301,7 +301,7 @@ describe("which way", () => {
   test("a server without PKCE: no browser is sent there, a device code needs none", async () => {
     const metadataPatch = { code_challenge_methods_supported: undefined };
     const { auth, server } = await deviceServer({ authorizationServer: { metadataPatch } });
-    expect((await failure(post(manager(server, { loginHandler: personAtHand() }).auth))).code).toBe("pkce_unsupported");
+    expect((await failure(post(manager(server, { loginHandler: userAtHand() }).auth))).code).toBe("pkce_unsupported");
     expect(await post(auth)).toBe(200);
   });
 
@@ -320,10 +320,10 @@ describe("which way", () => {
     ["fails there", atEndpoint(503)],
     ["has not made it yet", atEndpoint(501)],
     ["has too many of them", atEndpoint(429, { error: "slow_down" }, { "retry-after": "600" })],
-    ["sends the person where no browser should go", atEndpoint(200, { ...usableAnswer, verification_uri: "http://192.0.2.1/device" })],
+    ["sends the user where no browser should go", atEndpoint(200, { ...usableAnswer, verification_uri: "http://192.0.2.1/device" })],
     ["is not reached there", when(pathEnds("/device/auth"), closeBefore)],
   ])("a server that offers it but %s: the `loginHandler`; without one, the error", async (_why, fault) => {
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     const { auth, as, device, server, types } = await deviceServer({ loginHandler });
     as.intercept(fault);
     expect(await post(auth)).toBe(200);
@@ -336,7 +336,7 @@ describe("which way", () => {
   });
 
   test("the same where the last login was by code", async () => {
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     const { auth, as, device } = await deviceServer({ loginHandler });
     expect(await auth.authorize()).toBe("authorized");
     await auth.logout();
@@ -346,7 +346,7 @@ describe("which way", () => {
   });
 
   test("a server without PKCE that refuses this client a code: no browser is sent there", async () => {
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     const metadataPatch = { code_challenge_methods_supported: undefined };
     const { auth, as } = await deviceServer({ loginHandler, authorizationServer: { metadataPatch } });
     as.intercept(atEndpoint(400, { error: "unauthorized_client" }));
@@ -355,7 +355,7 @@ describe("which way", () => {
   });
 
   test("a client that the server has forgotten is no reason for another way: it is registered anew, and a code is shown", async () => {
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     const { auth, as, device, server } = await deviceServer({ loginHandler });
     expect(await auth.authorize()).toBe("authorized");
     await auth.logout();
@@ -365,7 +365,7 @@ describe("which way", () => {
   });
 
   test.each(["/register", "/device/auth"])("ended while the server is asked at %s: nobody is sent to a browser", async (path) => {
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     const { auth, as, device } = await deviceServer({ loginHandler });
     const asked = gate(pathEnds(path));
     as.intercept(asked.hook);
@@ -380,7 +380,7 @@ describe("which way", () => {
 describe("who the client is", () => {
   test("logins by browser and by code take turns: registered twice at most, then never again", async () => {
     const { auth, server, store, device, types } = await deviceServer();
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     const browser = manager(server, { store, loginHandler });
     expect(await browser.auth.authorize()).toBe("authorized");
     for (const each of [auth, browser.auth, auth, browser.auth]) {
@@ -400,7 +400,7 @@ describe("who the client is", () => {
   test("by code first: the registration that a browser needs can do codes as well", async () => {
     const { auth, server, store } = await deviceServer();
     expect(await auth.authorize()).toBe("authorized");
-    const browser = manager(server, { store, loginHandler: personAtHand() });
+    const browser = manager(server, { store, loginHandler: userAtHand() });
     for (const each of [browser.auth, auth, browser.auth]) {
       await each.logout();
       expect(await each.authorize()).toBe("authorized");
@@ -413,7 +413,7 @@ describe("who the client is", () => {
     const { auth, server, store } = await deviceServer({ redirectUris });
     expect(await auth.authorize()).toBe("authorized");
     await auth.logout();
-    expect(await manager(server, { store, loginHandler: personAtHand(), redirectUris }).auth.authorize()).toBe("authorized");
+    expect(await manager(server, { store, loginHandler: userAtHand(), redirectUris }).auth.authorize()).toBe("authorized");
     expect(registered(server).map(({ redirect_uris }) => redirect_uris)).toEqual([redirectUris]);
   });
 

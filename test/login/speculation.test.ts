@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createMcpAuth } from "../../src/node/index.ts";
-import { person, recordingFetch, startProtectedServer } from "../fixture/index.ts";
-import { failure, manager, personAtHand, post, startServer } from "../storm/support.ts";
+import { recordingFetch, startProtectedServer, user } from "../fixture/index.ts";
+import { failure, manager, post, startServer, userAtHand } from "../storm/support.ts";
 
 const wellKnown = "/.well-known/oauth-protected-resource";
 
@@ -15,7 +15,7 @@ test.each([
     speculate,
     fetch,
     interactive: true,
-    openBrowser: async (url) => void person(url),
+    openBrowser: async (url) => void user(url),
     print: () => {},
   });
   onTestFinished(() => auth.dispose());
@@ -38,7 +38,7 @@ describe("a server that wants no login", () => {
   async function openServer(answer: (isMetadata: boolean, signal: AbortSignal) => Response | Promise<Response>) {
     const server = await startServer();
     const state = { open: true, signals: [] as AbortSignal[], asked: 0 };
-    const handler = personAtHand();
+    const handler = userAtHand();
     const fetch: typeof globalThis.fetch = async (input, init) => {
       if (!state.open) return globalThis.fetch(input, init);
       const isMetadata = String(input).includes("/.well-known/");

@@ -80,7 +80,7 @@ describe("what the app supplies", () => {
     }
     expect(clock.now() - begun).toBeLessThan(minutes(10));
     for (const error of await waiting) {
-      expect(error).toMatchObject({ code: "timeout", passing: true });
+      expect(error).toMatchObject({ code: "timeout", transient: true });
       expect(error.message).toMatch(words);
     }
     await auth.dispose();
@@ -388,7 +388,7 @@ describe("scopes", () => {
     await call();
     const give = servers.routes[tokenUrl];
     servers.routes[tokenUrl] = () => ({ status: 400, body: { error: "temporarily_unavailable" } });
-    for (let i = 0; i < 3; i++) expect((await failure(call("write"))).passing).toBe(true);
+    for (let i = 0; i < 3; i++) expect((await failure(call("write"))).transient).toBe(true);
     if (give) servers.routes[tokenUrl] = give;
     expect((await call("write")).status).toBe(200);
   });

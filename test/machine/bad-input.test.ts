@@ -98,7 +98,7 @@ describe("answers of the token endpoint", () => {
       )
       .toBe(3);
     expect(clock.now() - startedAt).toBeLessThanOrEqual(40_000);
-    for (const error of await Promise.all(calls)) expect(error).toMatchObject({ code: "timeout", passing: true });
+    for (const error of await Promise.all(calls)) expect(error).toMatchObject({ code: "timeout", transient: true });
     expect(server.authorizationServer.tokenRequests().length).toBeLessThanOrEqual(3);
   });
 });

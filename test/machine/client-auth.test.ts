@@ -4,7 +4,8 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import { decodeJwt } from "jose";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
-import { type MachineTokenManagerOptions, mutualTls, type Signer } from "../../src/machine/index.ts";
+import type { MachineTokenManagerOptions, Signer } from "../../src/machine/index.ts";
+import { mutualTls } from "../../src/node/mutual-tls.ts";
 import { expectSecretsAbsent, keyForms } from "../client-auth/support.ts";
 import { failure } from "../discovery/support.ts";
 import { createCertificateAuthority, type ProtectedServer, startMcpServer } from "../fixture/index.ts";

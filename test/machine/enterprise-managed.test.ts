@@ -18,7 +18,7 @@ const atServer = { clientId: "agent-there", clientSecret: "the-secret-at-the-ser
 const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/** A company with an identity provider, an MCP server that trusts it, and a person who has signed on. */
+/** A company with an identity provider, an MCP server that trusts it, and a user who has signed on. */
 async function world() {
   const idp = await startAuthorizationServer({ trust: {}, account: "alice@acme.example" });
   onTestFinished(() => idp.close());
@@ -68,7 +68,7 @@ const whoami = async (auth: MachineTokenManager) => {
   return JSON.parse((content as [{ text: string }])[0].text);
 };
 
-describe("REQ-EMA-01…03 a person's sign-on is good at an MCP server", () => {
+describe("REQ-EMA-01…03 a user's sign-on is good at an MCP server", () => {
   test("from the server's 401 to a tool's result: one exchange, one grant, nobody is asked", async () => {
     const { idp, as, mcp, idToken, program, events, expectNoSecretIn } = await world();
     const auth = program();
@@ -119,7 +119,7 @@ describe("REQ-EMA-01…03 a person's sign-on is good at an MCP server", () => {
     for (const secret of [idToken, as.tokenRequests()[0]?.form.get("assertion"), "the-secret-at"]) expect(records).not.toContain(secret);
   });
 
-  test("two persons in one store do not share a token", async () => {
+  test("two users in one store do not share a token", async () => {
     const { as, source, program } = await world();
     const store = new MemoryStore();
     const [alice, bob] = ["alice", "bob"].map((identity) => program(source({ identity }), { store }));
@@ -244,7 +244,7 @@ describe("REQ-EMA-01 a refresh token as the subject", () => {
 
 describe("what is wrong is said of the server where it went wrong", () => {
   test.each<[string, Partial<EnterpriseManagedOptions>, object, string]>([
-    ["the sign-on is over", { subjectToken: "eyJhbGciOiJub25lIn0.e30.over" }, { code: "invalid_grant" }, "the person has to sign on again"],
+    ["the sign-on is over", { subjectToken: "eyJhbGciOiJub25lIn0.e30.over" }, { code: "invalid_grant" }, "the user has to sign on again"],
     ["a wrong secret", { clientSecret: "a-wrong-secret" }, { code: "invalid_client" }, "at the identity provider"],
     [
       "nobody can say who signed on",

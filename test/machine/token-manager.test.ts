@@ -252,7 +252,7 @@ describe("a refusal of the protected server", () => {
     expect(server.authorizationServer.tokenRequests()).toHaveLength(3);
   });
 
-  test("that asks for a newer login of a person (RFC 9470): an error that says so", async () => {
+  test("that asks for a newer login of a user (RFC 9470): an error that says so", async () => {
     const server = await startServer();
     const { call } = program(server);
     server.mcpServer.intercept(
@@ -314,7 +314,7 @@ describe("secrets that change while a program runs", () => {
     expect(new Set(errors.map(({ code }) => code))).toEqual(new Set(["invalid_client"]));
     expect((await failure(call())).hint).toMatch(/secret/);
     expect(server.authorizationServer.tokenRequests()).toHaveLength(2);
-    expect(events.at(-1)).toMatchObject({ type: "refresh.failed", code: "invalid_client", passing: false });
+    expect(events.at(-1)).toMatchObject({ type: "refresh.failed", code: "invalid_client", transient: false });
     // After a while it is worth another try.
     await server.authorizationServer.setSecret(clientId, clientSecret);
     clock.shift(minutes(2));

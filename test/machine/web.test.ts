@@ -66,10 +66,4 @@ test("what needs Node says so", async () => {
       message: expect.stringMatching(/must be a function/),
     });
   }
-  const fetch = machine.mutualTls({ cert: "", key: "" });
-  const auth = new machine.MachineTokenManager({ serverUrl: server.url, clientId, tokenEndpointAuthMethod: "tls_client_auth", fetch });
-  expect(await failure(auth.getToken())).toMatchObject({
-    code: "invalid_option",
-    message: expect.stringMatching(/`mutualTls` needs Node/),
-  });
 });

@@ -175,7 +175,7 @@ describe("credentials of a program", () => {
     });
   });
 
-  test("REQ-EMA-01 a person's sign-on at the company's identity provider", async () => {
+  test("REQ-EMA-01 a user's sign-on at the company's identity provider", async () => {
     const idp = await startAuthorizationServer({ trust: {}, account: "alice@acme.example" });
     onTestFinished(() => idp.close());
     const server = await startServer({ authorizationServer: { trust: { identityProviders: [idp] } } });
@@ -236,7 +236,7 @@ describe("secrets in files", () => {
 });
 
 describe("without credentials of a program", () => {
-  test("it is a person's login, which nobody is asked for in CI", async () => {
+  test("it is a user's login, which nobody is asked for in CI", async () => {
     vi.stubEnv("CI", "true");
     const server = await startServer();
     // What is not set in a job is often empty.

@@ -8,7 +8,6 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { MachineTokenManager } from "../../src/machine/machine-token-manager.ts";
-import { mutualTls as lazyMutualTls } from "../../src/machine/mutual-tls.ts";
 import { type ClientCertificate, mutualTls } from "../../src/node/mutual-tls.ts";
 import { expectSecretsAbsent, tokenFor, whoami } from "../client-auth/support.ts";
 import { failure, ManualClock } from "../discovery/support.ts";
@@ -53,7 +52,6 @@ describe("plain mutual TLS to a protected MCP server", () => {
   ])("%s", async (_what, certificate) => {
     const server = await guardedServer();
     expect(await seenAs(mutualTls({ ...trusted, ...certificate }), server.url)).toBe("CN=robot");
-    expect(await seenAs(lazyMutualTls({ ...trusted, ...certificate }), server.url)).toBe("CN=robot");
   });
 
   test("a session of the official SDK, its stream included", async () => {
@@ -193,8 +191,6 @@ describe("what is wrong with a certificate shows at once, without anything of it
     expect(thrown).toMatchObject({ code, message: expect.stringMatching(detail) });
     const secrets = [robot.key, mallory.key, expired.key, certificate.passphrase ?? "", String(certificate.key ?? "")];
     expectSecretsAbsent(thrown, ...secrets);
-    const later = await failure(lazyMutualTls(certificate)("https://mcp.example"));
-    expect(later.message).toBe((thrown as Error).message);
   });
 
   test("a certificate for tomorrow", () => {

@@ -2,7 +2,7 @@
  * A user's program: it has installed the tarball and the official SDKs, and knows nothing of the repository.
  *
  * Imports every entry point, then logs in at the server that `MCP_SERVER_URL` names and calls a tool, with both SDKs.
- * Whoever runs it is the person: opens the address of each line `open <URL>`.
+ * Whoever runs it is the user: opens the address of each line `open <URL>`.
  */
 import { strict as assert } from "node:assert";
 import { createRequire } from "node:module";

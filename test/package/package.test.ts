@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { person, startProtectedServer } from "../fixture/index.ts";
+import { startProtectedServer, user } from "../fixture/index.ts";
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
@@ -94,7 +94,7 @@ describe("an app that has installed only the tarball and the SDKs", () => {
     },
   );
 
-  test("./machine loads nothing of a person's login, of stores, keys and certificates, and no SDK", async () => {
+  test("./machine loads nothing of a user's login, of stores, keys and certificates, and no SDK", async () => {
     const hooks = `
       import { registerHooks } from "node:module";
       registerHooks({ load: (url, context, next) => (console.log(url), next(url, context)) });`;
@@ -170,7 +170,7 @@ describe("an app that has installed only the tarball and the SDKs", () => {
     },
   );
 
-  /** Runs the program, and is its person. */
+  /** Runs the program, and is its user. */
   async function consume(node: string, url: string) {
     const child = spawn(node, ["consumer.mjs"], { cwd: app, env: { ...process.env, MCP_SERVER_URL: url }, timeout: 60_000 });
     const lines: string[] = [];
@@ -184,7 +184,7 @@ describe("an app that has installed only the tarball and the SDKs", () => {
       if (!line.startsWith("open ")) lines.push(line);
       else {
         logins++;
-        await person(line.slice("open ".length));
+        await user(line.slice("open ".length));
       }
     }
     const [code] = await ended;

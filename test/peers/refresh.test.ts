@@ -2,7 +2,7 @@
  * What users of other clients saw go wrong, as tests named by what they saw: while tokens are refreshed.
  *
  * Lines of that list which come with later work: browsers on another machine, as far as that is the device code; no machine
- * login. Several processes are in `processes.test.ts`, files in `storage.test.ts`, keychains in `test/keychain`; what a person
+ * login. Several processes are in `processes.test.ts`, files in `storage.test.ts`, keychains in `test/keychain`; what a user
  * over SSH sees is in `test/node`.
  */
 import { describe, expect, test, vi } from "vitest";
@@ -69,7 +69,7 @@ test("the loser of a refresh race deletes the winner's new tokens", async () => 
   expect([...winner.opened, ...loser.opened]).toHaveLength(1);
 });
 
-describe("a refresh that fails logs the person out", () => {
+describe("a refresh that fails logs the user out", () => {
   test.each<[string, Hook, string]>([
     ["5xx", answer(503), "server_error"],
     ["a gateway's page", answer(502, "<h1>Bad gateway", { "content-type": "text/html" }), "server_error"],
@@ -161,7 +161,7 @@ describe("a refresh that fails logs the person out", () => {
 });
 
 describe("invalid_grant is ignored, and a dead token is sent for ever", () => {
-  test("without a person: login_required says why, and the dead token is not sent again", async () => {
+  test("without a user: login_required says why, and the dead token is not sent again", async () => {
     const { authorizationServer: as, url } = await startServer();
     const { auth, store, clock } = desktop(url);
     await auth.authorize();
@@ -176,7 +176,7 @@ describe("invalid_grant is ignored, and a dead token is sent for ever", () => {
     expect(await store.get(`tokens/default/${url}`)).toBeUndefined();
   });
 
-  test("with a person: one new login, and the call is answered", async () => {
+  test("with a user: one new login, and the call is answered", async () => {
     const { authorizationServer: as, url } = await startServer();
     const { auth, opened, clock } = desktop(url);
     await auth.authorize();

@@ -38,7 +38,7 @@ describe("the second login fails: the stored registration has another port", () 
 });
 
 describe("the server has forgotten the registration", () => {
-  test("the person sees an error page, and the client waits for ever: it does not, and the next login registers anew", async () => {
+  test("the user sees an error page, and the client waits for ever: it does not, and the next login registers anew", async () => {
     const { authorizationServer: as, url } = await startServer();
     const { auth, opened, store } = desktop(url);
     await auth.authorize();
@@ -80,7 +80,7 @@ describe("the server has forgotten the registration", () => {
     expect([other.opened.length, await store.keys("registrations/http")]).toEqual([1, [`registrations/${as.issuer}`]]);
   });
 
-  test("without a person: the error names the client, and nothing is asked again and again", async () => {
+  test("without a user: the error names the client, and nothing is asked again and again", async () => {
     const { authorizationServer: as, url } = await startServer();
     const { auth, store, clock } = desktop(url);
     await auth.authorize();
@@ -128,8 +128,8 @@ describe("`127.0.0.1` is refused here, `localhost` there", () => {
   });
 
   test.each<[string, "localhost" | "127.0.0.1" | undefined, string]>([
-    ["`localhost` is refused only when the person comes: 127.0.0.1 is what is sent", undefined, "127.0.0.1"],
-    ["`127.0.0.1` is refused only when the person comes: the option says localhost", "localhost", "localhost"],
+    ["`localhost` is refused only when the user comes: 127.0.0.1 is what is sent", undefined, "127.0.0.1"],
+    ["`127.0.0.1` is refused only when the user comes: the option says localhost", "localhost", "localhost"],
   ])("%s", async (_what, redirectHost, host) => {
     const { url } = await startServer();
     const { auth, opened } = desktop(url, { redirectHost });

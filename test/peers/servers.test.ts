@@ -1,7 +1,7 @@
 /** What users of other clients saw go wrong, as tests named by what they saw: servers that differ from the letter. */
 import { describe, expect, test } from "vitest";
 import type { LoginHandler, TokenManagerOptions } from "../../src/index.ts";
-import { json, manager, outcome, stubPerson } from "../answers/support.ts";
+import { json, manager, outcome, stubUser } from "../answers/support.ts";
 import { type Answer, world } from "../discovery/support.ts";
 
 const net = world();
@@ -49,7 +49,7 @@ function authorizationServer(issuer: string, forms: Record<string, string>[] = [
 
 /** Logs in, then refreshes once. */
 async function use(options: Partial<TokenManagerOptions> = {}) {
-  const loginHandler = stubPerson();
+  const loginHandler = stubUser();
   const { auth, clock, events } = manager({ serverUrl, clientId: "mine", loginHandler, ...options });
   const result = await outcome(auth.authorize());
   clock.time += 1001_000;
@@ -173,11 +173,11 @@ describe("servers with a will of their own, without any option", () => {
     ["Salesforce, an option against it", "https://acme.my.salesforce.com", "127.0.0.1", "127.0.0.1"],
   ] as const)("%s: the loopback host that the login is asked for", async (_name, issuer, redirectHost, expected) => {
     const hosts: (string | undefined)[] = [];
-    const person = stubPerson();
+    const user = stubUser();
     const loginHandler: LoginHandler = {
       start: (request) => {
         hosts.push(request.redirectHost);
-        return person.start(request);
+        return user.start(request);
       },
     };
     expect(await at(issuer, { redirectHost, loginHandler })).toMatchObject({ result: "authorized" });

@@ -67,7 +67,7 @@ describe("the expiry is forgotten when tokens are loaded from the store", () => 
   });
 });
 
-test("expired, no refresh token, no person: login_required at once, not after a minute", async () => {
+test("expired, no refresh token, no user: login_required at once, not after a minute", async () => {
   const { authorizationServer: as, mcpServer: mcp, url } = await startServer({ authorizationServer: { refreshTokens: "never" } });
   const { auth, store, clock } = desktop(url);
   await auth.authorize();

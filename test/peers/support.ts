@@ -1,11 +1,11 @@
-/** A person with a browser and a protected server, both real, and time that can be put forward. */
+/** A user with a browser and a protected server, both real, and time that can be put forward. */
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { onTestFinished } from "vitest";
 import { type AuthEvent, type Clock, MemoryStore, systemClock, type TokenManager } from "../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
-import { type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
+import { type ProtectedServer, type ProtectedServerOptions, startProtectedServer, user } from "../fixture/index.ts";
 
 /** A server that ends with the test. */
 export async function startServer(options?: ProtectedServerOptions): Promise<ProtectedServer> {
@@ -37,8 +37,8 @@ export function desktop(url: string, options: McpAuthOptions = {}) {
     print: () => {},
     openBrowser: async (address) => {
       opened.push(address);
-      // The server may show the person a page instead of an answer.
-      void person(address).catch(() => {});
+      // The server may show the user a page instead of an answer.
+      void user(address).catch(() => {});
     },
     clock,
     onEvent: (event) => events.push(event),

@@ -6,7 +6,7 @@ import { answerBrowser, browserOf, computer } from "./support.ts";
 
 const grant = "urn:ietf:params:oauth:grant-type:device_code";
 
-/** Programs over SSH ask for the tokens every half second, and wait for locks and the person for half a minute. */
+/** Programs over SSH ask for the tokens every half second, and wait for locks and the user for half a minute. */
 const overSsh = { interactive: true, overSsh: true, hurry: 10 };
 
 /** A code that a program has shown. */
@@ -61,7 +61,7 @@ describe("8 processes over SSH without a login", () => {
     await expectAlive();
   });
 
-  test("the person says no: all are told, no second code", async () => {
+  test("the user says no: all are told, no second code", async () => {
     const { children, nextCode, shown } = await overSshTo(8);
     const logins = children.map((child) => outcomeOf(child.authorize()));
     await enter(await nextCode(), { deny: true });
@@ -89,7 +89,7 @@ describe("8 processes over SSH without a login", () => {
     await expectAlive();
   });
 
-  test("killed when the person has typed its code, before it has the tokens: it is asked for once more", async () => {
+  test("killed when the user has typed its code, before it has the tokens: it is asked for once more", async () => {
     const { as, children, nextCode, record } = await overSshTo(4);
     const logins = children.map((child) => outcomeOf(child.authorize()));
     const first = await nextCode();

@@ -4,7 +4,7 @@ import { toolRequest } from "../fixture/tool-request.ts";
 import type { Child } from "./child.ts";
 import { answerBrowser, browserOf, computer } from "./support.ts";
 
-/** Programs that all want the lock of the login; one of them has it, and has sent the person to the browser. */
+/** Programs that all want the lock of the login; one of them has it, and has sent the user to the browser. */
 async function waiting(programs: number) {
   const desk = await computer();
   const children = await desk.startAll(programs, { interactive: true, tellLocks: true });
@@ -71,7 +71,7 @@ describe("8 processes without a login", () => {
     await expectAlive();
   });
 
-  test("the person says no: all are told, no second window opens", async () => {
+  test("the user says no: all are told, no second window opens", async () => {
     const { as, url, logins, windows, children } = await waiting(8);
     as.nextDecision = "deny";
     await answerBrowser(url);

@@ -19,7 +19,7 @@ export interface ProgramSettings {
   /** Tells of each lock that it wants. Default: when it is in a hurry. */
   tellLocks?: boolean;
   interactive?: boolean;
-  /** It runs in a session over SSH, without a display: what it prints is for the person. */
+  /** It runs in a session over SSH, without a display: what it prints is for the user. */
   overSsh?: boolean;
   keepFresh?: boolean;
   /** A store that breaks promises, to show that this is found. */

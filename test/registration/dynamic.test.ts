@@ -258,7 +258,7 @@ describe("servers that misbehave", () => {
 
   test("a long wait that is asked for is told", async () => {
     serve({ [endpoint]: () => new Response(null, { status: 429, headers: { "retry-after": "7" } }) });
-    expect(await failure(register())).toMatchObject({ retryAfterMs: 7000, issuer, status: 429, passing: true });
+    expect(await failure(register())).toMatchObject({ retryAfterMs: 7000, issuer, status: 429, transient: true });
   });
 
   test("no registration endpoint", async () => {

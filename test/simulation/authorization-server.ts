@@ -56,7 +56,7 @@ export class SimulatedAuthorizationServer {
     this.rules = rules;
   }
 
-  /** A person has allowed it. */
+  /** A user has allowed it. */
   logIn(): Grant {
     const login: Login = { name: `login ${this.#logins.length + 1}`, alive: true, current: "", loggedOut: false };
     this.#logins.push(login);

@@ -153,7 +153,7 @@ export class Judge {
     if (old.refreshToken !== next?.refreshToken && issuer.acceptsRefresh(old.refreshToken) && !isRefreshable) {
       this.#world.fail("thrown away", `${writer.name} deletes ${old.refreshToken}, which is valid`);
     }
-    // A login that a person has made replaces the one before, whatever that is worth.
+    // A login that a user has made replaces the one before, whatever that is worth.
     if (isRefreshable && issuer.loginOf(next?.refreshToken) !== issuer.loginOf(old.refreshToken)) return;
     const isUsable = issuer.acceptsAccess(old.accessToken) && !(old.expiresAt !== undefined && old.expiresAt <= writer.now());
     const wasRefused = writer.wasRefused.has(old.accessToken ?? "");
@@ -218,7 +218,7 @@ export class Judge {
     const { accessToken, expiresAt } = this.#stored ?? {};
     const isGood = this.#issuer.acceptsAccess(accessToken) && !process.wasRefused.has(accessToken ?? "");
     if (this.#storedSince < process.loginSince && isGood && !(expiresAt !== undefined && expiresAt <= process.now())) {
-      this.#world.fail("needless window", `${process.name} asks a person although ${accessToken} is stored`);
+      this.#world.fail("needless window", `${process.name} asks a user although ${accessToken} is stored`);
     }
   }
 

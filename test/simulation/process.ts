@@ -18,15 +18,15 @@ export interface Surroundings {
   /** Refreshes by timers. */
   keepFresh: boolean;
   /** Who logs in when asked; nobody by default. */
-  person: Person | undefined;
+  user: User | undefined;
 }
 
-/** What a person does when a window opens. */
-export interface Person {
+/** What a user does when a window opens. */
+export interface User {
   mood: "allows" | "denies" | "leaves";
 }
 
-/** How long a person takes, in ms. */
+/** How long a user takes, in ms. */
 const personTakesMs = 5000;
 
 /** One process of an app: the real token manager between a simulated disk, network and clock. */
@@ -48,7 +48,7 @@ export class SimulatedProcess extends Host {
   constructor(name: string, around: Surroundings) {
     super(name, around.world);
     this.#around = around;
-    const { world, disk, network, judge, keepFresh, person } = around;
+    const { world, disk, network, judge, keepFresh, user } = around;
     world.counts.processes++;
     this.auth = new TokenManager({
       serverUrl: resource,
@@ -59,7 +59,7 @@ export class SimulatedProcess extends Host {
       fetch: network.fetchFor(this),
       clock: this.clock,
       keepFresh,
-      loginHandler: person && this.#handler(person),
+      loginHandler: user && this.#handler(user),
       onEvent: (event) => {
         if (this.alive && !(world.broken === "does not tell" && event.type === "tokens.unsaved")) judge.onEvent(event, this);
       },
@@ -171,7 +171,7 @@ export class SimulatedProcess extends Host {
     );
   }
 
-  #handler(person: Person): LoginHandler {
+  #handler(user: User): LoginHandler {
     const { world, judge } = this.#around;
     const redirectUri = "http://127.0.0.1:1/callback";
     return {
@@ -182,10 +182,10 @@ export class SimulatedProcess extends Host {
           this.#window = true;
           judge.onWindowOpened(this);
           try {
-            await this.sleep(person.mood === "leaves" ? 3_600_000 : personTakesMs, signal);
+            await this.sleep(user.mood === "leaves" ? 3_600_000 : personTakesMs, signal);
             if (world.broken === "throws anything") throw new Error("no window");
             const state = url.searchParams.get("state") ?? "";
-            await receive(new URLSearchParams({ state, ...(person.mood === "denies" ? { error: "access_denied" } : { code: "code" }) }));
+            await receive(new URLSearchParams({ state, ...(user.mood === "denies" ? { error: "access_denied" } : { code: "code" }) }));
           } finally {
             if (this.#window) judge.onWindowClosed();
             this.#window = false;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import type { Rules } from "./authorization-server.ts";
 import type { Disk } from "./disk.ts";
-import type { Person } from "./process.ts";
+import type { User } from "./process.ts";
 import type { Fate } from "./wire.ts";
 
 /** What one world is like. */
@@ -10,7 +10,7 @@ export interface Setting extends Rules {
   processes: number;
   keepFresh: boolean;
   /** Whether somebody logs in when asked. */
-  hasPerson: boolean;
+  hasUser: boolean;
   /** Whether a login is stored at the beginning. */
   isLoggedIn: boolean;
   /** Whether the authorization server's metadata is stored. */
@@ -48,7 +48,7 @@ export type What =
   /** So much of an access token's lifetime passes. */
   | { type: "ages"; part: number }
   | { type: "disk"; state: Disk["state"] }
-  | { type: "person"; mood: Person["mood"] }
+  | { type: "user"; mood: User["mood"] }
   | { type: "fate"; fate: Fate };
 
 export const second = 1000;
@@ -62,7 +62,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   announced: fc.constantFrom(true, true, true, false),
   processes: fc.integer({ min: 2, max: 8 }),
   keepFresh: fc.boolean(),
-  hasPerson: fc.constantFrom(false, false, true),
+  hasUser: fc.constantFrom(false, false, true),
   isLoggedIn: fc.constantFrom(true, true, true, false),
   isDiscovered: fc.constantFrom(true, true, true, false),
   age: fc.constantFrom(0, 0.7, 0.95, 1.5),
@@ -110,7 +110,7 @@ const what: fc.Arbitrary<What> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ type: fc.constantFrom("jump", "suspend"), ms: fc.oneof(duration, jump) }) },
   { weight: 2, arbitrary: one("stop", "continue", "locks") },
   { weight: 3, arbitrary: one("logout", "end", "end", "dispose", "refusal", "authorize") },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant("person"), mood: fc.constantFrom("allows", "denies", "leaves") }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("user"), mood: fc.constantFrom("allows", "denies", "leaves") }) },
 );
 
 const happening: fc.Arbitrary<Happening> = fc.record({ after: fc.nat({ max: 14 }), process: fc.nat({ max: 7 }), what });

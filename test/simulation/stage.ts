@@ -6,7 +6,7 @@ import { add, type Counts } from "./counts.ts";
 import { Disk } from "./disk.ts";
 import { Judge } from "./judge.ts";
 import { issuer, metadata, Network, resource } from "./network.ts";
-import { type Person, SimulatedProcess, type Surroundings } from "./process.ts";
+import { SimulatedProcess, type Surroundings, type User } from "./process.ts";
 import { day, type Happening, hour, type Schedule, type Setting, second, type What } from "./schedule.ts";
 import { type Broken, controlled, type Invariant, Violation, World } from "./world.ts";
 
@@ -47,7 +47,7 @@ class Stage {
   readonly #running: (SimulatedProcess | undefined)[];
   /** Also those whose place another has taken. */
   readonly #all: SimulatedProcess[] = [];
-  readonly #person: Person = { mood: "allows" };
+  readonly #user: User = { mood: "allows" };
 
   constructor(world: World, setting: Setting) {
     this.#world = world;
@@ -56,14 +56,14 @@ class Stage {
     const judge = new Judge(world, server);
     const disk = new Disk(world, judge);
     const network = new Network(world, server, judge);
-    const person = setting.hasPerson ? this.#person : undefined;
-    this.#around = { world, disk, network, judge, issuer: server, keepFresh: setting.keepFresh, person };
+    const user = setting.hasUser ? this.#user : undefined;
+    this.#around = { world, disk, network, judge, issuer: server, keepFresh: setting.keepFresh, user };
     world.losesLocks = setting.lostLocks;
     this.#running = Array.from({ length: setting.processes }, () => undefined);
   }
 
   async play(happenings: readonly Happening[]): Promise<void> {
-    if (this.#setting.isLoggedIn || !this.#setting.hasPerson) await this.#begin();
+    if (this.#setting.isLoggedIn || !this.#setting.hasUser) await this.#begin();
     for (const { after, process, what } of happenings) {
       await this.#world.run(after);
       this.#happen(process % this.#running.length, what);
@@ -114,7 +114,7 @@ class Stage {
     if (what.type === "everybody") for (let each = 0; each < this.#running.length; each++) this.#process(each).token();
     if (what.type === "passes") this.#world.pass(what.ms);
     if (what.type === "ages") this.#world.pass(what.part * this.#setting.lifetime * second);
-    if (what.type === "person") this.#person.mood = what.mood;
+    if (what.type === "user") this.#user.mood = what.mood;
     this.#befall(what);
     if (running?.alive) this.#happenTo(running, what);
   }
@@ -162,7 +162,7 @@ class Stage {
     disk.state = "works";
     network.fates.length = 0;
     network.refusals = 0;
-    this.#person.mood = "allows";
+    this.#user.mood = "allows";
     for (const process of this.#alive) process.continue();
     await this.#until(() => this.#alive.every(({ callers, isTold, hasEnded }) => callers.size === 0 && (hasEnded || !isTold)));
   }
@@ -177,7 +177,7 @@ class Stage {
     const { judge } = this.#around;
     const login = judge.storedLogin;
     this.#world.pass(2 * this.#setting.lifetime * second);
-    const last = new SimulatedProcess("the last process", { ...this.#around, person: undefined });
+    const last = new SimulatedProcess("the last process", { ...this.#around, user: undefined });
     this.#all.push(last);
     last.call();
     await this.#until(() => last.callers.size === 0);

@@ -125,7 +125,7 @@ export class World {
     else if (owner?.alive !== false) act();
   }
 
-  /** Whether anything can go on without time passing. */
+  /** Whether anything can go on without time transient. */
   get isBusy(): boolean {
     return this.#scheduler.count() > 0;
   }

@@ -9,18 +9,18 @@ import {
   manager,
   manualClock,
   minutes,
-  personAtHand,
   post,
   seeded,
   shiftedClock,
   startServer,
   tally,
   toolRequest,
+  userAtHand,
 } from "./support.ts";
 
 async function coldServer(options?: Parameters<typeof startServer>[0]) {
   const server = await startServer(options);
-  const handler = personAtHand();
+  const handler = userAtHand();
   const store = new MemoryStore();
   const clock = shiftedClock();
   return {
@@ -72,7 +72,7 @@ describe("the first login", () => {
     expect(as.liveLogins).toBe(1);
   });
 
-  test("two managers on one store: who waited while the person said no opens no second window", async () => {
+  test("two managers on one store: who waited while the user said no opens no second window", async () => {
     const { server, as, auth, handler, store } = await coldServer();
     const other = manager(server, { store, loginHandler: handler });
     as.nextDecision = "deny";
@@ -90,17 +90,17 @@ describe("the first login", () => {
     expect(handler.opened).toBe(2);
   });
 
-  test("two managers on one store: when one is disposed of during its login, the other one's person is asked", async () => {
+  test("two managers on one store: when one is disposed of during its login, the other one's user is asked", async () => {
     const { server, auth, handler, store } = await coldServer();
     handler.until = new Promise(() => {});
-    const person = personAtHand();
-    const other = manager(server, { store, loginHandler: person });
+    const user = userAtHand();
+    const other = manager(server, { store, loginHandler: user });
     const first = failure(post(auth));
     await expect.poll(() => handler.opened).toBe(1);
     const second = post(other.auth);
     await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(2);
     await auth.dispose();
-    expect([(await first).code, await second, person.opened]).toEqual(["disposed", 200, 1]);
+    expect([(await first).code, await second, user.opened]).toEqual(["disposed", 200, 1]);
   });
 
   test("… also on a store whose writes take a while", async () => {
@@ -117,7 +117,7 @@ describe("the first login", () => {
       keys: (prefix) => disk.keys(prefix),
       withLock: (key, action, options) => disk.withLock(key, action, options),
     };
-    const handler = personAtHand();
+    const handler = userAtHand();
     let decide = () => {};
     handler.until = new Promise<void>((resolve) => (decide = resolve));
     server.authorizationServer.nextDecision = "deny";
@@ -168,7 +168,7 @@ describe("the first login", () => {
     expect(auth.lastError).toBeUndefined();
   });
 
-  test("after a denied login, `authorize()` asks the person again at once", async () => {
+  test("after a denied login, `authorize()` asks the user again at once", async () => {
     const { as, auth, handler } = await coldServer();
     as.nextDecision = "deny";
     expect((await failure(post(auth))).code).toBe("authorization_denied");
@@ -179,7 +179,7 @@ describe("the first login", () => {
 
   test("`waitForLogin` is over: `login_pending`; the login goes on, the request is never sent", async () => {
     const server = await startServer();
-    const handler = personAtHand();
+    const handler = userAtHand();
     const decision = Promise.withResolvers<void>();
     handler.until = decision.promise;
     const { auth } = manager(server, { loginHandler: handler, waitForLogin: 30 });
@@ -218,15 +218,15 @@ describe("the first login", () => {
     expect([await Promise.all(again), as.tokenRequests("authorization_code").length]).toEqual([["state_mismatch"], 1]);
   });
 
-  test("by default a request waits 50 s for the person: less than the SDKs' 60 s", async () => {
+  test("by default a request waits 50 s for the user: less than the SDKs' 60 s", async () => {
     const server = await startServer();
-    const handler = personAtHand();
+    const handler = userAtHand();
     handler.until = new Promise(() => {});
     const clock = manualClock();
     const { auth } = manager(server, { loginHandler: handler, clock });
     const call = failure(post(auth));
     await expect.poll(() => handler.opened).toBe(1);
-    // The other timer is the person's own.
+    // The other timer is the user's own.
     expect(clock.timers.toSorted((a, b) => a - b)).toEqual([50_000, 300_000]);
     clock.advance(50_000);
     expect((await call).code).toBe("login_pending");
@@ -250,7 +250,7 @@ describe("the first login", () => {
 
   test("`authorize()` returns at once when a login is stored, and asks the server nothing", async () => {
     const { server, store } = await seeded();
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { auth } = manager(server, { store, loginHandler: handler });
     expect(await auth.authorize()).toBe("authorized");
     expect([handler.started, server.requests.length]).toEqual([0, 0]);
@@ -271,7 +271,7 @@ describe("the first login", () => {
 describe("a login whose tokens are over", () => {
   test("dead refresh token: `invalid_grant` leads to one new login for all callers", async () => {
     const { server, as, mcp, store, clock } = await seeded();
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { auth, types } = manager(server, { store, clock, loginHandler: handler });
     expect(await post(auth)).toBe(200);
     as.endLogins();
@@ -325,7 +325,7 @@ describe("REQ-DISC-05, REQ-REG-06: a server that moves to another authorization 
     expect(handler.opened).toBe(2);
   });
 
-  test("without a person: `login_required`, and the new server is sent nothing", async () => {
+  test("without a user: `login_required`, and the new server is sent nothing", async () => {
     const { server, mcp, store, clock } = await seeded();
     const other = await startAuthorizationServer();
     onTestFinished(() => other.close());
@@ -353,7 +353,7 @@ describe("REQ-DISC-05, REQ-REG-06: a server that moves to another authorization 
 
 test("a login that finishes during a refresh of the old one is not overwritten by it", async () => {
   const { server, as, store, clock } = await seeded();
-  const handler = personAtHand();
+  const handler = userAtHand();
   const { auth } = manager(server, { store, clock, loginHandler: handler });
   const other = manager(server, { store, clock, loginHandler: handler });
   expect(await post(auth)).toBe(200);

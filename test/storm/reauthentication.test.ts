@@ -8,7 +8,7 @@ import { type Clock, type DeviceCodePrompt, systemClock, type TokenManagerOption
 import { authProvider as authProviderV1 } from "../../src/transports/sdk/v1.ts";
 import { authProvider } from "../../src/transports/sdk/v2.ts";
 import { answer, enterDeviceCode, gate, type ProtectedServerOptions, secondFactorAcr, toolCall, when } from "../fixture/index.ts";
-import { callTool, connect, failure, manager, minutes, personAtHand, post, seeded, startServer, tally, toolRequest } from "./support.ts";
+import { callTool, connect, failure, manager, minutes, post, seeded, startServer, tally, toolRequest, userAtHand } from "./support.ts";
 
 const strong = { acr: secondFactorAcr };
 
@@ -16,7 +16,7 @@ const strong = { acr: secondFactorAcr };
 async function weakLogin(options?: ProtectedServerOptions, more: Partial<TokenManagerOptions> = {}) {
   const parts = await seeded(options);
   parts.mcp.toolAuthentication = { count: strong };
-  const handler = personAtHand();
+  const handler = userAtHand();
   return { ...parts, handler, ...manager(parts.server, { store: parts.store, clock: parts.clock, loginHandler: handler, ...more }) };
 }
 
@@ -138,7 +138,7 @@ describe("a tool that wants a second factor", () => {
     expect([...mcp.tools.counts.values()]).toEqual(Array(40).fill(1));
   });
 
-  test("a refresh in another process is no stronger login: the person is asked all the same, once", async () => {
+  test("a refresh in another process is no stronger login: the user is asked all the same, once", async () => {
     const { auth, server, store, clock, handler, mcp, as } = await weakLogin();
     await post(auth);
     const other = manager(server, { store, clock });
@@ -165,7 +165,7 @@ describe("a tool that wants a second factor", () => {
     expect([handler.opened, types().filter((type) => type === "step-up.started").length]).toEqual([1, 1]);
   });
 
-  test("a late refusal of the weak token is repeated with the strong one, without a person", async () => {
+  test("a late refusal of the weak token is repeated with the strong one, without a user", async () => {
     const { auth, mcp, handler } = await weakLogin();
     const late = gate(({ tool, body }) => tool === "count" && body.includes("late"), "after");
     mcp.intercept(late.hook);
@@ -225,7 +225,7 @@ describe("a tool that wants a recent login", () => {
     const { authorizationServer: as, mcpServer: mcp } = server;
     as.loginAgeSeconds = 3600;
     mcp.toolAuthentication = { add: { maxAge: 300 } };
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { auth } = manager(server, { loginHandler: handler });
     expect(await post(auth)).toBe(200);
     expect(handler.opened).toBe(2);
@@ -270,7 +270,7 @@ describe("an end to asking", () => {
   test.each<[who: string, options: Partial<TokenManagerOptions>]>([
     ["no login handler", { loginHandler: undefined }],
     ["`interactive: false`", { interactive: false }],
-  ])("without a person (%s) it is an error at once that says what is wanted; nothing is refreshed or deleted", async (_who, options) => {
+  ])("without a user (%s) it is an error at once that says what is wanted; nothing is refreshed or deleted", async (_who, options) => {
     const { auth, as, handler } = await weakLogin(undefined, options);
     const error = await failure(post(auth, "count", count));
     expect([error.code, error.message]).toEqual(["authentication_insufficient", expect.stringContaining(secondFactorAcr)]);
@@ -278,7 +278,7 @@ describe("an end to asking", () => {
     expect(await post(auth)).toBe(200);
   });
 
-  test("without a person, but another process has asked one: its login is used", async () => {
+  test("without a user, but another process has asked one: its login is used", async () => {
     const { auth, server, store, clock, handler, as } = await weakLogin();
     const other = manager(server, { store, clock, interactive: false });
     expect(await post(other.auth)).toBe(200);

@@ -1,7 +1,7 @@
-/** How long a cold start is, in sequential round trips: the person's one and those that the program makes. */
+/** How long a cold start is, in sequential round trips: the user's one and those that the program makes. */
 import { expect, test } from "vitest";
 import { answer, type ProtectedServer, type ProtectedServerOptions, pathEnds, recordingFetch, roundTrips, when } from "../fixture/index.ts";
-import { manager, personAtHand, post, startServer } from "./support.ts";
+import { manager, post, startServer, userAtHand } from "./support.ts";
 
 type Case = [what: string, expected: number, options: ProtectedServerOptions, prepare?: (server: ProtectedServer) => void];
 
@@ -22,7 +22,7 @@ test.each<Case>([
   const server = await startServer(options);
   prepare?.(server);
   const fetch = recordingFetch();
-  const handler = personAtHand();
+  const handler = userAtHand();
   // Two loopback hosts, so that a refused registration can be tried with one of them.
   const loginHandler: typeof handler = Object.assign(handler, {
     start: ((start) => async () => {
@@ -33,6 +33,6 @@ test.each<Case>([
   const { auth } = manager(server, { fetch, loginHandler });
   expect(await post(auth)).toBe(200);
   expect(handler.opened).toBe(1);
-  const person = 1;
-  expect(roundTrips(fetch.log) + person).toBe(expected);
+  const user = 1;
+  expect(roundTrips(fetch.log) + user).toBe(expected);
 });

@@ -2,11 +2,11 @@
 import { describe, expect, test } from "vitest";
 import { InsufficientScopeError } from "../../src/index.ts";
 import { answer, gate, toolCall, when } from "../fixture/index.ts";
-import { failure, manager, minutes, personAtHand, post, seeded, tally, toolRequest } from "./support.ts";
+import { failure, manager, minutes, post, seeded, tally, toolRequest, userAtHand } from "./support.ts";
 
 async function steppedServer() {
   const parts = await seeded();
-  const handler = personAtHand();
+  const handler = userAtHand();
   return { ...parts, handler, ...manager(parts.server, { store: parts.store, clock: parts.clock, loginHandler: handler }) };
 }
 
@@ -42,7 +42,7 @@ describe("step-up", () => {
     expect(handler.opened).toBe(1);
   });
 
-  test("calls that begin while the person is asked go on with the old token", async () => {
+  test("calls that begin while the user is asked go on with the old token", async () => {
     const { auth, mcp, handler } = await steppedServer();
     const decision = Promise.withResolvers<void>();
     handler.until = decision.promise;
@@ -123,7 +123,7 @@ describe("step-up", () => {
     expect(record?.scope).toBe("mcp:read");
   });
 
-  test("without a person it is an error at once that names the scopes, for a GET as well", async () => {
+  test("without a user it is an error at once that names the scopes, for a GET as well", async () => {
     const { server, store, mcp } = await seeded();
     const { auth } = manager(server, { store });
     const error = await failure(post(auth, "write_note", { text: "x" }));
@@ -134,7 +134,7 @@ describe("step-up", () => {
     expect([stream.status, await stream.json()]).toEqual([403, { error: "insufficient_scope" }]);
   });
 
-  test("without a person, but another process has asked one: its login is used", async () => {
+  test("without a user, but another process has asked one: its login is used", async () => {
     const { auth, server, store, clock, handler, mcp } = await steppedServer();
     const other = manager(server, { store, clock });
     expect(await post(other.auth)).toBe(200);
@@ -143,7 +143,7 @@ describe("step-up", () => {
     expect([handler.opened, mcp.tools.notes]).toEqual([1, ["x", "y"]]);
   });
 
-  test("a 403 for a token that has been replaced meanwhile is repeated with the new one, without a person", async () => {
+  test("a 403 for a token that has been replaced meanwhile is repeated with the new one, without a user", async () => {
     const { auth, mcp, handler } = await steppedServer();
     const late = gate(({ tool, body }) => tool === "write_note" && body.includes("late"), "after");
     mcp.intercept(late.hook);

@@ -7,7 +7,6 @@ import {
   connect,
   manager,
   minutes,
-  personAtHand,
   post,
   seed,
   seeded,
@@ -15,6 +14,7 @@ import {
   startServer,
   tally,
   toolRequest,
+  userAtHand,
   WatchedStore,
 } from "./support.ts";
 
@@ -205,7 +205,7 @@ describe("steady state", () => {
   test("an expired token is replaced in two round trips when the metadata is known, without a 401", async () => {
     const server = await startServer({ authorizationServer: { accessTokenTtlSeconds: 60 } });
     const clock = shiftedClock();
-    const { auth } = manager(server, { clock, loginHandler: personAtHand() });
+    const { auth } = manager(server, { clock, loginHandler: userAtHand() });
     expect(await post(auth)).toBe(200);
     clock.shift(minutes(1.1));
     const before = server.requests.length;

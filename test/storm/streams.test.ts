@@ -1,7 +1,7 @@
 /** Long-lived streams: they come back with a fresh token, never with a browser, and nothing disturbs an answer under way. */
 import { describe, expect, test } from "vitest";
 import { gate, tokenRequest } from "../fixture/index.ts";
-import { callTool, connect, manager, minutes, personAtHand, post, seeded, toolRequest, watchStreams } from "./support.ts";
+import { callTool, connect, manager, minutes, post, seeded, toolRequest, userAtHand, watchStreams } from "./support.ts";
 
 const streamRequest: RequestInit = { headers: { accept: "text/event-stream" } };
 
@@ -11,7 +11,7 @@ describe("a GET stream that reconnects", () => {
     ["refused when it comes back", "revocation"],
   ])("after its token %s, it comes back with a fresh token and without a browser", async (_what, cause) => {
     const { server, as, mcp, store, clock } = await seeded();
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { auth } = manager(server, { store, clock, loginHandler: handler });
     const fetch = watchStreams(auth.fetch);
     const client = await connect(server.url, fetch);
@@ -33,7 +33,7 @@ describe("a GET stream that reconnects", () => {
 
   test("with a dead login it gets the server's 401 with its body, no error and no browser, and `lastError` says why", async () => {
     const { server, as, mcp, store, clock } = await seeded();
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { auth } = manager(server, { store, clock, loginHandler: handler });
     expect(await post(auth)).toBe(200);
     as.endLogins();
@@ -50,7 +50,7 @@ describe("a GET stream that reconnects", () => {
 
   test("without any login it gets the server's 401, and no browser", async () => {
     const { server, mcp } = await seeded();
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { auth } = manager(server, { loginHandler: handler });
     const response = await auth.fetch(auth.serverUrl, streamRequest);
     expect(response.status).toBe(401);
@@ -63,7 +63,7 @@ describe("a GET stream that reconnects", () => {
 
   test("a dead login and a transport that reconnects: a bounded number of requests, and no browser", async () => {
     const { server, as, mcp, store, clock } = await seeded();
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { auth } = manager(server, { store, clock, loginHandler: handler });
     const fetch = watchStreams(auth.fetch);
     await connect(server.url, fetch);

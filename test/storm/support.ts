@@ -14,7 +14,7 @@ import {
   TokenManager,
   type TokenManagerOptions,
 } from "../../src/index.ts";
-import { logInByHand, type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
+import { logInByHand, type ProtectedServer, type ProtectedServerOptions, startProtectedServer, user } from "../fixture/index.ts";
 import { toolRequest } from "../fixture/tool-request.ts";
 
 export { toolRequest };
@@ -28,17 +28,17 @@ export async function startServer(options?: ProtectedServerOptions): Promise<Pro
   return server;
 }
 
-/** A login handler that needs neither port nor browser, and counts how often a person was asked. */
+/** A login handler that needs neither port nor browser, and counts how often a user was asked. */
 export interface CountingHandler extends LoginHandler {
-  /** How often the person saw the authorization server. */
+  /** How often the user saw the authorization server. */
   opened: number;
   /** How often an authorization response was expected at all. */
   started: number;
-  /** The person waits with the decision until this resolves. */
+  /** The user waits with the decision until this resolves. */
   until: Promise<unknown>;
 }
 
-export function personAtHand(): CountingHandler {
+export function userAtHand(): CountingHandler {
   const handler: CountingHandler = {
     opened: 0,
     started: 0,
@@ -52,7 +52,7 @@ export function personAtHand(): CountingHandler {
         async authorize(url, receive, signal) {
           handler.opened++;
           await Promise.race([handler.until, aborted(signal)]);
-          const { callbackUrl, page } = await person(url, { followCallback: false });
+          const { callbackUrl, page } = await user(url, { followCallback: false });
           if (!callbackUrl) throw new Error(`the authorization server showed a page: ${page}`);
           await receive(callbackUrl.searchParams);
         },

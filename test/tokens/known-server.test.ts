@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
 import { recordingFetch, roundTrips } from "../fixture/index.ts";
-import { manager, minutes, personAtHand, post, seed, shiftedClock, startServer } from "../storm/support.ts";
+import { manager, minutes, post, seed, shiftedClock, startServer, userAtHand } from "../storm/support.ts";
 
 const day = minutes(24 * 60);
 
@@ -10,7 +10,7 @@ async function loggedIn() {
   const server = await startServer({ authorizationServer: { accessTokenTtlSeconds: 600 } });
   const store = new MemoryStore();
   const clock = shiftedClock();
-  const first = manager(server, { store, clock, loginHandler: personAtHand() });
+  const first = manager(server, { store, clock, loginHandler: userAtHand() });
   expect(await first.auth.authorize()).toBe("authorized");
   const fetch = recordingFetch();
   const { auth } = manager(server, { store, clock, fetch });

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { McpAuthError, MemoryStore } from "../../src/index.ts";
 import { gate, tokenRequest } from "../fixture/index.ts";
-import { failure, manager, manualClock, minutes, personAtHand, post, seed, startServer, tally, WatchedStore } from "../storm/support.ts";
+import { failure, manager, manualClock, minutes, post, seed, startServer, tally, userAtHand, WatchedStore } from "../storm/support.ts";
 
 const diskFull = () => Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
 
@@ -35,7 +35,7 @@ describe("the disk is full before the refresh", () => {
     failWrites(store);
     clock.advance(minutes(61));
     const error = await failure(auth.getAccessToken());
-    expect([error.code, error.passing]).toEqual(["store_failed", true]);
+    expect([error.code, error.transient]).toEqual(["store_failed", true]);
     expect(error.cause).toMatchObject({ code: "ENOSPC" });
     expect(as.tokenRequests()).toHaveLength(0);
     expect(await record()).toMatchObject({ accessToken: tokens.accessToken, refreshToken: tokens.refreshToken });
@@ -58,8 +58,8 @@ describe("the disk is full before the refresh", () => {
     expect(types()).not.toContain("tokens.unsaved");
   });
 
-  test("a store that fails is no reason to ask a person, however often it fails", async () => {
-    const handler = personAtHand();
+  test("a store that fails is no reason to ask a user, however often it fails", async () => {
+    const handler = userAtHand();
     const { auth, clock, store } = await loggedIn({ loginHandler: handler });
     const repair = failWrites(store);
     clock.advance(minutes(61));
@@ -129,7 +129,7 @@ describe("the disk is full after the refresh", () => {
     clock.advance(minutes(61));
     await auth.getAccessToken();
     const error = await failure(other.auth.getAccessToken());
-    expect([error.code, error.passing]).toEqual(["lock_timeout", true]);
+    expect([error.code, error.transient]).toEqual(["lock_timeout", true]);
     expect(as.tokenRequests()).toHaveLength(1);
     expect(as.liveLogins).toBe(1);
   });
@@ -247,7 +247,7 @@ test("a logout before a new login could be stored leaves nothing unsaved, howeve
   store.beforeWrite = (key) => {
     if (key.startsWith("tokens/")) throw diskFull();
   };
-  const { auth, types } = manager(server, { store, clock: manualClock(), loginHandler: personAtHand() });
+  const { auth, types } = manager(server, { store, clock: manualClock(), loginHandler: userAtHand() });
   await auth.authorize();
   expect(types()).toContain("tokens.unsaved");
   expect(await auth.logout()).toMatchObject({ wasLoggedIn: true });
@@ -305,7 +305,7 @@ describe("the lock is lost before the new tokens are stored: that is tried with 
 
 describe("the disk is full at a login", () => {
   test("the login serves from memory and is stored later; no second browser", async () => {
-    const handler = personAtHand();
+    const handler = userAtHand();
     const server = await startServer();
     const clock = manualClock();
     const disk = new MemoryStore();
@@ -333,7 +333,7 @@ describe("the disk is full at a login", () => {
     store.beforeWrite = (key) => {
       if (/^(tokens|index)/.test(key)) throw diskFull();
     };
-    const { auth, types } = manager(server, { store, clock, loginHandler: personAtHand() });
+    const { auth, types } = manager(server, { store, clock, loginHandler: userAtHand() });
     expect(await auth.authorize()).toBe("authorized");
     store.beforeWrite = () => {};
     await expect.poll(() => clock.timers.length).toBeGreaterThan(0);
@@ -350,7 +350,7 @@ describe("the disk is full at a login", () => {
     store.beforeWrite = (key) => {
       if (key.startsWith("index/")) throw diskFull();
     };
-    const { auth, types } = manager(server, { store, clock, loginHandler: personAtHand() });
+    const { auth, types } = manager(server, { store, clock, loginHandler: userAtHand() });
     expect([await auth.authorize(), await post(auth)]).toEqual(["authorized", 200]);
     expect(types()).toContain("tokens.unsaved");
     store.beforeWrite = () => {};
@@ -362,7 +362,7 @@ describe("the disk is full at a login", () => {
 });
 
 test("a store that cannot be read is an error, not a new login", async () => {
-  const handler = personAtHand();
+  const handler = userAtHand();
   const server = await startServer();
   const disk = new MemoryStore();
   await seed(server, disk);
@@ -408,9 +408,9 @@ test("a record of a newer version is an error that says so, and is not overwritt
   const { server, auth, disk, record } = await loggedIn();
   const newer = { ...(await record()), v: 2 };
   await disk.set(`tokens/default/${server.url}`, newer);
-  const other = manager(server, { store: disk, loginHandler: personAtHand() });
+  const other = manager(server, { store: disk, loginHandler: userAtHand() });
   const error = await failure(other.auth.getAccessToken());
-  expect([error.code, error.passing]).toEqual(["invalid_record", false]);
+  expect([error.code, error.transient]).toEqual(["invalid_record", false]);
   expect((await failure(post(other.auth))).code).toBe("invalid_record");
   expect(await record()).toEqual(newer);
   expect(await auth.getAccessToken()).toBeTruthy();

@@ -469,7 +469,7 @@ describe("bodies and connections", () => {
     await expect.poll(() => server.connections).toBe(0);
   });
 
-  test.each(["retry", "throw"])("a refusal whose connection breaks while a person logs in does not matter (%s)", async (outcome) => {
+  test.each(["retry", "throw"])("a refusal whose connection breaks while a user logs in does not matter (%s)", async (outcome) => {
     const broken = Promise.withResolvers<void>();
     const refuse: Answer = (_request, response) => {
       response.writeHead(401).write("part");

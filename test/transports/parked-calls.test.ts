@@ -1,4 +1,4 @@
-/** A call whose sender has given up while a person was logging in is never sent: the sender may have repeated it. */
+/** A call whose sender has given up while a user was logging in is never sent: the sender may have repeated it. */
 import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from "@modelcontextprotocol/client";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
@@ -6,10 +6,10 @@ import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { authFetch } from "../../src/index.ts";
 import { gate, startMcpServer, tokenRequest, toolCall } from "../fixture/index.ts";
-import { codeOf, connect, manager, minutes, personAtHand, seeded } from "../storm/support.ts";
+import { codeOf, connect, manager, minutes, seeded, userAtHand } from "../storm/support.ts";
 import { countingCredential, plainServer, status } from "./support.ts";
 
-/** Far below what a person needs, far above what a call takes here. In ms. */
+/** Far below what a user needs, far above what a call takes here. In ms. */
 const timeout = 150;
 
 type Call = (tool: string, args: Record<string, unknown>, options?: { timeout: number }) => Promise<unknown>;
@@ -40,10 +40,10 @@ const clients: Record<string, (url: string, sseUrl: string, fetch: typeof global
   },
 };
 
-/** A login that will not do any more, and a person who takes their time. */
-async function waitingPerson() {
+/** A login that will not do any more, and a user who takes their time. */
+async function waitingUser() {
   const parts = await seeded();
-  const handler = personAtHand();
+  const handler = userAtHand();
   const decision = Promise.withResolvers<void>();
   handler.until = decision.promise;
   const { auth } = manager(parts.server, { store: parts.store, clock: parts.clock, loginHandler: handler });
@@ -53,8 +53,8 @@ async function waitingPerson() {
 describe.each(Object.keys(clients))("%s", (name) => {
   const connectBy = clients[name] as (typeof clients)[string];
 
-  test("a call that timed out while a person was logging in is never sent, although the login succeeds", async () => {
-    const { server, as, mcp, auth, handler, decide } = await waitingPerson();
+  test("a call that timed out while a user was logging in is never sent, although the login succeeds", async () => {
+    const { server, as, mcp, auth, handler, decide } = await waitingUser();
     const call = await connectBy(server.url, mcp.sseUrl, auth.fetch);
     as.endLogins();
     mcp.revokeAll();
@@ -72,7 +72,7 @@ describe.each(Object.keys(clients))("%s", (name) => {
   });
 
   test("a call that timed out while more scopes were asked for is never sent", async () => {
-    const { server, as, mcp, auth, handler, decide } = await waitingPerson();
+    const { server, as, mcp, auth, handler, decide } = await waitingUser();
     const call = await connectBy(server.url, mcp.sseUrl, auth.fetch);
     await expect(call("write_note", { text: "parked" }, { timeout })).rejects.toThrow(/timed out/i);
     decide();
@@ -83,7 +83,7 @@ describe.each(Object.keys(clients))("%s", (name) => {
   });
 
   test("a call that timed out while its refusal was still on the way is not repeated", async () => {
-    const { server, as, mcp, auth, handler, decide } = await waitingPerson();
+    const { server, as, mcp, auth, handler, decide } = await waitingUser();
     const call = await connectBy(server.url, mcp.sseUrl, auth.fetch);
     as.endLogins();
     mcp.revokeAll();
@@ -100,7 +100,7 @@ describe.each(Object.keys(clients))("%s", (name) => {
   });
 
   test("a call that timed out while it waited for a refresh is never sent", async () => {
-    const { server, as, mcp, auth, clock } = await waitingPerson();
+    const { server, as, mcp, auth, clock } = await waitingUser();
     const call = await connectBy(server.url, mcp.sseUrl, auth.fetch);
     const refresh = gate(tokenRequest("refresh_token"));
     as.intercept(refresh.hook);
@@ -116,7 +116,7 @@ describe.each(Object.keys(clients))("%s", (name) => {
 });
 
 test("two transports share one manager and count their requests alike: the one's timeout does not cancel the other's call", async () => {
-  const { server, as, mcp, auth, handler, decide } = await waitingPerson();
+  const { server, as, mcp, auth, handler, decide } = await waitingUser();
   const [impatient, patient] = await Promise.all([connect(server.url, auth.fetch), connect(server.url, auth.fetch)]);
   as.endLogins();
   mcp.revokeAll();

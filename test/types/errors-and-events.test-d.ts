@@ -35,7 +35,7 @@ describe("McpAuthError", () => {
 
   test("tells what to do, whether it passes, and, where known, where it happened", () => {
     expectTypeOf<McpAuthError["hint"]>().toEqualTypeOf<string>();
-    expectTypeOf<McpAuthError["passing"]>().toEqualTypeOf<boolean>();
+    expectTypeOf<McpAuthError["transient"]>().toEqualTypeOf<boolean>();
     expectTypeOf<Pick<McpAuthError, "serverUrl" | "issuer" | "serverError" | "serverDescription">>().toEqualTypeOf<
       Readonly<Record<"serverUrl" | "issuer" | "serverError" | "serverDescription", string | undefined>>
     >();
@@ -69,7 +69,7 @@ describe("AuthEvent", () => {
     const listen: AuthEventListener = (event) => {
       if (event.type === "refresh.failed") {
         expectTypeOf(event.code).toEqualTypeOf<McpAuthErrorCode>();
-        expectTypeOf(event.passing).toEqualTypeOf<boolean>();
+        expectTypeOf(event.transient).toEqualTypeOf<boolean>();
       } else if (event.type === "registration.finished") {
         expectTypeOf(event.kind).toEqualTypeOf<"pre-registered" | "metadata-document" | "dynamic">();
       } else if (event.type === "tokens.saved") {

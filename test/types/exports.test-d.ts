@@ -100,7 +100,7 @@ describe("the steps, for those who build their own flow", () => {
 
     expectTypeOf(url).toEqualTypeOf<URL>();
     expectTypeOf(codeVerifier).toEqualTypeOf<string>();
-    expectTypeOf(answer).toEqualTypeOf<core.TokenAnswer>();
+    expectTypeOf(answer).toEqualTypeOf<core.TokenResponse>();
     // An answer may lack the access token: whoever uses it must look.
     expectTypeOf(answer.accessToken).toEqualTypeOf<string | undefined>();
   });

@@ -1,12 +1,12 @@
 /** Several logins at one server: which is used, which is the default, and what people are told of them. */
 import { describe, expect, test } from "vitest";
 import { MemoryStore, type Store } from "../../src/index.ts";
-import { failure, manager, manualClock, minutes, personAtHand, seeded, startServer, WatchedStore } from "../storm/support.ts";
+import { failure, manager, manualClock, minutes, seeded, startServer, userAtHand, WatchedStore } from "../storm/support.ts";
 import { disk } from "../tokens/disk.ts";
 
 /** Logs in as `account`, and gives the token that it got. */
 async function logIn(server: { url: string }, store: Store, account: string | undefined, scopes?: readonly string[]): Promise<string> {
-  const { auth } = manager(server, { store, account, scopes, loginHandler: personAtHand() });
+  const { auth } = manager(server, { store, account, scopes, loginHandler: userAtHand() });
   await auth.authorize();
   return auth.getAccessToken();
 }
@@ -204,7 +204,7 @@ describe("status()", () => {
     store.beforeWrite = (key) => {
       if (key.startsWith("tokens/")) throw new Error("no space left on device");
     };
-    const { auth } = manager(server, { store, loginHandler: personAtHand() });
+    const { auth } = manager(server, { store, loginHandler: userAtHand() });
     await auth.authorize();
     expect(await auth.status()).toMatchObject({ isLoggedIn: true, issuer: server.authorizationServer.issuer });
   });

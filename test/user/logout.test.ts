@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { MemoryStore, type Store } from "../../src/index.ts";
 import { answer, closeBefore, gate, type Matcher, tokenRequest, when } from "../fixture/index.ts";
-import { failure, manager, minutes, personAtHand, seeded, shiftedClock, startServer, WatchedStore } from "../storm/support.ts";
+import { failure, manager, minutes, seeded, shiftedClock, startServer, userAtHand, WatchedStore } from "../storm/support.ts";
 import { disk } from "../tokens/disk.ts";
 
 const revocations: Matcher = ({ path }) => path === "/revoke";
@@ -12,7 +12,7 @@ async function twoAccounts(store: Store = new MemoryStore()) {
   const server = await startServer();
   const clock = shiftedClock();
   const logIn = async (account: string) => {
-    const { auth } = manager(server, { store, clock, account, loginHandler: personAtHand() });
+    const { auth } = manager(server, { store, clock, account, loginHandler: userAtHand() });
     await auth.authorize();
     return auth;
   };
@@ -88,7 +88,7 @@ describe("everywhere", () => {
   test("every account at this server, this manager's first, and none at another", async () => {
     const { server, store, as } = await twoAccounts();
     const other = await startServer();
-    const elsewhere = manager(other, { store, account: "home", loginHandler: personAtHand() }).auth;
+    const elsewhere = manager(other, { store, account: "home", loginHandler: userAtHand() }).auth;
     await elsewhere.authorize();
     const { auth, types } = manager(server, { store, account: "work" });
     await auth.makeDefault();

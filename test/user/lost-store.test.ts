@@ -1,7 +1,7 @@
 /** The folder of a store is deleted while programs use it: whoever has the login in memory puts it back. */
 import { expect, test } from "vitest";
 import { gate, tokenRequest } from "../fixture/index.ts";
-import { failure, manager, manualClock, minutes, personAtHand, seed, startServer } from "../storm/support.ts";
+import { failure, manager, manualClock, minutes, seed, startServer, userAtHand } from "../storm/support.ts";
 import { disk } from "../tokens/disk.ts";
 
 async function loggedIn(options: Parameters<typeof manager>[1] = {}) {
@@ -59,7 +59,7 @@ test("deleted in the middle of a refresh: the new tokens are stored in the new f
 });
 
 test("`authorize()` with an expired token opens no window: the login in memory can be refreshed", async () => {
-  const handler = personAtHand();
+  const handler = userAtHand();
   const { as, auth, clock, deleteFolder } = await loggedIn({ loginHandler: handler });
   await deleteFolder();
   clock.advance(minutes(61));

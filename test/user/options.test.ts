@@ -1,9 +1,9 @@
 /** Options that decide whose login it is, where it is made, and what a profile may not decide. */
 import { expect, test } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
-import { createSession, requestProfile } from "../../src/user/session.ts";
+import { createSession, requestProfile } from "../../src/login/session.ts";
 import { startAuthorizationServer } from "../fixture/index.ts";
-import { failure, manager, personAtHand, post, seed, startServer, toolRequest } from "../storm/support.ts";
+import { failure, manager, post, seed, startServer, toolRequest, userAtHand } from "../storm/support.ts";
 
 test("a client ID that is given must match: another client's login is not used", async () => {
   const server = await startServer();
@@ -19,7 +19,7 @@ test("a client ID that is given must match: another client's login is not used",
 test("an issuer that the app insists on and the server does not name: no login elsewhere", async () => {
   const server = await startServer();
   const wanted = await startAuthorizationServer();
-  const handler = personAtHand();
+  const handler = userAtHand();
   const { auth } = manager(server, { issuer: wanted.issuer, loginHandler: handler });
   const error = await failure(auth.authorize());
   expect([error.code, error.issuer]).toEqual(["issuer_mismatch", server.authorizationServer.issuer]);
@@ -40,7 +40,7 @@ test.each([
 test("the query of the server's URL stays out of the store and the events, and is sent", async () => {
   const server = await startServer();
   const store = new MemoryStore();
-  const { auth, events } = manager({ url: `${server.url}?key=hunter2` }, { store, loginHandler: personAtHand() });
+  const { auth, events } = manager({ url: `${server.url}?key=hunter2` }, { store, loginHandler: userAtHand() });
   expect((await auth.fetch(auth.serverUrl, toolRequest("add", { a: 1, b: 2 }))).status).toBe(200);
   expect(auth.serverUrl.search).toBe("?key=hunter2");
   const stored = await Promise.all((await store.keys("")).map(async (key) => [key, await store.get(key)]));
@@ -50,7 +50,7 @@ test("the query of the server's URL stays out of the store and the events, and i
 
 test("after a logout during a login, the next request may log in at once", async () => {
   const server = await startServer();
-  const handler = personAtHand();
+  const handler = userAtHand();
   const { auth } = manager(server, { loginHandler: handler });
   handler.until = new Promise(() => {});
   const call = failure(post(auth));
@@ -63,7 +63,7 @@ test("after a logout during a login, the next request may log in at once", async
 
 test("`lastError` is cleared by the next success", async () => {
   const server = await startServer();
-  const { auth } = manager(server, { loginHandler: personAtHand() });
+  const { auth } = manager(server, { loginHandler: userAtHand() });
   expect(await post(auth)).toBe(200);
   server.authorizationServer.nextDecision = "deny";
   expect((await failure(post(auth, "write_note", { text: "x" }))).code).toBe("authorization_denied");

@@ -9,11 +9,11 @@ import {
   manager,
   manualClock,
   minutes,
-  personAtHand,
   post,
   seed,
   startServer,
   tally,
+  userAtHand,
   WatchedStore,
 } from "../storm/support.ts";
 
@@ -152,7 +152,7 @@ describe("rule 5: answers", () => {
     as.intercept(when(refreshes, fault));
     clock.advance(minutes(61));
     const error = await failure(auth.getAccessToken());
-    expect([error.code, error.passing]).toEqual([code, true]);
+    expect([error.code, error.transient]).toEqual([code, true]);
     expect(as.tokenRequests()).toHaveLength(3);
     expect(clock.slept).toHaveLength(2);
     expect(clock.slept[0]).toBeGreaterThanOrEqual(least1);
@@ -221,7 +221,7 @@ describe("rule 5: answers", () => {
   });
 
   test("sent but not answered, a strict server: the one loss that no client can avoid ends in a login", async () => {
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { as, auth, clock } = await loggedIn({ loginHandler: handler });
     as.intercept(when(refreshes, closeAfter, 1));
     clock.advance(minutes(61));
@@ -230,8 +230,8 @@ describe("rule 5: answers", () => {
     expect(as.liveLogins).toBe(1);
   });
 
-  test("three refreshes over two minutes that failed by faults that should pass: then a person may be asked", async () => {
-    const handler = personAtHand();
+  test("three refreshes over two minutes that failed by faults that should pass: then a user may be asked", async () => {
+    const handler = userAtHand();
     const { as, auth, clock } = await loggedIn({ loginHandler: handler });
     as.intercept(when(refreshes, answer(503)));
     clock.advance(minutes(61));
@@ -245,7 +245,7 @@ describe("rule 5: answers", () => {
     expect(handler.opened).toBe(1);
   });
 
-  test("without a person a long outage stays the fault that it is, and nothing is deleted", async () => {
+  test("without a user a long outage stays the fault that it is, and nothing is deleted", async () => {
     const { as, auth, clock, store, server, tokens } = await loggedIn();
     as.intercept(when(refreshes, answer(503), 15));
     clock.advance(minutes(61));
@@ -263,22 +263,22 @@ describe("rule 5: answers", () => {
     ["a firewall's 403", answer(403, "<h1>Blocked</h1>", { "content-type": "text/html" })],
     ["404", answer(404, "not here")],
     ["unauthorized_client", answer(400, { error: "unauthorized_client" })],
-  ])("%s at a refresh deletes nothing: a person is asked, a program gets the error", async (_what, fault) => {
+  ])("%s at a refresh deletes nothing: a user is asked, a program gets the error", async (_what, fault) => {
     const { as, auth, clock, store, server, tokens } = await loggedIn();
     as.intercept(when(refreshes, fault));
     clock.advance(minutes(61));
     expect((await failure(auth.getAccessToken())).code).toBe("token_request_refused");
     expect(await stored(store, server)).toMatchObject({ accessToken: tokens.accessToken, refreshToken: tokens.refreshToken });
 
-    const handler = personAtHand();
-    const person = manager(server, { store, clock, loginHandler: handler });
-    expect(await post(person.auth)).toBe(200);
+    const handler = userAtHand();
+    const user = manager(server, { store, clock, loginHandler: handler });
+    expect(await post(user.auth)).toBe(200);
     expect(handler.opened).toBe(1);
     expect((await stored(store, server))?.refreshToken).not.toBe(tokens.refreshToken);
   });
 
   test("`invalid_grant` deletes exactly what was refused; the registration stays", async () => {
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { as, auth, clock, store, types } = await loggedIn({ loginHandler: handler });
     await auth.authorize({ scopes: ["mcp:read", "mcp:write"] });
     const registered = await store.keys("");
@@ -327,7 +327,7 @@ describe("rule 5: answers", () => {
     expect(await auth.getAccessToken()).not.toBe(token);
   });
 
-  test("a person is not told to log in for an answer without an access token, also where another process had refreshed before", async () => {
+  test("a user is not told to log in for an answer without an access token, also where another process had refreshed before", async () => {
     const { as, auth, clock, store, server } = await loggedIn();
     const other = manager(server, { store, clock });
     clock.advance(minutes(61));
@@ -543,7 +543,7 @@ describe("`keepFresh` and `requestInit()`", () => {
     expect(clock.timers).toEqual([]);
   });
 
-  test("a timer whose refresh fails by a passing fault tries again", async () => {
+  test("a timer whose refresh fails by a transient fault tries again", async () => {
     const { as, clock, types } = await loggedIn({ keepFresh: true });
     as.intercept(when(refreshes, answer(503), 3));
     clock.advance(minutes(39));
@@ -595,7 +595,7 @@ describe("`keepFresh` and `requestInit()`", () => {
 
 describe("a token that has never been accepted is refused", () => {
   test("long after its login: it may have been good once, so it is refreshed", async () => {
-    const handler = personAtHand();
+    const handler = userAtHand();
     const server = await startServer({ authorizationServer: { accessTokenTtlSeconds: 3600 } });
     const clock = manualClock();
     const { auth } = manager(server, { clock, loginHandler: handler });
@@ -608,7 +608,7 @@ describe("a token that has never been accepted is refused", () => {
   });
 
   test("long after a refresh ahead: refreshed again, no browser", async () => {
-    const handler = personAtHand();
+    const handler = userAtHand();
     const { as, auth, clock, mcp, types } = await loggedIn({ loginHandler: handler });
     clock.advance(minutes(40));
     await auth.getAccessToken();
@@ -620,7 +620,7 @@ describe("a token that has never been accepted is refused", () => {
   });
 
   test("a server that refuses every token: no browser opens again and again", async () => {
-    const handler = personAtHand();
+    const handler = userAtHand();
     const server = await startServer({ authorizationServer: { accessTokenTtlSeconds: 3600 } });
     const clock = manualClock();
     const { auth } = manager(server, { clock, loginHandler: handler });

@@ -1,16 +1,16 @@
 /** Managers that share a store, as processes do: what one has stored, the others find. */
 import { describe, expect, test } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
-import { failure, manager, minutes, personAtHand, shiftedClock, startServer } from "../storm/support.ts";
+import { failure, manager, minutes, shiftedClock, startServer, userAtHand } from "../storm/support.ts";
 
 describe("a login that another manager makes is found by `getAccessToken()`", () => {
   test("where there was none before", async () => {
     const server = await startServer();
     const store = new MemoryStore();
-    const [person, program] = [manager(server, { store, loginHandler: personAtHand() }), manager(server, { store })];
+    const [user, program] = [manager(server, { store, loginHandler: userAtHand() }), manager(server, { store })];
     expect((await failure(program.auth.getAccessToken())).code).toBe("login_required");
-    await person.auth.authorize();
-    expect(await program.auth.getAccessToken()).toBe(await person.auth.getAccessToken());
+    await user.auth.authorize();
+    expect(await program.auth.getAccessToken()).toBe(await user.auth.getAccessToken());
   });
 
   test("where the one before has expired and cannot be refreshed", async () => {
@@ -29,7 +29,7 @@ describe("a login that another manager makes is found by `getAccessToken()`", ()
 test("one account's tokens for another resource do not hide another account's login", async () => {
   const server = await startServer();
   const store = new MemoryStore();
-  const alice = manager(server, { store, account: "alice", loginHandler: personAtHand() });
+  const alice = manager(server, { store, account: "alice", loginHandler: userAtHand() });
   await alice.auth.authorize();
   const bob = manager(server, { store, account: "bob" });
   await bob.auth.setTokens({ accessToken: "given", resource: new URL(server.url).origin });

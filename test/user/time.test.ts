@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { type LoginHandler, MemoryStore } from "../../src/index.ts";
 import { answer, closeAfter, gate, type Matcher, tokenRequest, when } from "../fixture/index.ts";
-import { failure, manager, manualClock, minutes, personAtHand, seed, startServer } from "../storm/support.ts";
+import { failure, manager, manualClock, minutes, seed, startServer, userAtHand } from "../storm/support.ts";
 
 /** In another century: whoever looks at the machine's clock is off by decades. */
 const farAway = Date.UTC(2101, 0, 1);
@@ -15,7 +15,7 @@ test("the first request of `authorize()` that is never answered ends after ten o
     asked++;
     return new Promise<never>(() => {});
   };
-  const { auth } = manager(server, { clock, speculate: false, loginHandler: personAtHand(), fetch: patient(hangs) });
+  const { auth } = manager(server, { clock, speculate: false, loginHandler: userAtHand(), fetch: patient(hangs) });
   const waiting = failure(auth.authorize());
   await expect.poll(() => asked).toBe(1);
   clock.advance(9_999);
@@ -37,7 +37,7 @@ test("metadata that never come end the login after ten of its seconds", async ()
   const metadata: Matcher = ({ path }) => path.includes("/.well-known/");
   const held = gate(metadata);
   server.authorizationServer.intercept(held.hook);
-  const { auth } = manager(server, { clock, loginHandler: personAtHand() });
+  const { auth } = manager(server, { clock, loginHandler: userAtHand() });
   const waiting = failure(auth.authorize());
   await held.reached(2);
   clock.advance(10_000);
@@ -64,7 +64,7 @@ test("no limit is left behind by what has been answered", async () => {
   const store = new MemoryStore();
   const clock = manualClock(farAway);
   await seed(server, store, { clock, lifetimeSeconds: 60 });
-  const { auth } = manager(server, { store, clock, loginHandler: personAtHand() });
+  const { auth } = manager(server, { store, clock, loginHandler: userAtHand() });
   server.authorizationServer.intercept(when(tokenRequest("refresh_token"), closeAfter, 1));
   clock.advance(minutes(2));
   await auth.getAccessToken().catch(() => {});
@@ -72,7 +72,7 @@ test("no limit is left behind by what has been answered", async () => {
   expect(clock.timers).toEqual([]);
 });
 
-test("a login whose time is over before the person is sent away ends, even where the handler does not look", async () => {
+test("a login whose time is over before the user is sent away ends, even where the handler does not look", async () => {
   const server = await startServer();
   const clock = manualClock(farAway);
   let opened = 0;
@@ -96,11 +96,11 @@ test("a login whose time is over before the person is sent away ends, even where
   expect(opened).toBe(0);
 });
 
-test("the person's time counts until the answer: tokens that come later are those of the login", async () => {
+test("the user's time counts until the answer: tokens that come later are those of the login", async () => {
   const server = await startServer();
   const { authorizationServer: as } = server;
   const clock = manualClock(farAway);
-  const { auth, events } = manager(server, { clock, loginHandler: personAtHand() });
+  const { auth, events } = manager(server, { clock, loginHandler: userAtHand() });
   const late = gate(tokenRequest("authorization_code"), "after");
   as.intercept(late.hook);
   as.grantScopes = () => ["mcp:read"];

@@ -1,16 +1,16 @@
 /** A record that cannot be read leaves the others usable, and keeps nobody out for good. */
 import { describe, expect, test } from "vitest";
-import { failure, manager, personAtHand, post, shiftedClock, startServer } from "../storm/support.ts";
+import { failure, manager, post, shiftedClock, startServer, userAtHand } from "../storm/support.ts";
 import { disk } from "../tokens/disk.ts";
 
-/** A login on disk, made by a person. */
+/** A login on disk, made by a user. */
 async function loggedIn(options: Parameters<typeof manager>[1] = {}) {
   const server = await startServer();
   const place = disk();
   const clock = shiftedClock();
   /** A program that starts now. */
   const program = (more: Parameters<typeof manager>[1] = {}) => {
-    const handler = personAtHand();
+    const handler = userAtHand();
     return { ...manager(server, { store: place.open(), clock, loginHandler: handler, ...options, ...more }), handler };
   };
   await program().auth.authorize();
@@ -25,7 +25,7 @@ describe("the login itself", () => {
     const { auth, handler } = program();
     for (const use of [() => auth.getAccessToken(), () => post(auth), () => auth.authorize(), () => auth.status()]) {
       const error = await failure(use());
-      expect([error.code, error.passing]).toEqual(["invalid_record", false]);
+      expect([error.code, error.transient]).toEqual(["invalid_record", false]);
       expect(error.message).toContain(tokens);
       expect(error.hint).toContain("log out and in again");
     }
@@ -74,7 +74,7 @@ describe("the login itself", () => {
 });
 
 describe("everything else can be had again", () => {
-  test("where the login is found: a login finds it without asking a person", async () => {
+  test("where the login is found: a login finds it without asking a user", async () => {
     const { program, damage, server } = await loggedIn();
     damage(`index/default/${server.url}`);
     const { auth, handler } = program();
@@ -103,7 +103,7 @@ describe("everything else can be had again", () => {
     expect(await open().get(`registrations/${issuer}`)).toMatchObject({ v: 1 });
   });
 
-  test("a remembered refusal: the person is asked again", async () => {
+  test("a remembered refusal: the user is asked again", async () => {
     const { program, damage, server, open } = await loggedIn();
     await program().auth.logout();
     await open().set(`refusals/default/${server.url}`, { v: 1 });

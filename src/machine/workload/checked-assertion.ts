@@ -1,5 +1,5 @@
 import { McpAuthError } from "../../errors.ts";
-import { assertionClaims } from "../assertion.ts";
+import { assertionClaims } from "../../grants/jwt-claims.ts";
 
 /** The largest assertion that anybody makes is far below. */
 export const maxAssertionBytes = 64 * 1024;

@@ -1,4 +1,4 @@
-import { deadline } from "../../clock.ts";
+import { deadline } from "../../async.ts";
 import { McpAuthError } from "../../errors.ts";
 import type { AssertionRequest } from "../assertion.ts";
 import { checkedAssertion, maxAssertionBytes, unavailable } from "./checked-assertion.ts";

@@ -1,5 +1,6 @@
 import { McpAuthError } from "../../errors.ts";
-import { type AssertionRequest, type AssertionSource, assertionClaims } from "../assertion.ts";
+import { assertionClaims } from "../../grants/jwt-claims.ts";
+import type { AssertionRequest, AssertionSource } from "../assertion.ts";
 import type { AssertionCommandOptions } from "./command.ts";
 
 export type { AssertionCommandOptions };

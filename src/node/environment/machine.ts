@@ -1,6 +1,7 @@
 import { codeOf, withoutQuery } from "../../errors.ts";
 import { type Emit, emitter } from "../../events.ts";
-import { type AssertionSource, assertionClaims } from "../../machine/assertion.ts";
+import { assertionClaims } from "../../grants/jwt-claims.ts";
+import type { AssertionSource } from "../../machine/assertion.ts";
 import { enterpriseManaged } from "../../machine/enterprise-managed.ts";
 import { MachineTokenManager } from "../../machine/machine-token-manager.ts";
 import type { MachineTokenManagerOptions } from "../../machine/options.ts";
@@ -15,7 +16,7 @@ import type { Settings } from "./settings.ts";
 /**
  * The program that the environment describes.
  *
- * @param options what the app has said, and what is the same for a person
+ * @param options what the app has said, and what is the same for a user
  */
 export async function machineFrom(settings: Settings, options: MachineTokenManagerOptions): Promise<MachineTokenManager> {
   const { texts, secrets } = settings;

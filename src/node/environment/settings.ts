@@ -85,7 +85,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     if (secret && !unreadable.has(name)) secrets[name] = secret;
   }
   const has: Has = (name) => name in texts || name in secrets || unreadable.has(name);
-  // With a certificate alone a person may log in at a server that asks for one.
+  // With a certificate alone a user may log in at a server that asks for one.
   const isMachine = credentials.some((name) => has(name) && (name !== "CLIENT_CERTIFICATE" || has("CLIENT_ID")));
   problems.push(...missing(has), ...contradictions(has), ...unusable(texts, secrets, has), ...unknownVariables(env, isMachine));
   const { SERVER_URL: serverUrl } = texts;

@@ -29,7 +29,7 @@ export function checkBrowserUrl(url: URL, { allowInsecure = [] }: BrowserUrlOpti
 }
 
 /**
- * Opens `url` in the person's browser. Resolves when the system has taken it; that a page appears can't be known.
+ * Opens `url` in the user's browser. Resolves when the system has taken it; that a page appears can't be known.
  *
  * The URL reaches the system's opener as one argument, never through a shell.
  *

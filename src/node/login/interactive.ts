@@ -6,12 +6,12 @@ export interface InteractivityFacts {
   env: Readonly<Record<string, string | undefined>>;
   /** `process.platform`. */
   platform: string;
-  /** Whether a person can type here: stdin and stderr are a terminal. */
+  /** Whether a user can type here: stdin and stderr are a terminal. */
   isTerminal: boolean;
 }
 
 /**
- * Whether a person can be asked to log in, and how: by a `browser` on this machine, by a browser elsewhere whose answer is
+ * Whether a user can be asked to log in, and how: by a `browser` on this machine, by a browser elsewhere whose answer is
  * pasted or forwarded (`paste`), or not at all (`none`).
  */
 export function interactivity(facts: InteractivityFacts): "browser" | "paste" | "none" {
@@ -20,7 +20,7 @@ export function interactivity(facts: InteractivityFacts): "browser" | "paste" | 
   if (interactive === undefined && env.CI && env.CI !== "false" && env.CI !== "0") return "none";
   const wsl = env.WSL_DISTRO_NAME || env.WSL_INTEROP;
   const ownDisplay = platform === "darwin" || platform === "win32" || wsl || env.DISPLAY || env.WAYLAND_DISPLAY;
-  // Over SSH the display, if there is one, is seldom the one that the person looks at.
+  // Over SSH the display, if there is one, is seldom the one that the user looks at.
   if (ownDisplay && !env.SSH_CONNECTION && !env.SSH_TTY) return "browser";
   // Looked at last: `process.stdin` costs 6 ms.
   return facts.isTerminal || interactive ? "paste" : "none";

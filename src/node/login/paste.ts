@@ -5,7 +5,7 @@ import type { Responses } from "./loopback/responses.ts";
 
 /** A readable stream of Node. By its shape: whoever only imports this entry needs no types of Node. */
 export interface PasteInput {
-  /** Whether a person types there. */
+  /** Whether a user types there. */
   readonly isTTY?: boolean | undefined;
   /** What has arrived. */
   read(size?: number): unknown;
@@ -25,7 +25,7 @@ export interface PasteOutput {
 export interface PasteLoginOptions extends ListenerLoginOptions {
   /** Where the pasted address is read from. Default: stdin, if it is a terminal (else it may carry a protocol). */
   input?: PasteInput | undefined;
-  /** Where the person reads. Default: stderr. */
+  /** Where the user reads. Default: stderr. */
   output?: PasteOutput | undefined;
   /** Environment variables, for `SSH_CONNECTION`. Default: `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
@@ -73,7 +73,7 @@ function instructions(
   return lines.join("\n");
 }
 
-/** The command that makes a port of this machine reachable at the same port of the person's. */
+/** The command that makes a port of this machine reachable at the same port of the user's. */
 function sshCommand(port: number, env: NonNullable<PasteLoginOptions["env"]>): string {
   // "client address, client port, server address, server port", written by sshd; shown only in exactly this form.
   const [, host = "<host>", sshPort = "22"] = /^\S+ \d+ ([\da-f.:]+(?:%\w+)?) (\d+)$/i.exec(env.SSH_CONNECTION ?? "") ?? [];

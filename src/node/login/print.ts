@@ -1,4 +1,4 @@
-/** Writes a line for the person. stdout may be a protocol's. */
+/** Writes a line for the user. stdout may be a protocol's. */
 export function printToStderr(line: string): void {
   process.stderr.write(`${line}\n`);
 }

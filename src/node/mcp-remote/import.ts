@@ -5,13 +5,13 @@ import { isSameIssuer } from "../../discovery/server-metadata.ts";
 import { McpAuthError } from "../../errors.ts";
 import { members, text } from "../../http/json.ts";
 import { probe } from "../../login/probe.ts";
+import { createSession, type Session } from "../../login/session.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod } from "../../registration/registration.ts";
 import { findRegistration, registrationKey } from "../../registration/stored.ts";
 import type { Store } from "../../stores/store.ts";
 import { freshness } from "../../tokens/freshness.ts";
 import { sameTokens, type TokenRecord } from "../../tokens/token-record.ts";
 import type { TokenManagerOptions } from "../../user/options.ts";
-import { createSession, type Session } from "../../user/session.ts";
 import { type McpRemoteClient, type McpRemoteLocation, type McpRemoteLogin, type McpRemoteTokens, readMcpRemote } from "./files.ts";
 
 /** Options of `importFromMcpRemote`. Those that mcp-remote was given as well must say the same. */

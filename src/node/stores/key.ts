@@ -29,7 +29,7 @@ interface KeyText {
   readonly k: string;
 }
 
-/** Keys from a keychain that this process knows, by their IDs: a keychain may ask the person at every read. */
+/** Keys from a keychain that this process knows, by their IDs: a keychain may ask the user at every read. */
 const known = new Map<string, Promise<StoreKey>>();
 
 const fileOf = (folder: string) => join(folder, "key");

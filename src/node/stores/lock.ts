@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
-import { deadline, systemClock } from "../../clock.ts";
+import { deadline } from "../../async.ts";
+import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { LockOptions } from "../../stores/store.ts";

@@ -60,7 +60,7 @@ export class Records {
   }
 
   /**
-   * Puts the database out of the way, for a person or a later version to look at. The next write makes a new one.
+   * Puts the database out of the way, for a user or a later version to look at. The next write makes a new one.
    *
    * @throws McpAuthError `store_damaged`, always
    */

@@ -8,7 +8,7 @@ export interface TokenSource extends Credential {
   readonly serverUrl: URL;
   /** The last failure to get a token. */
   readonly lastError?: McpAuthError | undefined;
-  /** How long a request waits for a person, in ms. */
+  /** How long a request waits for a user, in ms. */
   readonly waitForLogin?: number;
   /** Logs in if the server asks for it. Absent where nobody can be asked. */
   authorize?(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
@@ -49,7 +49,7 @@ export class ProvidedToken {
     try {
       return await this.#current();
     } catch (error) {
-      if (!(error instanceof McpAuthError) || error.passing) throw error;
+      if (!(error instanceof McpAuthError) || error.transient) throw error;
       this.#refusal = error;
       return undefined;
     }
@@ -61,7 +61,7 @@ export class ProvidedToken {
     try {
       token = await this.#source.getAccessToken();
     } catch (error) {
-      if (!(error instanceof McpAuthError) || error.passing || !this.#source.authorize) throw error;
+      if (!(error instanceof McpAuthError) || error.transient || !this.#source.authorize) throw error;
       await this.#logIn();
       if (this.#notRequired) return undefined;
       token = await this.#source.getAccessToken();
@@ -97,7 +97,7 @@ export class ProvidedToken {
       this.#notRequired = (await this.#source.authorize?.({ signal })) === "not-required";
     } catch (error) {
       if (signal.aborted) throw new McpAuthError("login_pending", { serverUrl });
-      if (error instanceof McpAuthError && !error.passing) this.#failed = { error, until: Date.now() + pauseAfterFailureMs };
+      if (error instanceof McpAuthError && !error.transient) this.#failed = { error, until: Date.now() + pauseAfterFailureMs };
       throw error;
     }
   }

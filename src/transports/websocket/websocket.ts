@@ -4,7 +4,8 @@
  * @module mcp-client-auth/websocket
  */
 
-import { type Clock, type Deadline, deadline, systemClock } from "../../clock.ts";
+import { type Deadline, deadline } from "../../async.ts";
+import { type Clock, systemClock } from "../../clock.ts";
 import type { Credential } from "../../credential.ts";
 import { codeOf, McpAuthError } from "../../errors.ts";
 import { createHttp } from "../../http/http.ts";
@@ -40,7 +41,7 @@ const handshakeMs = 10_000;
  *
  * A WebSocket does not tell why a handshake was refused. So the same URL is asked once by a plain GET: a refusal there goes
  * to the credential as any other does, and when that leads to new headers, the handshake is repeated, once. Like other GETs
- * it opens no login page: where a person logs in, call `auth.authorize()` first. An open connection keeps what it was opened
+ * it opens no login page: where a user logs in, call `auth.authorize()` first. An open connection keeps what it was opened
  * with.
  *
  * @see RFC 6455 §4

@@ -84,12 +84,12 @@ describe("REQ-WIF-02 a refused assertion is neither repeated nor replaced, and n
     const { as, events, program, expectNothingOf } = await world();
     const auth = program(claims, options);
     const error = await failure(auth.getToken());
-    expect(error).toMatchObject({ issuer: as.issuer, passing: false, ...expected });
+    expect(error).toMatchObject({ issuer: as.issuer, transient: false, ...expected });
     expect(error.message).toContain(words);
     expect(as.tokenRequests()).toHaveLength(1);
     expect(as.registrations).toEqual([]);
     expectNothingOf(error, events, auth, auth.lastError);
-    expect(events.findLast(({ type }) => type === "refresh.failed")).toMatchObject({ code: error.code, passing: false });
+    expect(events.findLast(({ type }) => type === "refresh.failed")).toMatchObject({ code: error.code, transient: false });
   });
 
   test("it was made for another audience, and the app has named the authorization server", async () => {

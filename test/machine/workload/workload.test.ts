@@ -114,9 +114,9 @@ describe("REQ-WIF-01 gitHubActions", () => {
   });
 
   test.each<[string, Parameters<typeof when>[1], object]>([
-    ["refused", answer(403), { code: "assertion_unavailable", status: 403, passing: false }],
-    ["busy", answer(429, {}, { "retry-after": "7" }), { code: "rate_limited", retryAfterMs: 7000, passing: true }],
-    ["down", answer(503), { code: "server_error", passing: true }],
+    ["refused", answer(403), { code: "assertion_unavailable", status: 403, transient: false }],
+    ["busy", answer(429, {}, { "retry-after": "7" }), { code: "rate_limited", retryAfterMs: 7000, transient: true }],
+    ["down", answer(503), { code: "server_error", transient: true }],
     ["an answer without token", answer(200, { count: 0 }), { code: "assertion_unavailable" }],
     ["an answer that is no JWT", answer(200, { value: "super-secret" }), { code: "assertion_unavailable" }],
   ])("GitHub's endpoint: %s", async (_what, fault, expected) => {
@@ -342,7 +342,7 @@ describe("assertionCommand", () => {
     const asking = refusal(assertionCommand(node(script), { timeoutMs: 500 }), { ...offline, clock });
     const pid = await vi.waitUntil(() => readPid(file), { timeout: 10_000 });
     clock.advance(500);
-    expect(await asking).toMatchObject({ code: "timeout", passing: true });
+    expect(await asking).toMatchObject({ code: "timeout", transient: true });
     await expect.poll(() => isAlive(pid)).toBe(false);
     expect(clock.timers).toEqual([]);
   });

@@ -1,9 +1,9 @@
-/** What a person at a terminal reads of a device code, and when `createMcpAuth` prints one. */
+/** What a user at a terminal reads of a device code, and when `createMcpAuth` prints one. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Clock, type DeviceCodePrompt, systemClock } from "../../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions, printDeviceCode } from "../../../src/node/index.ts";
-import { enterDeviceCode, type ProtectedServer, person, startProtectedServer } from "../../fixture/index.ts";
-import { personAtHand } from "../../storm/support.ts";
+import { enterDeviceCode, type ProtectedServer, startProtectedServer, user } from "../../fixture/index.ts";
+import { userAtHand } from "../../storm/support.ts";
 
 let server: ProtectedServer;
 beforeAll(async () => {
@@ -76,14 +76,14 @@ describe("createMcpAuth", () => {
   test("an app that opens the browser by itself knows that there is one: no code", async () => {
     overSsh();
     const shown = stderr();
-    expect(await auth({ interactive: true, openBrowser: async (url) => void person(url), print: () => {} }).authorize()).toBe("authorized");
+    expect(await auth({ interactive: true, openBrowser: async (url) => void user(url), print: () => {} }).authorize()).toBe("authorized");
     expect(shown()).not.toMatch(code);
   });
 
   test("an app with a `loginHandler` of its own has it over SSH as well: no code", async () => {
     overSsh();
     const shown = stderr();
-    const loginHandler = personAtHand();
+    const loginHandler = userAtHand();
     expect(await auth({ interactive: true, loginHandler }).authorize()).toBe("authorized");
     expect([loginHandler.opened, shown()]).toEqual([1, ""]);
   });

@@ -7,7 +7,7 @@ import { authorizationUrl, send, startSession, waitFor } from "./loopback/login.
 
 const env = { SSH_CONNECTION: "192.0.2.9 50000 192.0.2.1 22" };
 
-/** A login at a terminal whose person the test plays. */
+/** A login at a terminal whose user the test plays. */
 async function terminalLogin(options: PasteLoginOptions = {}, result: () => Promise<void> = async () => {}) {
   const input = new PassThrough();
   const output = new PassThrough();

@@ -6,13 +6,7 @@ import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AuthEvent, MemoryStore, TokenManager } from "../../../src/index.ts";
 import { createMcpAuth, importFromMcpRemote, type McpRemoteImportOptions, sqliteStore } from "../../../src/node/index.ts";
-import {
-  type ProtectedServer,
-  type ProtectedServerOptions,
-  person,
-  registerByHand,
-  startAuthorizationServer,
-} from "../../fixture/index.ts";
+import { type ProtectedServer, type ProtectedServerOptions, registerByHand, startAuthorizationServer, user } from "../../fixture/index.ts";
 import { callTool, codeOf, connect, failure, manager, post, seed, shiftedClock, WatchedStore } from "../../storm/support.ts";
 import { copyOf, type Leftovers, mcpRemote, startServer, temporaryFolder } from "./support.ts";
 
@@ -95,7 +89,7 @@ test("a tool call without a login, then a refresh, and the next login needs no r
     store,
     interactive: true,
     print: () => {},
-    openBrowser: async (url) => void (await person(url)),
+    openBrowser: async (url) => void (await user(url)),
   });
   onTestFinished(() => again.dispose());
   expect(await again.authorize()).toBe("authorized");
@@ -389,7 +383,7 @@ describe("files that cannot be used leave the others usable", () => {
     expect(await take({ store: new MemoryStore() })).toMatchObject({ tokens: false, reason: "unreadable", problems: first.problems });
   });
 
-  test("of another user are not trusted: they may be another person's login", async () => {
+  test("of another user are not trusted: they may be another user's login", async () => {
     const { left, take } = found();
     const { getuid = () => 0 } = process;
     const user = getuid() + 1;

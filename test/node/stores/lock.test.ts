@@ -72,7 +72,7 @@ describe("between processes", () => {
     const locks = new FileLocks(folder);
     for (let i = 0; i < 3; i++) {
       const error = await failure(locks.withLock("k", async () => "mine", bounded));
-      expect([error.code, error.passing]).toEqual(["lock_timeout", true]);
+      expect([error.code, error.transient]).toEqual(["lock_timeout", true]);
     }
     const next = locks.withLock("k", async () => "mine");
     child.signal("SIGCONT");

@@ -157,7 +157,7 @@ describe("a record that cannot be read leaves the others usable", () => {
     sql(statement);
     const store = open();
     const error = await failure(store.get("a"));
-    expect([error.code, error.passing, error.message]).toEqual(["invalid_record", false, expect.stringContaining("a")]);
+    expect([error.code, error.transient, error.message]).toEqual(["invalid_record", false, expect.stringContaining("a")]);
     expect(error.message).not.toContain(record.token);
     expect(await store.get("b")).toEqual(record);
     expect((await store.keys("")).sort()).toEqual(["a", "b", "c"]);
@@ -206,7 +206,7 @@ describe("a database that cannot be used is set aside, once, with an error that 
     const aside = readdirSync(found.path()).filter((name) => name.startsWith(`records.sqlite.${reason}`) && !name.endsWith("-journal"));
     expect(aside).toHaveLength(1);
     const [name = ""] = aside;
-    expect([error.code, error.passing, error.message]).toEqual(["store_damaged", true, expect.stringContaining(name)]);
+    expect([error.code, error.transient, error.message]).toEqual(["store_damaged", true, expect.stringContaining(name)]);
     expect(found.events).toContainEqual({ type: "store.set-aside", path: found.path(name), reason });
     expect(readFileSync(found.path(name)).equals(spoilt)).toBe(true);
     // A new one takes its place.

@@ -129,7 +129,7 @@ describe.each(sdks)("SDK %s", (_name, sdk) => {
   });
 });
 
-test("a person's login: a token that the server refuses is refreshed, once, and the handshake repeated", async () => {
+test("a user's login: a token that the server refuses is refreshed, once, and the handshake repeated", async () => {
   const { authorizationServer: as, close } = await startProtectedServer();
   onTestFinished(close);
   let revoked = "";

@@ -11,7 +11,7 @@ import { collectResponses, type Responses } from "./responses.ts";
 export interface ListenerLoginOptions extends RedirectOptions {
   /** The one address to listen on, for containers (`0.0.0.0`). Default: 127.0.0.1 and ::1, reachable from this machine only. */
   bindAddress?: string | undefined;
-  /** Replaces the page that the person sees at the end. */
+  /** Replaces the page that the user sees at the end. */
   page?: LoginPage | undefined;
   /** The program's name, for the page. */
   appName?: string | undefined;
@@ -19,13 +19,13 @@ export interface ListenerLoginOptions extends RedirectOptions {
 
 /** Options of {@link loopbackLogin}. */
 export interface LoopbackLoginOptions extends ListenerLoginOptions {
-  /** Shows the authorization URL to the person. Default: the system's browser. */
+  /** Shows the authorization URL to the user. Default: the system's browser. */
   openBrowser?: ((url: URL) => Promise<void>) | undefined;
   /** Receives the line with the address, for the case that no browser appears. Default: stderr. */
   print?: ((line: string) => void) | undefined;
 }
 
-/** Brings the person to `url`. Returns or rejects at any time; `signal` aborts when the login has ended. */
+/** Brings the user to `url`. Returns or rejects at any time; `signal` aborts when the login has ended. */
 export type Bring = (url: URL, session: LoginSession, listener: Listener, responses: Responses, signal: AbortSignal) => Promise<void>;
 
 /**
@@ -54,7 +54,7 @@ export function loopbackLogin(options: LoopbackLoginOptions = {}): LoginHandler 
   });
 }
 
-/** A login whose responses arrive at a listener on this machine; `bring` says how the person gets to the URL. */
+/** A login whose responses arrive at a listener on this machine; `bring` says how the user gets to the URL. */
 export function listenerLogin(options: ListenerLoginOptions, bring: Bring): LoginHandler {
   checkRedirectOptions(options);
   return {
@@ -117,7 +117,7 @@ async function startAt(
       const abort = () => current.end(signal.reason);
       signal.addEventListener("abort", abort, { once: true });
       const over = new AbortController();
-      // What the person does counts, not when the browser's command returns.
+      // What the user does counts, not when the browser's command returns.
       bring(url, session, listener, current, over.signal).catch(current.endWhenIdle);
       try {
         await current.ended;

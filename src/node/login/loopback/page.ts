@@ -1,10 +1,10 @@
 import type { McpAuthError } from "../../../errors.ts";
 
-/** How a login ended, as the person's browser is told. */
+/** How a login ended, as the user's browser is told. */
 export interface LoginOutcome {
   /**
    * - `success`: the code has been exchanged and the login is usable.
-   * - `denied`: the person or the authorization server said no.
+   * - `denied`: the user or the authorization server said no.
    * - `failed`: anything else went wrong; `error` says what.
    * - `expired`: the program no longer waits.
    * - `foreign`: the response belongs to another login (wrong `state`); this one goes on.
@@ -13,7 +13,7 @@ export interface LoginOutcome {
   kind: "success" | "denied" | "failed" | "expired" | "foreign" | "finished";
   /** The protected MCP server that the login is for. */
   serverUrl: string;
-  /** The program that the person should go back to. */
+  /** The program that the user should go back to. */
   appName: string | undefined;
   /** Why it failed. Its texts may come from a server: escape them. */
   error: McpAuthError | undefined;
@@ -40,14 +40,14 @@ export async function answerFor(outcome: LoginOutcome, page?: LoginPage): Promis
   try {
     html = page?.(outcome);
   } catch {
-    // A mistake in the app's page must not cost the person the answer.
+    // A mistake in the app's page must not cost the user the answer.
   }
   if (typeof html !== "string") {
     html = loginPage(outcome);
     styleSource = await hashSource(style);
   }
   return {
-    // A page for a person in any case, but programs that play the browser see at once how it went.
+    // A page for a user in any case, but programs that play the browser see at once how it went.
     status: outcome.kind === "success" || outcome.kind === "finished" ? 200 : 400,
     html: `${html}<script>${cleanAddress}</script>`,
     csp:

@@ -8,7 +8,7 @@ interface Cached {
 }
 
 /**
- * What was read from a keychain, for as long as no process has written it since: a keychain may ask the person at every read.
+ * What was read from a keychain, for as long as no process has written it since: a keychain may ask the user at every read.
  *
  * A small file for each account names the version of its text. It is removed before the text is written, and made again
  * afterwards: while it is missing (somebody writes, or died while writing) nothing is taken from memory.

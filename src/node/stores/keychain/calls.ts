@@ -19,7 +19,7 @@ const lastCalls = new WeakMap<Keychain, Promise<unknown>>();
  * A keychain whose calls end within a bound, in a typed error when they fail: `keychain_unavailable`, `keychain_locked`,
  * `keychain_refused`, `keychain_timeout`.
  *
- * A process makes one call at a time: each takes a thread of Node's small pool for as long as a person looks at a prompt. A
+ * A process makes one call at a time: each takes a thread of Node's small pool for as long as a user looks at a prompt. A
  * call into a library cannot be taken back: the process ends when the keychain has answered it (libsecret gives up after 25 s,
  * but waits for a prompt as long as it is open).
  */

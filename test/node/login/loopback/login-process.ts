@@ -5,7 +5,7 @@ import { pasteLogin } from "../../../../src/node/login/paste.ts";
 
 const [mode] = process.argv.slice(2);
 
-/** The person, a moment later. Nothing but the login keeps the process alive until then. */
+/** The user, a moment later. Nothing but the login keeps the process alive until then. */
 const answer = (port: string) =>
   setTimeout(() => void fetch(`http://127.0.0.1:${port}/callback?code=1&state=right`).catch(() => {}), 50).unref();
 

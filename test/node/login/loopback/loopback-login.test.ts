@@ -136,7 +136,7 @@ describe("a login that is given up", () => {
   });
 });
 
-describe("bringing the person to the address", () => {
+describe("bringing the user to the address", () => {
   test("it is always printed, and then opened", async () => {
     const openBrowser = vi.fn(async () => {});
     const login = await waitingLogin({ openBrowser });

@@ -153,7 +153,7 @@ describe("Keychain asks again and again (SpeakMCP #635)", () => {
     await expect(store.set("k", { v: 1, n: 2 })).rejects.toMatchObject({ code: "keychain_locked" });
   });
 
-  test("a write that the person allows late is the last one, not one that overtakes", async () => {
+  test("a write that the user allows late is the last one, not one that overtakes", async () => {
     const { open } = await folderOfStores();
     const keychain = new FakeKeychain();
     const [store, other] = [open({ keychain }), open({ keychain: new FakeKeychain(keychain.entries), keychainTimeoutMs: 5000 })];
@@ -267,13 +267,13 @@ test("nothing but locks and versions is on disk, and a deleted folder loses noth
   const { open, path, events } = await folderOfStores();
   const keychain = new FakeKeychain();
   const store = open({ keychain });
-  await store.set("tokens/default/https://mcp.example", { v: 1, refreshToken: "secret-of-a-person" });
+  await store.set("tokens/default/https://mcp.example", { v: 1, refreshToken: "secret-of-a-user" });
   for (const one of [store, open({ keychain })]) expect(await one.status()).toEqual({ kind: "keychain", path, key: "keychain" });
   expect(events).toEqual([{ type: "store.opened", kind: "keychain", key: "keychain", path }]);
   const files = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   for (const { parentPath, name } of files) {
     const text = readFileSync(join(parentPath, name), "latin1");
-    expect(text).not.toContain("secret-of-a-person");
+    expect(text).not.toContain("secret-of-a-user");
     expect(text).not.toContain("mcp.example");
   }
   await rm(path, { recursive: true });

@@ -1,6 +1,6 @@
 import { SignJWT, UnsecuredJWT } from "jose";
 import { describe, expect, test } from "vitest";
-import { assertionClaims } from "../../src/machine/assertion.ts";
+import { assertionClaims } from "../../src/grants/jwt-claims.ts";
 
 const sign = (claims: Record<string, unknown>) => new SignJWT(claims).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32).fill(1));
 const part = (text: string) => Buffer.from(text).toString("base64url");

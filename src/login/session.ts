@@ -4,16 +4,16 @@ import { type Profile, profileFor } from "../profiles/profiles.ts";
 import { checkClientMetadataUrl } from "../registration/client-metadata-url.ts";
 import { createServerSession, type ServerSession } from "../tokens/session.ts";
 import { TokenKeeper } from "../tokens/token-keeper.ts";
-import type { TokenManagerOptions } from "./options.ts";
+import type { LoginOptions } from "./options.ts";
 
 /** What the parts of a token manager share: the options, checked and completed. */
 export interface Session extends ServerSession {
-  readonly options: TokenManagerOptions;
+  readonly options: LoginOptions;
   readonly keeper: TokenKeeper;
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
-export function createSession(options: TokenManagerOptions): Session {
+export function createSession(options: LoginOptions): Session {
   const { account, clientId, clientSecret } = options;
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
@@ -35,7 +35,7 @@ export function requestProfile({ options, server }: Session, issuer: string): Pa
   };
 }
 
-/** How long a person has for a login, in ms. */
-export function loginTimeout(options: TokenManagerOptions): number {
+/** How long a user has for a login, in ms. */
+export function loginTimeout(options: LoginOptions): number {
   return options.loginTimeout ?? 300_000;
 }

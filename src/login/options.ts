@@ -1,0 +1,53 @@
+import type { LoginHandler } from "../authorization/login-handler.ts";
+import type { ProtectedResource } from "../discovery/discovery.ts";
+import type { DeviceCodePrompt } from "../grants/device-code.ts";
+import type { SessionOptions } from "../tokens/options.ts";
+
+/** How a user logs in. */
+export interface LoginOptions extends SessionOptions {
+  /** Brings the user to the browser and the answer back. Without it and `onDeviceCode`, only stored or given tokens are used. */
+  loginHandler?: LoginHandler | undefined;
+  /**
+   * Shows the user a code and where to type it in, on any device with a browser. Given, it takes the place of
+   * `loginHandler` at servers that offer device codes (RFC 8628), unless this client is given none. What it throws ends
+   * the login.
+   */
+  onDeviceCode?: ((prompt: DeviceCodePrompt) => void | Promise<void>) | undefined;
+  /** Whether a user can be asked now. Default: yes, when there is a `loginHandler` or `onDeviceCode`. */
+  interactive?: boolean | undefined;
+  /** How long the user has for a login, in ms. Default 300,000. */
+  loginTimeout?: number | undefined;
+  /** Name that the authorization server may show to the user. Default `MCP client`. */
+  clientName?: string | undefined;
+  /** Further members of the dynamic registration (RFC 7591 §2), such as `client_uri` and `logo_uri`. */
+  clientMetadata?: Readonly<Record<string, unknown>> | undefined;
+  /** A client that was registered beforehand. */
+  clientId?: string | undefined;
+  /** Its secret, where it has one. */
+  clientSecret?: string | undefined;
+  /** How that client authenticates. Default: as the server's metadata says, or `none` without a secret. */
+  tokenEndpointAuthMethod?: "none" | "client_secret_basic" | "client_secret_post" | undefined;
+  /** https URL of this app's client ID metadata document; used where the server supports it. */
+  clientMetadataUrl?: string | undefined;
+  /** The redirect URIs of a client registered beforehand or of the metadata document. Default: any loopback port. */
+  redirectUris?: readonly string[] | undefined;
+  /** Scopes that the app wants from the start. Default: what the server's challenge or metadata names. */
+  scopes?: readonly string[] | undefined;
+  /** The authorization server to use: chosen from the resource's list, or used as it is where there is none. */
+  issuer?: string | undefined;
+  /** Chooses one of several authorization servers. Default: the first whose metadata is valid. */
+  chooseAuthorizationServer?: ((issuers: readonly string[], resource: ProtectedResource) => string | Promise<string>) | undefined;
+  /**
+   * `false` asks for metadata only after a refusal, first where it says. Default: the well-known places are asked beside
+   * the first request, which saves one or two round trips and may ask one place too many.
+   */
+  speculate?: boolean | undefined;
+  /** Further parameters of the authorization request, such as `prompt`. */
+  authorizationParameters?: Readonly<Record<string, string>> | undefined;
+  /** Loopback host in redirect URIs. Default `127.0.0.1`. */
+  redirectHost?: "127.0.0.1" | "localhost" | undefined;
+  /** Repeats the granted scopes in refreshes, for servers that insist. */
+  refreshScope?: boolean | undefined;
+  /** Presents the ID token to the protected server instead of the access token, for servers that insist. */
+  bearer?: "access_token" | "id_token" | undefined;
+}

@@ -1,0 +1,31 @@
+import type { Clock } from "../clock.ts";
+import type { AuthEventListener } from "../events.ts";
+import type { Store } from "../stores/store.ts";
+
+/** What every manager of tokens is told, whoever the tokens are for. */
+export interface SessionOptions {
+  /** The protected MCP server. */
+  serverUrl: string | URL;
+  /** Tells several logins at the same server apart; no slashes. Default: the one that `makeDefault()` has chosen, else `default`. */
+  account?: string | undefined;
+  /** Where tokens and registrations live. Default: in memory. */
+  store?: Store | undefined;
+  /** Refreshes by a timer as well, so that even the first call after a long pause finds a fresh token. Default `false`. */
+  keepFresh?: boolean | undefined;
+  /** Refuses an issuer that differs from its metadata only by a final slash after the host. Default `false`. */
+  strictIssuer?: boolean | undefined;
+  /** `false` leaves the `resource` parameter out, for servers that refuse it. They cannot bind tokens to this server then. */
+  resourceParameter?: boolean | undefined;
+  /** What sends requests, to the protected server as well as to the authorization server. Default: the global `fetch`. */
+  fetch?: typeof globalThis.fetch | undefined;
+  /** Host names to which plain http is allowed although they are not loopback. Tokens can be read on the way there. */
+  allowInsecure?: readonly string[] | undefined;
+  /** Told about everything that matters; never receives a secret. */
+  onEvent?: AuthEventListener | undefined;
+  /** Time, replaceable in tests. Default: `systemClock`. */
+  clock?: Clock | undefined;
+  /** Told about work that must not be cut off, as service workers' `waitUntil`. */
+  waitUntil?: ((work: Promise<unknown>) => void) | undefined;
+  /** Whether the process knows that it ends: nothing is started in the background then. */
+  isEnding?: (() => boolean) | undefined;
+}
