@@ -8,7 +8,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { type BenchClient, connection } from "./client.ts";
 
 const program = fileURLToPath(import.meta.resolve("../node_modules/mcp-remote/dist/proxy.js"));
-const user = import.meta.resolve("../test/fixture/user.ts");
+const user = import.meta.resolve("../test/fixture/person.ts");
 
 /** The stdio bridge as its users run it: a process a connection, all with one folder, whose browser is a script. */
 export const mcpRemote: BenchClient = {
@@ -16,7 +16,7 @@ export const mcpRemote: BenchClient = {
   async start(server) {
     const folder = await mkdtemp(join(tmpdir(), "bench-mcp-remote-"));
     const [windows, away, browser] = [join(folder, "windows"), join(folder, "away"), join(folder, "browser")];
-    const play = `const { user } = await import(${JSON.stringify(user)}); await user(process.argv[1]);`;
+    const play = `const { user } = await import(${JSON.stringify(user)}); await person(process.argv[1]);`;
     const script = `#!/bin/sh
 echo window >> ${windows}
 [ -e ${away} ] || ${process.execPath} --input-type=module -e '${play}' "$1" > /dev/null 2>&1 &

@@ -6,7 +6,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { systemClock, type TokenManager } from "mcp-client-auth";
 import { createMcpAuth, type McpAuthOptions } from "mcp-client-auth/node";
-import { recordingFetch, user } from "../test/fixture/index.ts";
+import { person, recordingFetch } from "../test/fixture/index.ts";
 import { type BenchClient, type Connection, connection } from "./client.ts";
 import { lifetimeSeconds } from "./servers.ts";
 
@@ -27,7 +27,7 @@ export function createOurs(url: string, { isPresent, openWindow, aheadMs, ...opt
     print: () => {},
     openBrowser: async (window) => {
       openWindow();
-      if (isPresent()) void user(window, options.fetch ? { fetch: options.fetch } : {});
+      if (isPresent()) void person(window, options.fetch ? { fetch: options.fetch } : {});
     },
   });
 }

@@ -2,7 +2,7 @@ import * as v2 from "@modelcontextprotocol/client";
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { recordingFetch, user } from "../test/fixture/index.ts";
+import { person, recordingFetch } from "../test/fixture/index.ts";
 import { type BenchClient, type Connection, connection, type ToolCaller } from "./client.ts";
 
 /** The parts of an SDK that an app uses; in both generations the same. */
@@ -136,7 +136,7 @@ export async function connectSdk(sdk: Sdk, { url, provider, fetch, isPresent }: 
     const window = provider.windows.at(-1);
     if (!(error instanceof sdk.UnauthorizedError) || !window || !isPresent()) throw error;
     // The app's listener would have this; it is no request of the client.
-    const { callbackUrl } = await user(window, { fetch, followCallback: false });
+    const { callbackUrl } = await person(window, { fetch, followCallback: false });
     const { searchParams } = callbackUrl ?? new URL("about:blank");
     await first.finishAuth(searchParams.get("code") ?? "", searchParams.get("iss") ?? undefined);
     const again = new sdk.Client({ name: "bench", version: "1" });

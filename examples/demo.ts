@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { McpAuthError, MemoryStore } from "mcp-client-auth";
 import { createMcpAuth, interactivity, openBrowser } from "mcp-client-auth/node";
-import { startProtectedServer, user } from "../test/fixture/index.ts";
+import { person, startProtectedServer } from "../test/fixture/index.ts";
 
 const tokenLifetimeSeconds = 3;
 const calls = 100;
@@ -64,7 +64,7 @@ async function bringUser(url: URL): Promise<void> {
     authorizationServer.interaction = "auto";
   }
   add(`${hasUser ? "No browser could be opened" : "No terminal with a desktop here"}: the demo plays the user by itself, who says yes.`);
-  await user(url);
+  await person(url);
 }
 
 if (!hasUser) {

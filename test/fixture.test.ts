@@ -11,6 +11,7 @@ import {
   gate,
   hang,
   logInByHand,
+  person,
   recordingFetch,
   refreshByHand,
   registerByHand,
@@ -19,7 +20,6 @@ import {
   startAuthorizationServer,
   startProtectedServer,
   tokenRequest,
-  user,
   when,
 } from "./fixture/index.ts";
 import { isTotp, totp } from "./fixture/totp.ts";
@@ -234,20 +234,20 @@ describe("authorization server", () => {
 
   test("the user: callback page, denial with iss, an error page without callback", async () => {
     const { authorizationServer: as } = server;
-    const denied = await user(await authorizeUrl(), { deny: as, followCallback: false });
+    const denied = await person(await authorizeUrl(), { deny: as, followCallback: false });
     expect(Object.fromEntries(denied.callbackUrl?.searchParams ?? [])).toMatchObject({
       error: "access_denied",
       state: "s",
       iss: as.issuer,
     });
     expect(as.nextDecision).toBe("allow");
-    const unknown = await user(await authorizeUrl({ client_id: "nobody" }));
+    const unknown = await person(await authorizeUrl({ client_id: "nobody" }));
     expect(unknown).toMatchObject({ callbackUrl: undefined, status: 400 });
     const listener = createServer((req, res) => res.end(`got ${new URL(req.url ?? "", "http://x").searchParams.get("state")}`));
     await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
     // A native client may come back on another loopback port than the registered one (RFC 8252 §7.3).
     const redirect_uri = `http://127.0.0.1:${(listener.address() as AddressInfo).port}/callback`;
-    const { page, callbackUrl } = await user(await authorizeUrl({ redirect_uri }));
+    const { page, callbackUrl } = await person(await authorizeUrl({ redirect_uri }));
     listener.close();
     expect(page).toBe("got s");
     expect(callbackUrl?.searchParams.get("iss")).toBe(as.issuer);

@@ -83,8 +83,8 @@ describe("README: code", () => {
       await using server = await startProtectedServer();
       const folder = await mkdtemp(join(tmpdir(), "readme-"));
       onTestFinished(() => rm(folder, { recursive: true, force: true }));
-      const user = pathToFileURL(join(root, "test/fixture/user.ts")).href;
-      await writeFile(join(folder, "user.mjs"), `import { user } from "${user}"; await user(process.argv[2]);`);
+      const user = pathToFileURL(join(root, "test/fixture/person.ts")).href;
+      await writeFile(join(folder, "user.mjs"), `import { user } from "${user}"; await person(process.argv[2]);`);
       const browser = join(folder, "browser");
       await writeFile(browser, `#!/bin/sh\nexec "${process.execPath}" "${join(folder, "user.mjs")}" "$1"\n`);
       await chmod(browser, 0o755);

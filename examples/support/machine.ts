@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { McpAuthOptions } from "mcp-client-auth/node";
-import { type ProtectedServer, startProtectedServer, user } from "../../test/fixture/index.ts";
+import { type ProtectedServer, person, startProtectedServer } from "../../test/fixture/index.ts";
 
 /** A machine to play on: a protected server, a user, and a data folder and a keychain that are gone afterwards. */
 export interface Machine extends AsyncDisposable {
@@ -53,7 +53,7 @@ function optionsFor(folder: string): McpAuthOptions {
     keychain: standInKeychain(join(folder, "keychain.json")),
     interactive: true,
     print: () => {},
-    openBrowser: async (address) => void (await user(address)),
+    openBrowser: async (address) => void (await person(address)),
   };
 }
 

@@ -1,6 +1,6 @@
 import { MemoryStore } from "mcp-client-auth";
 import type { McpAuthOptions } from "mcp-client-auth/node";
-import { startProtectedServer, user } from "../../test/fixture/index.ts";
+import { person, startProtectedServer } from "../../test/fixture/index.ts";
 
 /** What an example connects to. */
 export interface Target {
@@ -21,7 +21,7 @@ export async function target(endpoint: "mcp" | "sse" = "mcp"): Promise<Target> {
   return {
     url: endpoint === "sse" ? mcpServer.sseUrl : mcpServer.url,
     // Nothing of this is kept: the server is gone with the program.
-    options: { store: new MemoryStore(), interactive: true, print: () => {}, openBrowser: async (address) => void (await user(address)) },
+    options: { store: new MemoryStore(), interactive: true, print: () => {}, openBrowser: async (address) => void (await person(address)) },
     close,
   };
 }

@@ -4,10 +4,10 @@ import { systemClock } from "../../src/clock.ts";
 import { McpAuthError } from "../../src/errors.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
-import { user } from "../fixture/user.ts";
+import { person } from "../fixture/person.ts";
 
 const [scenario = "", url = ""] = process.argv.slice(2);
-const interactive: McpAuthOptions = { interactive: true, print: () => {}, openBrowser: async (address) => void user(address) };
+const interactive: McpAuthOptions = { interactive: true, print: () => {}, openBrowser: async (address) => void person(address) };
 const silent: McpAuthOptions = { ...interactive, openBrowser: async () => {} };
 const call = (auth: ReturnType<typeof createMcpAuth>) => auth.fetch(url, { method: "POST", body: "{}" });
 

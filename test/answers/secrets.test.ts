@@ -3,7 +3,7 @@ import { inspect } from "node:util";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { type AuthEvent, type Clock, MemoryStore, systemClock, type TokenManager } from "../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
-import { answer, type Hook, pathEnds, startProtectedServer, tokenRequest, user, when } from "../fixture/index.ts";
+import { answer, type Hook, pathEnds, person, startProtectedServer, tokenRequest, when } from "../fixture/index.ts";
 
 /** Remembers what an authorization server hands out and is shown, as its own log cannot: answers as well. */
 function collectSecrets() {
@@ -100,7 +100,7 @@ test("no token, code, verifier or secret is in any event, error, line or view of
         wrong.search = "?state=wrong&code=the-code-of-a-stranger&error_description=the-words-of-a-stranger";
         secrets.add("the-code-of-a-stranger").add("the-words-of-a-stranger");
         shown.push(await (await fetch(wrong)).text());
-        shown.push((await user(address)).page);
+        shown.push((await person(address)).page);
       },
       ...options,
     });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { type Store, systemClock, TokenManager } from "../../src/index.ts";
 import { sqliteStore } from "../../src/node/index.ts";
-import { logInByHand, type ProtectedServer, startProtectedServer, user } from "../fixture/index.ts";
+import { logInByHand, type ProtectedServer, person, startProtectedServer } from "../fixture/index.ts";
 import { type Child, startChild } from "../processes/child.ts";
 import type { ProgramSettings } from "../processes/program.ts";
 import { Random } from "../processes/random.ts";
@@ -85,7 +85,7 @@ async function one({ server, children, random, run, kind, wrongStore }: Plan): P
     await Promise.all(children.map((child) => child.open({ ...settings, ...(wrongStore && { wrongStore, hurry: 20 }) })));
     for (const child of children)
       child.listen((news) => {
-        if (news.news === "browser") user(news.url).catch(() => {});
+        if (news.news === "browser") person(news.url).catch(() => {});
       });
 
     const moment: Moment = random.pick(momentsOf[kind]);

@@ -15,7 +15,7 @@ import type { TokenManager } from "../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
 import { authProvider as providerV1 } from "../../src/transports/sdk/v1.ts";
 import { authProvider as providerV2 } from "../../src/transports/sdk/v2.ts";
-import { type McpServer, type ProtectedServer, type ProtectedServerOptions, startProtectedServer, user } from "../fixture/index.ts";
+import { type McpServer, type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
 
 /** What both SDKs' transports take. */
 export interface TransportOptions {
@@ -126,7 +126,7 @@ export function managerFor(kind: Kind, { mcpServer, authorizationServer }: Prote
     print: () => {},
     openBrowser: async (url) => {
       behaviour.logins++;
-      void user(url, behaviour.deny ? { deny: authorizationServer } : {});
+      void person(url, behaviour.deny ? { deny: authorizationServer } : {});
     },
     ...options,
   });

@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createMcpAuth } from "../../src/node/index.ts";
-import { recordingFetch, startProtectedServer, user } from "../fixture/index.ts";
+import { person, recordingFetch, startProtectedServer } from "../fixture/index.ts";
 import { failure, manager, post, startServer, userAtHand } from "../storm/support.ts";
 
 const wellKnown = "/.well-known/oauth-protected-resource";
@@ -15,7 +15,7 @@ test.each([
     speculate,
     fetch,
     interactive: true,
-    openBrowser: async (url) => void user(url),
+    openBrowser: async (url) => void person(url),
     print: () => {},
   });
   onTestFinished(() => auth.dispose());

@@ -1,7 +1,7 @@
 /** What `createMcpAuth` composes: its options reach the login on this machine. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { createMcpAuth, type LoginOutcome, type McpAuthOptions } from "../../src/node/index.ts";
-import { type PersonResult, type ProtectedServer, startProtectedServer, user } from "../fixture/index.ts";
+import { type PersonResult, type ProtectedServer, person, startProtectedServer } from "../fixture/index.ts";
 
 let server: ProtectedServer;
 beforeAll(async () => {
@@ -22,7 +22,7 @@ async function freePort(): Promise<number> {
 /** Logs in; gives the redirect URI that was sent, and the page that the user saw. */
 async function login(options: McpAuthOptions): Promise<{ redirectUri: URL; seen: PersonResult }> {
   const opened = Promise.withResolvers<{ url: URL; seen: Promise<PersonResult> }>();
-  const openBrowser = async (url: URL) => opened.resolve({ url, seen: user(url) });
+  const openBrowser = async (url: URL) => opened.resolve({ url, seen: person(url) });
   const auth = createMcpAuth(server.url, { interactive: true, print: () => {}, openBrowser, ...options });
   onTestFinished(() => auth.dispose());
   expect(await auth.authorize()).toBe("authorized");
@@ -98,7 +98,7 @@ describe("over SSH", () => {
     onTestFinished(() => auth.dispose());
     const login = auth.authorize();
     await expect.poll(() => lines.join("")).toMatch(/ssh -L (\d+):127\.0\.0\.1:\1 .*@192\.0\.2\.8/);
-    await user(/^ {2}(http\S+)$/m.exec(lines.join(""))?.[1] ?? "");
+    await person(/^ {2}(http\S+)$/m.exec(lines.join(""))?.[1] ?? "");
     expect(await login).toBe("authorized");
   });
 

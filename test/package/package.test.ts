@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { startProtectedServer, user } from "../fixture/index.ts";
+import { person, startProtectedServer } from "../fixture/index.ts";
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
@@ -184,7 +184,7 @@ describe("an app that has installed only the tarball and the SDKs", () => {
       if (!line.startsWith("open ")) lines.push(line);
       else {
         logins++;
-        await user(line.slice("open ".length));
+        await person(line.slice("open ".length));
       }
     }
     const [code] = await ended;

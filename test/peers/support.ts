@@ -5,7 +5,7 @@ import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { onTestFinished } from "vitest";
 import { type AuthEvent, type Clock, MemoryStore, systemClock, type TokenManager } from "../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions } from "../../src/node/index.ts";
-import { type ProtectedServer, type ProtectedServerOptions, startProtectedServer, user } from "../fixture/index.ts";
+import { type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
 
 /** A server that ends with the test. */
 export async function startServer(options?: ProtectedServerOptions): Promise<ProtectedServer> {
@@ -38,7 +38,7 @@ export function desktop(url: string, options: McpAuthOptions = {}) {
     openBrowser: async (address) => {
       opened.push(address);
       // The server may show the user a page instead of an answer.
-      void user(address).catch(() => {});
+      void person(address).catch(() => {});
     },
     clock,
     onEvent: (event) => events.push(event),

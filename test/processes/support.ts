@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, onTestFinished } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
 import { sqliteStore } from "../../src/node/index.ts";
-import { type ProtectedServerOptions, user } from "../fixture/index.ts";
+import { type ProtectedServerOptions, person } from "../fixture/index.ts";
 import { manager, minutes, seed, shiftedClock, startServer } from "../storm/support.ts";
 import { type Child, startChild } from "./child.ts";
 import type { ProgramSettings } from "./program.ts";
@@ -68,4 +68,4 @@ export async function browserOf(...children: Child[]): Promise<string> {
 }
 
 /** What the user does whose browser was sent there; the page at the end is shown. */
-export const answerBrowser = (url: string) => user(url);
+export const answerBrowser = (url: string) => person(url);

@@ -14,7 +14,7 @@ import {
   TokenManager,
   type TokenManagerOptions,
 } from "../../src/index.ts";
-import { logInByHand, type ProtectedServer, type ProtectedServerOptions, startProtectedServer, user } from "../fixture/index.ts";
+import { logInByHand, type ProtectedServer, type ProtectedServerOptions, person, startProtectedServer } from "../fixture/index.ts";
 import { toolRequest } from "../fixture/tool-request.ts";
 
 export { toolRequest };
@@ -52,7 +52,7 @@ export function userAtHand(): CountingHandler {
         async authorize(url, receive, signal) {
           handler.opened++;
           await Promise.race([handler.until, aborted(signal)]);
-          const { callbackUrl, page } = await user(url, { followCallback: false });
+          const { callbackUrl, page } = await person(url, { followCallback: false });
           if (!callbackUrl) throw new Error(`the authorization server showed a page: ${page}`);
           await receive(callbackUrl.searchParams);
         },

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Clock, type DeviceCodePrompt, systemClock } from "../../../src/index.ts";
 import { createMcpAuth, type McpAuthOptions, printDeviceCode } from "../../../src/node/index.ts";
-import { enterDeviceCode, type ProtectedServer, startProtectedServer, user } from "../../fixture/index.ts";
+import { enterDeviceCode, type ProtectedServer, person, startProtectedServer } from "../../fixture/index.ts";
 import { userAtHand } from "../../storm/support.ts";
 
 let server: ProtectedServer;
@@ -76,7 +76,7 @@ describe("createMcpAuth", () => {
   test("an app that opens the browser by itself knows that there is one: no code", async () => {
     overSsh();
     const shown = stderr();
-    expect(await auth({ interactive: true, openBrowser: async (url) => void user(url), print: () => {} }).authorize()).toBe("authorized");
+    expect(await auth({ interactive: true, openBrowser: async (url) => void person(url), print: () => {} }).authorize()).toBe("authorized");
     expect(shown()).not.toMatch(code);
   });
 

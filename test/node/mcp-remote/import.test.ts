@@ -6,7 +6,13 @@ import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AuthEvent, MemoryStore, TokenManager } from "../../../src/index.ts";
 import { createMcpAuth, importFromMcpRemote, type McpRemoteImportOptions, sqliteStore } from "../../../src/node/index.ts";
-import { type ProtectedServer, type ProtectedServerOptions, registerByHand, startAuthorizationServer, user } from "../../fixture/index.ts";
+import {
+  type ProtectedServer,
+  type ProtectedServerOptions,
+  person,
+  registerByHand,
+  startAuthorizationServer,
+} from "../../fixture/index.ts";
 import { callTool, codeOf, connect, failure, manager, post, seed, shiftedClock, WatchedStore } from "../../storm/support.ts";
 import { copyOf, type Leftovers, mcpRemote, startServer, temporaryFolder } from "./support.ts";
 
@@ -89,7 +95,7 @@ test("a tool call without a login, then a refresh, and the next login needs no r
     store,
     interactive: true,
     print: () => {},
-    openBrowser: async (url) => void (await user(url)),
+    openBrowser: async (url) => void (await person(url)),
   });
   onTestFinished(() => again.dispose());
   expect(await again.authorize()).toBe("authorized");
