@@ -9,7 +9,7 @@ import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { type Authorization, keepLogin } from "./authorization.ts";
+import { type Authorization, storeLogin } from "./authorization.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -18,7 +18,7 @@ import type { Session } from "./session.ts";
  * @throws McpAuthError `login_required` without login handler; every code of registration, authorization and token requests
  * @see RFC 6749 §4.1, RFC 7636, RFC 8252, RFC 8707
  */
-export async function logInByBrowser(session: Session, authorization: Authorization): Promise<TokenRecord> {
+export async function runBrowserFlow(session: Session, authorization: Authorization): Promise<TokenRecord> {
   const { options, emit, server: serverUrl, store, http, clock } = session;
   const { discovery, profile, signal } = authorization;
   const { issuer, server } = discovery;
@@ -32,7 +32,7 @@ export async function logInByBrowser(session: Session, authorization: Authorizat
   try {
     const { redirectUris } = receiver;
     client = await obtainClient({ ...options, server, serverUrl, store, http, clock, emit, signal, redirectUris });
-    return await sendUser(session, authorization, client, receiver);
+    return await requestAuthorization(session, authorization, client, receiver);
   } catch (error) {
     if (codeOf(error) === "login_timeout" && client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
     throw error;
@@ -41,7 +41,7 @@ export async function logInByBrowser(session: Session, authorization: Authorizat
   }
 }
 
-async function sendUser(
+async function requestAuthorization(
   session: Session,
   authorization: Authorization,
   client: ClientRegistration,
@@ -76,7 +76,7 @@ async function sendUser(
   const receive = async (response: URLSearchParams) => {
     const { code } = checkAuthorizationResponse(response, pending);
     // A code is exchanged to the end.
-    authorization.onAnswer();
+    authorization.onResponse();
     // It is used once: the same response again belongs to no login.
     pending.state = generateState();
     const answer = await exchangeCode({
@@ -89,7 +89,7 @@ async function sendUser(
       redirectUri: pending.redirectUri,
       resource,
     });
-    record = await keepLogin(session, authorization, client, answer);
+    record = await storeLogin(session, authorization, client, answer);
   };
   await receiver.authorize(http.checkUrl(url), receive, signal);
   if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "there was none" });

@@ -5,7 +5,7 @@ import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { type Authorization, keepLogin } from "./authorization.ts";
+import { type Authorization, storeLogin } from "./authorization.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -15,7 +15,7 @@ import type { Session } from "./session.ts";
 const unusedRedirectUris = ["http://127.0.0.1/callback", "http://localhost/callback"];
 
 /** A login on another device that the server has agreed to. */
-export interface DeviceLogin {
+export interface StartedDeviceFlow {
   client: ClientRegistration;
   code: DeviceCode;
 }
@@ -31,7 +31,7 @@ export function offersDeviceCode({ options }: Session, server: AuthorizationServ
  *
  * @throws McpAuthError every code of registration, and of `requestDeviceCode`
  */
-export async function beginDeviceLogin(session: Session, authorization: Authorization): Promise<DeviceLogin> {
+export async function startDeviceFlow(session: Session, authorization: Authorization): Promise<StartedDeviceFlow> {
   const { options, server: serverUrl, store, http, clock, emit } = session;
   const { discovery, scopes, resource, parameters, signal } = authorization;
   const { issuer, server } = discovery;
@@ -59,10 +59,10 @@ export async function beginDeviceLogin(session: Session, authorization: Authoriz
  * @throws McpAuthError as `pollDeviceCode`; what `onDeviceCode` throws
  * @see RFC 8628 §3.3
  */
-export async function finishDeviceLogin(
+export async function finishDeviceFlow(
   session: Session,
   authorization: Authorization,
-  { client, code }: DeviceLogin,
+  { client, code }: StartedDeviceFlow,
 ): Promise<TokenRecord> {
   const { options, http, clock, emit } = session;
   const { server } = authorization.discovery;
@@ -73,5 +73,5 @@ export async function finishDeviceLogin(
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);
   const answer = await pollDeviceCode({ server, client, http, clock, code, resource: authorization.resource, signal });
-  return keepLogin(session, authorization, client, answer);
+  return storeLogin(session, authorization, client, answer);
 }

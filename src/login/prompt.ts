@@ -4,7 +4,7 @@ import { McpAuthError } from "../errors.ts";
 import type { CachedToken } from "../tokens/cached-token.ts";
 import { remember } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import type { LoginPlan } from "./login.ts";
+import type { LoginPlan } from "./lock.ts";
 import type { Session } from "./session.ts";
 
 /** How long a login that was refused is not offered again by itself, in ms. */
@@ -55,8 +55,8 @@ export class LoginPrompt {
     if (this.#speculation?.size && !this.running) this.#dropGuesses(new Map());
   }
 
-  /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `login` */
-  start(plan: Omit<LoginPlan, "signal" | "speculation" | "askedAt">): Promise<TokenRecord> {
+  /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `logInOnce` */
+  ask(plan: Omit<LoginPlan, "signal" | "speculation" | "askedAt">): Promise<TokenRecord> {
     if (this.#session.disposed) throw this.#session.disposed;
     if (!this.isPossible) throw this.#token.loginRequired();
     return this.#flight.run(async () => {
@@ -64,8 +64,8 @@ export class LoginPrompt {
       const whole = { ...plan, speculation: this.#speculation, signal: this.#end.signal, askedAt: session.clock.now() };
       try {
         // Most processes find a login: what it takes to make one is loaded when one is made.
-        const { login } = await import("./login.ts");
-        const record = await login(session, whole);
+        const { logInOnce } = await import("./lock.ts");
+        const record = await logInOnce(session, whole);
         this.#token.use(record, "login");
         this.#refused = undefined;
         return record;

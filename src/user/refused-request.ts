@@ -16,14 +16,14 @@ import type { CurrentToken } from "./current-token.ts";
 export class RefusedRequest {
   readonly #session: Session;
   readonly #token: CurrentToken;
-  readonly #user: LoginPrompt;
+  readonly #prompt: LoginPrompt;
   readonly #checkingMove = new SingleFlight<boolean>();
   readonly #stepUps = new StepUpMemory();
 
-  constructor(session: Session, token: CurrentToken, user: LoginPrompt) {
+  constructor(session: Session, token: CurrentToken, prompt: LoginPrompt) {
     this.#session = session;
     this.#token = token;
-    this.#user = user;
+    this.#prompt = prompt;
   }
 
   /** 401: another token, by what costs least: one that is here already, a refresh, a login of somebody else, a login. */
@@ -55,13 +55,13 @@ export class RefusedRequest {
       }
     }
     // Another manager or process may have logged in meanwhile.
-    if (!movedFrom && !this.#user.running) await token.reload();
+    if (!movedFrom && !this.#prompt.running) await token.reload();
     if (!movedFrom && token.isOtherThan(refused)) return "retry";
 
     // A stream that reconnects at night opens no browser.
     if (request.method !== "POST") throw token.loginRequired();
-    if (this.#user.isPossible) this.#user.throwIfRefused();
-    return this.#user.waitFor(this.#user.start({ challenge, known: token.record ?? record, movedFrom }), request.signal);
+    if (this.#prompt.isPossible) this.#prompt.throwIfRefused();
+    return this.#prompt.waitFor(this.#prompt.ask({ challenge, known: token.record ?? record, movedFrom }), request.signal);
   }
 
   /**
@@ -81,10 +81,10 @@ export class RefusedRequest {
     if (!this.#token.isOtherThan(refused)) await abortable(this.#token.reload(), request.signal);
     if (this.#token.isOtherThan(refused)) return "retry";
     const { record } = this.#token;
-    const { running } = this.#user;
-    if (running) return this.#user.waitFor(running, request.signal);
+    const { running } = this.#prompt;
+    if (running) return this.#prompt.waitFor(running, request.signal);
 
-    if (request.method !== "POST" || !this.#user.isPossible) throw insufficient;
+    if (request.method !== "POST" || !this.#prompt.isPossible) throw insufficient;
     const wanted = wantedBy(challenge);
     const refusal = this.#stepUps.refusal(wanted, clock.now());
     if (refusal) throw refusal;
@@ -98,11 +98,11 @@ export class RefusedRequest {
     const scopes = splitScope(challenge.scope);
     const { acrValues, maxAge } = challenge;
     emit({ type: "step-up.started", scopes, ...(acrValues && { acrValues }), ...(maxAge && { maxAge }), attempt });
-    const stepUp = this.#user.start({ challenge, known: record, scopes });
+    const stepUp = this.#prompt.ask({ challenge, known: record, scopes });
     stepUp.catch((error: unknown) => {
       if (codeOf(error)?.startsWith("authorization_")) this.#stepUps.refuse(wanted, error as McpAuthError, clock.now());
     });
-    return this.#user.waitFor(stepUp, request.signal);
+    return this.#prompt.waitFor(stepUp, request.signal);
   }
 
   /** A final refusal is no failure here: what follows it is a login. So is a long outage of the token endpoint. */
@@ -110,7 +110,7 @@ export class RefusedRequest {
     try {
       await abortable(this.#token.refresh({ reason: "refused" }), signal);
     } catch (error) {
-      if (!this.#token.isInOutage || !this.#user.isPossible) throw error;
+      if (!this.#token.isInOutage || !this.#prompt.isPossible) throw error;
     }
   }
 

@@ -44,7 +44,7 @@ export class TokenManager implements Credential {
 
   readonly #session: Session;
   readonly #token: CurrentToken;
-  readonly #user: LoginPrompt;
+  readonly #prompt: LoginPrompt;
   readonly #refused: RefusedRequest;
 
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
@@ -53,8 +53,8 @@ export class TokenManager implements Credential {
     this.serverUrl = new URL(this.#session.serverUrl);
     this.waitForLogin = options.waitForLogin ?? 50_000;
     this.#token = new CurrentToken(this.#session);
-    this.#user = new LoginPrompt(this.#session, this.#token, this.waitForLogin);
-    this.#refused = new RefusedRequest(this.#session, this.#token, this.#user);
+    this.#prompt = new LoginPrompt(this.#session, this.#token, this.waitForLogin);
+    this.#refused = new RefusedRequest(this.#session, this.#token, this.#prompt);
     this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
   }
 
@@ -79,17 +79,17 @@ export class TokenManager implements Credential {
     const { scopes, signal } = options;
     return this.#remembering(async () => {
       while (!(await this.#hasLogin(scopes, signal))) {
-        let { running } = this.#user;
+        let { running } = this.#prompt;
         if (!running) {
-          const speculation = this.#user.speculate();
+          const speculation = this.#prompt.speculate();
           const challenge = await probe(this.#session, signal);
           if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) {
-            this.#user.stopGuessing();
+            this.#prompt.stopGuessing();
             return "not-required";
           }
-          running = this.#user.running;
+          running = this.#prompt.running;
           if (!running) {
-            await abortable(this.#user.start({ challenge, known: this.#token.record, scopes }), signal);
+            await abortable(this.#prompt.ask({ challenge, known: this.#token.record, scopes }), signal);
             return "authorized";
           }
         }
@@ -136,7 +136,7 @@ export class TokenManager implements Credential {
   logout(options: { everywhere?: boolean | undefined }): Promise<LogoutResult | LogoutResult[]>;
   async logout(options: { everywhere?: boolean | undefined } = {}): Promise<LogoutResult | LogoutResult[]> {
     this.#assertUsable();
-    await this.#user.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
+    await this.#prompt.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
     const result = await (options.everywhere ? logoutEverywhere : logout)(this.#session, this.#token.record);
     this.#token.use(undefined, "store");
     return result;
@@ -183,15 +183,15 @@ export class TokenManager implements Credential {
       token = await this.#token.get(request.signal);
     } catch (error) {
       // After a long outage of the token endpoint a user may be asked, if the server still wants a token.
-      if (!(request.method === "POST" && this.#token.isInOutage && this.#user.isPossible)) throw remember(this.#session, error);
+      if (!(request.method === "POST" && this.#token.isInOutage && this.#prompt.isPossible)) throw remember(this.#session, error);
     }
     if (token !== undefined) return { authorization: `Bearer ${token}` };
-    if (request.method === "POST" && this.#user.isPossible) this.#user.speculate();
+    if (request.method === "POST" && this.#prompt.isPossible) this.#prompt.speculate();
     return {};
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
-    if (response.ok && !used.authorization) this.#user.stopGuessing();
+    if (response.ok && !used.authorization) this.#prompt.stopGuessing();
     if (response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
     this.#token.accepted = true;
     if (response.ok) this.#session.lastError = undefined;
@@ -211,7 +211,7 @@ export class TokenManager implements Credential {
   async dispose(): Promise<void> {
     const { server: serverUrl } = this.#session;
     this.#session.disposed ??= new McpAuthError("disposed", { serverUrl });
-    await this.#user.end(this.#session.disposed);
+    await this.#prompt.end(this.#session.disposed);
     await this.#token.dispose();
     await this.#session.keeper.dispose();
   }

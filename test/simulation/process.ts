@@ -1,5 +1,5 @@
 // What is loaded when it is needed is there already: loading takes a time of its own.
-import "../../src/login/login.ts";
+import "../../src/login/lock.ts";
 import { type LoginHandler, McpAuthError, TokenManager } from "../../src/index.ts";
 import type { SimulatedAuthorizationServer } from "./authorization-server.ts";
 import type { Disk } from "./disk.ts";
