@@ -5,7 +5,12 @@ export type AuthEventFacts =
   | { type: "discovery.started" }
   | { type: "discovery.finished"; resource: string; issuer: string; legacy: boolean }
   /** Something was accepted that the letter of the specification would refuse. */
-  | { type: "discovery.concession"; concession: "issuer-final-slash" | "issuer-pointer" | "profile"; issuer: string; detail: string }
+  | {
+      type: "discovery.concession";
+      concession: "issuer-final-slash" | "issuer-pointer" | "profile" | "id-token-without-nonce";
+      issuer: string;
+      detail: string;
+    }
   | { type: "registration.finished"; issuer: string; kind: "pre-registered" | "metadata-document" | "dynamic"; clientId: string }
   | { type: "registration.stale"; issuer: string; reason: "redirect-uri" | "grant-type" | "expired" | "refused" | "unanswered" | "old" }
   | { type: "registration.foreign-redirect-uris"; issuer: string }

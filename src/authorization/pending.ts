@@ -4,6 +4,8 @@ export interface PendingAuthorization {
   state: string;
   /** PKCE code verifier (RFC 7636 §4.1), sent with the code only. */
   codeVerifier: string;
+  /** Links an ID token to this request. Only where the request asks for one: with the scope `openid`. */
+  nonce?: string | undefined;
   /** `issuer` of the validated metadata, recorded before the user is sent away. */
   issuer: string;
   /** Whether the metadata promises `iss` in every response (RFC 9207 §3). */

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { assertionClaims } from "../grants/jwt-claims.ts";
+import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { TokenSource } from "../transports/sdk/provided-token.ts";
 import { ask, headerSafe, type Source } from "./secret.ts";
 import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
@@ -95,7 +95,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
     const token = headerSafe(given, "token");
     this.#token = token;
     // What a JWT says of itself is believed only against it; any other token never ends by itself.
-    this.#expiresAt = assertionClaims(token)?.expiresAt ?? Number.POSITIVE_INFINITY;
+    this.#expiresAt = readJwtClaims(token)?.expiresAt ?? Number.POSITIVE_INFINITY;
     return token;
   }
 }

@@ -1,7 +1,7 @@
 import { strings, text } from "../http/json.ts";
 
-/** What an assertion says of itself (RFC 7519 §4.1). Not verified: that is for its receiver. */
-export interface AssertionClaims {
+/** What a JWT says of itself (RFC 7519 §4.1). Not verified: that is for its receiver. */
+export interface JwtClaims {
   /** `aud`: for whom it was made. */
   audience: readonly string[];
   /** `exp`, in milliseconds since 1970. */
@@ -10,25 +10,28 @@ export interface AssertionClaims {
   issuer?: string | undefined;
   /** `sub`: whom it speaks for. */
   subject?: string | undefined;
+  /** `nonce` of an ID token (OpenID Connect Core §2). */
+  nonce?: string | undefined;
 }
 
 /**
- * Reads an assertion without verifying it.
+ * Reads a JWT without verifying it.
  *
  * @returns `undefined` for what is no JWT: three parts of base64url, the second a JSON object
  * @see RFC 7519 §7.2
  */
-export function assertionClaims(jwt: string): AssertionClaims | undefined {
+export function readJwtClaims(jwt: string): JwtClaims | undefined {
   const [, payload] = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(jwt) ?? [];
   const claims = payload === undefined ? undefined : parsed(payload);
   if (!claims) return undefined;
-  const { aud, exp, iss, sub } = claims;
+  const { aud, exp, iss, sub, nonce } = claims;
   return {
     audience: strings(Array.isArray(aud) ? aud : [aud]) ?? [],
     // No time beyond what a `Date` can hold.
     expiresAt: typeof exp === "number" && Math.abs(exp) <= 8.64e12 ? exp * 1000 : undefined,
     issuer: text(iss),
     subject: text(sub),
+    nonce: text(nonce),
   };
 }
 

@@ -3,6 +3,7 @@ import type { PendingAuthorization } from "../authorization/pending.ts";
 import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
 import { buildAuthorizationUrl } from "../authorization/request.ts";
 import { checkAuthorizationResponse } from "../authorization/response.ts";
+import { splitScope } from "../authorization/scopes.ts";
 import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { exchangeCode } from "../grants/authorization-code.ts";
 import { obtainClient } from "../registration/client-id.ts";
@@ -10,6 +11,7 @@ import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { type Authorization, storeLogin } from "./authorization.ts";
+import { checkNonce } from "./nonce.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -54,6 +56,8 @@ async function requestAuthorization(
   const pending: PendingAuthorization = {
     state: generateState(),
     codeVerifier,
+    // Some servers refuse a request for an ID token without it.
+    nonce: parameters.nonce ?? (isOpenId(scopes, parameters) ? generateState() : undefined),
     issuer,
     issParameterSupported: server.authorization_response_iss_parameter_supported === true,
     redirectUri: redirectUriOf(client, receiver.redirectUris) ?? receiver.redirectUri,
@@ -66,7 +70,7 @@ async function requestAuthorization(
     codeChallenge: await generateCodeChallenge(codeVerifier),
     scope: scopes.join(" "),
     resource,
-    parameters,
+    parameters: { ...parameters, ...(pending.nonce !== undefined && { nonce: pending.nonce }) },
   });
   // A handler that only listens would wait for ever.
   signal.throwIfAborted();
@@ -79,7 +83,7 @@ async function requestAuthorization(
     authorization.onResponse();
     // It is used once: the same response again belongs to no login.
     pending.state = generateState();
-    const answer = await exchangeCode({
+    const tokens = await exchangeCode({
       server,
       client,
       http,
@@ -89,9 +93,15 @@ async function requestAuthorization(
       redirectUri: pending.redirectUri,
       resource,
     });
-    record = await storeLogin(session, authorization, client, answer);
+    checkNonce(tokens, pending, emit);
+    record = await storeLogin(session, authorization, client, tokens);
   };
   await receiver.authorize(http.checkUrl(url), receive, signal);
   if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "there was none" });
   return record;
+}
+
+/** Whether the request asks for an ID token. @see OpenID Connect Core 1.0 §3.1.2.1 */
+function isOpenId(scopes: readonly string[], { scope }: Authorization["parameters"]): boolean {
+  return (scope === undefined ? scopes : splitScope(scope)).includes("openid");
 }

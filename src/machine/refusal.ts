@@ -1,5 +1,5 @@
 import { codeOf, InsufficientScopeError, McpAuthError } from "../errors.ts";
-import { assertionClaims } from "../grants/jwt-claims.ts";
+import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { Http } from "../http/http.ts";
 import type { MachineSession } from "./session.ts";
 
@@ -43,7 +43,7 @@ function skewed(
 
 function refusedAssertion(error: McpAuthError, { clock }: MachineSession, assertion: string | undefined): McpAuthError | undefined {
   if (codeOf(error) !== "invalid_grant" || assertion === undefined) return undefined;
-  const { expiresAt = Infinity } = assertionClaims(assertion) ?? {};
+  const { expiresAt = Infinity } = readJwtClaims(assertion) ?? {};
   const detail = expiresAt < clock.now() ? `it expired at ${new Date(expiresAt).toISOString()}` : undefined;
   return new McpAuthError("invalid_assertion", { ...error, detail, cause: error });
 }

@@ -1,7 +1,7 @@
 import { abortable, deadline } from "../async.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import { assertionClaims } from "../grants/jwt-claims.ts";
+import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { MachineSession } from "./session.ts";
 import type { Target } from "./target.ts";
 
@@ -62,7 +62,7 @@ export async function suppliedAssertion(
   const assertion = typeof given === "string" ? given.trim() : "";
   if (!assertion) throw new McpAuthError("assertion_unavailable", { issuer, detail: "there was none" });
   // One that cannot be read may be for anybody.
-  if (!isMeantFor(session, server, assertionClaims(assertion)?.audience ?? []))
+  if (!isMeantFor(session, server, readJwtClaims(assertion)?.audience ?? []))
     throw new McpAuthError("invalid_assertion", {
       issuer,
       detail: "it was made for another audience, and was not sent; if it is right, pass `issuer`",

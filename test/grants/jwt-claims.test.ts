@@ -1,6 +1,6 @@
 import { SignJWT, UnsecuredJWT } from "jose";
 import { describe, expect, test } from "vitest";
-import { assertionClaims } from "../../src/grants/jwt-claims.ts";
+import { readJwtClaims } from "../../src/grants/jwt-claims.ts";
 
 const sign = (claims: Record<string, unknown>) => new SignJWT(claims).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32).fill(1));
 const part = (text: string) => Buffer.from(text).toString("base64url");
@@ -16,11 +16,11 @@ describe("RFC 7519 §4.1 what an assertion says of itself", () => {
     ["nothing", {}, { audience: [] }],
   ])("%s", async (_what, claims, expected) => {
     const none = { audience: [], expiresAt: undefined, issuer: undefined, subject: undefined };
-    expect(assertionClaims(await sign(claims as Record<string, unknown>))).toEqual({ ...none, ...expected });
+    expect(readJwtClaims(await sign(claims as Record<string, unknown>))).toEqual({ ...none, ...expected });
   });
 
   test("an unsigned one is one, too: whether it is good enough is for its receiver", () => {
-    expect(assertionClaims(new UnsecuredJWT({ sub: "x" }).encode())?.subject).toBe("x");
+    expect(readJwtClaims(new UnsecuredJWT({ sub: "x" }).encode())?.subject).toBe("x");
   });
 
   test.each([
@@ -34,6 +34,6 @@ describe("RFC 7519 §4.1 what an assertion says of itself", () => {
     ["JSON, but no object", `a.${part("[1]")}.b`],
     ["space around", ` a.${part("{}")}.b`],
   ])("%s is no JWT", (_what, jwt) => {
-    expect(assertionClaims(jwt)).toBeUndefined();
+    expect(readJwtClaims(jwt)).toBeUndefined();
   });
 });

@@ -1,5 +1,5 @@
 import { McpAuthError } from "../../errors.ts";
-import { assertionClaims } from "../../grants/jwt-claims.ts";
+import { readJwtClaims } from "../../grants/jwt-claims.ts";
 
 /** The largest assertion that anybody makes is far below. */
 export const maxAssertionBytes = 64 * 1024;
@@ -14,7 +14,7 @@ export function checkedAssertion(given: string, from: string): string {
   const assertion = given.trim();
   if (assertion.length > maxAssertionBytes) throw unavailable(`${from} is larger than ${maxAssertionBytes} bytes`);
   if (assertion === "") throw unavailable(`${from} is empty`);
-  if (!assertionClaims(assertion)) throw unavailable(`${from} is no JWT`);
+  if (!readJwtClaims(assertion)) throw unavailable(`${from} is no JWT`);
   return assertion;
 }
 

@@ -1,5 +1,5 @@
 import { McpAuthError } from "../../errors.ts";
-import { assertionClaims } from "../../grants/jwt-claims.ts";
+import { readJwtClaims } from "../../grants/jwt-claims.ts";
 import type { AssertionRequest, AssertionSource } from "../assertion.ts";
 import type { AssertionCommandOptions } from "./command.ts";
 
@@ -136,7 +136,7 @@ function subjectOf(path: string): string | undefined {
   const fs = process.getBuiltinModule("node:fs");
   try {
     // A pipe would be waited for.
-    const claims = fs.statSync(path).isFile() ? assertionClaims(fs.readFileSync(path, "utf8").trim()) : undefined;
+    const claims = fs.statSync(path).isFile() ? readJwtClaims(fs.readFileSync(path, "utf8").trim()) : undefined;
     return claims?.subject && named(claims.issuer, claims.subject);
   } catch {
     return undefined;

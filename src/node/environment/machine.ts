@@ -1,6 +1,6 @@
 import { codeOf, withoutQuery } from "../../errors.ts";
 import { type Emit, emitter } from "../../events.ts";
-import { assertionClaims } from "../../grants/jwt-claims.ts";
+import { readJwtClaims } from "../../grants/jwt-claims.ts";
 import type { AssertionSource } from "../../machine/assertion.ts";
 import { enterpriseManaged } from "../../machine/enterprise-managed.ts";
 import { MachineTokenManager } from "../../machine/machine-token-manager.ts";
@@ -61,7 +61,7 @@ function assertionSource({ texts, secrets }: Settings): AssertionSource | undefi
   }
   const { ID_TOKEN: subjectToken, IDP_CLIENT_SECRET: clientSecret } = secrets;
   if (!issuer || !subjectToken) return undefined;
-  const { subject } = assertionClaims(subjectToken()) ?? {};
+  const { subject } = readJwtClaims(subjectToken()) ?? {};
   return enterpriseManaged({ issuer, clientId, clientSecret: clientSecret?.(), subjectToken, identity: subject && `${issuer} ${subject}` });
 }
 
