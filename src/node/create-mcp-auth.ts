@@ -8,11 +8,11 @@ import { debugListener } from "./debug.ts";
 import type { EnvironmentOptions } from "./environment/from-environment.ts";
 import { printDeviceCode } from "./login/device-code.ts";
 import { interactivity } from "./login/interactive.ts";
-import { loopbackLogin, pasteLogin } from "./login/login-handlers.ts";
 import type { LoopbackLoginOptions } from "./login/loopback/loopback-login.ts";
+import { loopbackLogin, pasteLogin } from "./login/on-demand.ts";
 import { isEnding, waitUntil } from "./process-end.ts";
+import { sqliteStore } from "./stores/on-demand.ts";
 import type { SqliteStoreOptions } from "./stores/sqlite.ts";
-import { sqliteStore } from "./stores/stores.ts";
 
 /** Options of {@link createMcpAuth}: those of `TokenManager`, of the login on this machine, and of {@link sqliteStore}. */
 export interface McpAuthOptions

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from "vitest";
 import { MemoryStore, TokenManager } from "../../src/index.ts";
-import { loopbackLogin } from "../../src/node/login/login-handlers.ts";
+import { loopbackLogin } from "../../src/node/login/on-demand.ts";
 import { person, startProtectedServer } from "../fixture/index.ts";
 
 test("a real OpenID provider takes the nonce and gives it back", async () => {

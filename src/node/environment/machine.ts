@@ -10,7 +10,7 @@ import { MemoryStore } from "../../stores/memory.ts";
 import type { Store } from "../../stores/store.ts";
 import { debugListener } from "../debug.ts";
 import { isEnding, waitUntil } from "../process-end.ts";
-import { sqliteStore } from "../stores/stores.ts";
+import { sqliteStore } from "../stores/on-demand.ts";
 import type { Settings } from "./settings.ts";
 
 /**

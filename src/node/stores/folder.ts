@@ -3,7 +3,7 @@ import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import { fs, sha256 } from "../builtins.ts";
-import { type AppOptions, checkApp } from "./app.ts";
+import { type AppOptions, checkApp } from "./name-space.ts";
 
 /** Where an app keeps its logins. */
 export interface FolderOptions extends AppOptions {

@@ -1,6 +1,6 @@
 import type { Store } from "../../stores/store.ts";
-import { checkApp } from "./app.ts";
 import type { KeychainStoreOptions } from "./keychain/store.ts";
+import { checkApp } from "./name-space.ts";
 import type { SqliteStoreOptions } from "./sqlite.ts";
 
 /**

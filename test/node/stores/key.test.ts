@@ -3,9 +3,9 @@ import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 
 import { chmod, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type KeyOptions, openKey } from "../../../../src/node/stores/key.ts";
-import { FileLocks } from "../../../../src/node/stores/lock.ts";
-import { FakeKeychain, temporaryFolder, WindowsKeychain } from "./support.ts";
+import { type KeyOptions, openKey } from "../../../src/node/stores/key.ts";
+import { FileLocks } from "../../../src/node/stores/lock.ts";
+import { FakeKeychain, temporaryFolder, WindowsKeychain } from "./keychain/support.ts";
 
 async function appFolder() {
   const folder = join(await temporaryFolder(), "acme");

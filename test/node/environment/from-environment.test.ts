@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { type AuthEvent, TokenManager } from "../../src/index.ts";
-import { MachineTokenManager } from "../../src/machine/index.ts";
-import { prefix, secretNames, textNames } from "../../src/node/environment/variables.ts";
-import { createMcpAuth, type EnvironmentOptions } from "../../src/node/index.ts";
-import { keyForms } from "../client-auth/support.ts";
+import { type AuthEvent, TokenManager } from "../../../src/index.ts";
+import { MachineTokenManager } from "../../../src/machine/index.ts";
+import { prefix, secretNames, textNames } from "../../../src/node/environment/variables.ts";
+import { createMcpAuth, type EnvironmentOptions } from "../../../src/node/index.ts";
+import { keyForms } from "../../client-auth/support.ts";
 import {
   createCertificateAuthority,
   logInByHand,
@@ -16,10 +16,10 @@ import {
   startAuthorizationServer,
   startGitHub,
   startWorkloadIssuer,
-} from "../fixture/index.ts";
-import { toolRequest } from "../fixture/tool-request.ts";
-import { clientId, clientSecret, startServer } from "../machine/support.ts";
-import { failure } from "../storm/support.ts";
+} from "../../fixture/index.ts";
+import { toolRequest } from "../../fixture/tool-request.ts";
+import { clientId, clientSecret, startServer } from "../../machine/support.ts";
+import { failure } from "../../storm/support.ts";
 
 beforeEach(() => {
   // The tests may themselves run in a CI job.
@@ -329,7 +329,7 @@ describe("what is wrong is told at once, by name", () => {
   });
 
   test("every variable is in the README", () => {
-    const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
+    const readme = readFileSync(join(import.meta.dirname, "../../../README.md"), "utf8");
     expect([...textNames, ...secretNames].filter((name) => !readme.includes(`\`${prefix}${name}\``))).toEqual([]);
   });
 
