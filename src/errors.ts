@@ -13,6 +13,7 @@ const texts = {
   invalid_url: ["The URL cannot be used", "Correct it."],
   body_not_replayable: ["The body was a stream and cannot be sent again", "Pass it as text or bytes."],
   disposed: ["The credential is disposed of", "Create a new one."],
+  unsupported_runtime: ["This runtime cannot be used", "Update it; Node must be 22.13 or newer."],
   // network
   network_error: ["The server cannot be reached", "Check network, address, proxy and certificates.", true],
   timeout: ["The server did not answer in time", wait, true],

@@ -1,6 +1,7 @@
 import { abortable } from "../async.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError, withoutQuery } from "../errors.ts";
+import { checkRuntime } from "../runtime.ts";
 import { unreachable } from "./fault.ts";
 import { redirectTarget } from "./redirect.ts";
 
@@ -46,9 +47,11 @@ const maxRedirects = 3;
 /**
  * Makes bounded requests with the app's or the global `fetch`.
  *
- * @throws McpAuthError nothing by itself; the two methods throw as {@link Http} says.
+ * @throws McpAuthError `unsupported_runtime`; the two methods throw as {@link Http} says.
  */
 export function createHttp(options: HttpOptions = {}): Http {
+  // Managers, credentials and single functions all begin here.
+  checkRuntime();
   const { timeoutMs = 10_000, maxBytes = 1024 * 1024, clock = systemClock } = options;
   const insecure = options.allowInsecure?.map((host) => host.toLowerCase());
 

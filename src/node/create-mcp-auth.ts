@@ -2,6 +2,7 @@ import type { LoginHandler } from "../authorization/login-handler.ts";
 import { withoutQuery } from "../errors.ts";
 import { emitter } from "../events.ts";
 import type { MachineTokenManager } from "../machine/machine-token-manager.ts";
+import { checkRuntime } from "../runtime.ts";
 import type { TokenManagerOptions } from "../user/options.ts";
 import { TokenManager } from "../user/token-manager.ts";
 import { debugListener } from "./debug.ts";
@@ -37,7 +38,7 @@ export interface CreateMcpAuth {
    * `MCP_AUTH_DEBUG=1` prints every event to stderr.
    *
    * @param serverUrl the protected server
-   * @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option`
+   * @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option`, `unsupported_runtime`
    * @example
    * ```ts
    * const auth = createMcpAuth("https://mcp.example.com/mcp", { clientName: "Acme Agent" });
@@ -78,6 +79,7 @@ export const createMcpAuth: CreateMcpAuth = /* @__PURE__ */ Object.assign(create
 });
 
 function create(serverUrl: string | URL, options: McpAuthOptions = {}): TokenManager {
+  checkRuntime();
   const how = interactivity({
     interactive: options.interactive,
     env: process.env,

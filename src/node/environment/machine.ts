@@ -73,7 +73,7 @@ async function sharedStore(tell: Emit): Promise<Store> {
     return store;
   } catch (error) {
     const code = codeOf(error);
-    if (code !== "store_failed" && code !== "lock_unsupported") throw error;
+    if (code !== "store_failed" && code !== "lock_unsupported" && code !== "unsupported_runtime") throw error;
     tell({ type: "tokens.unsaved", code });
     return new MemoryStore();
   }

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { McpAuthError } from "../../errors.ts";
+import { unsupported } from "../../runtime.ts";
 
 /** Result codes of SQLite that call for something else than giving up. */
 const codes = { busy: 5, locked: 6, corrupt: 11, protocol: 15, noLocks: 22, notADatabase: 26 } as const;
@@ -10,25 +10,26 @@ const lockingFailed = new Set([2314, 2826, 3594, 3850]);
 /**
  * Opens a database, without the warning that Node 22 prints when `node:sqlite` is loaded. Whatever is locked fails at once.
  *
- * @throws McpAuthError `store_failed` where Node has no SQLite; what SQLite throws.
+ * @throws McpAuthError `unsupported_runtime` where there is no `node:sqlite`; what SQLite throws.
  */
 export function openDatabase(path: string): DatabaseSync {
   const { DatabaseSync } = sqlite();
   return new DatabaseSync(path);
 }
 
-function sqlite(): typeof import("node:sqlite") {
+/** @throws McpAuthError `unsupported_runtime` */
+export function sqlite(): typeof import("node:sqlite") {
   const { emitWarning } = process;
   // Loading is synchronous: no other warning is lost.
   process.emitWarning = () => {};
   try {
-    // Undefined where Node was built without it, and in other runtimes.
+    // Undefined before Node 22.13, where Node was built without it, and in other runtimes.
     const found = process.getBuiltinModule("node:sqlite") as typeof import("node:sqlite") | undefined;
     if (found) return found;
   } finally {
     process.emitWarning = emitWarning;
   }
-  throw new McpAuthError("store_failed", { detail: "this runtime has no `node:sqlite`; pass a `store`" });
+  throw unsupported("node:sqlite", "; pass a `store`");
 }
 
 /** Another connection, here or in another process, holds a lock just now. */

@@ -6,7 +6,7 @@ import { McpAuthError } from "../../errors.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { LockOptions } from "../../stores/store.ts";
 import { fs, sha256 } from "../builtins.ts";
-import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
+import { isBusy, isDamaged, isWithoutLocks, openDatabase, sqlite } from "./database.ts";
 import { isStillAt, secureFile, secureFolder } from "./folder.ts";
 import { checkLockable, checkLocking } from "./lock-check.ts";
 
@@ -33,8 +33,12 @@ const lines = new MemoryStore();
 export class FileLocks {
   readonly #folder: string;
 
-  /** @param folder where the lock files are; created when it is needed */
+  /**
+   * @param folder where the lock files are; created when it is needed
+   * @throws McpAuthError `unsupported_runtime`: said before a user has been asked for anything that could not be kept
+   */
   constructor(folder: string) {
+    sqlite();
     this.#folder = folder;
   }
 

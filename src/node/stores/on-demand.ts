@@ -7,9 +7,9 @@ import type { SqliteStoreOptions } from "./sqlite.ts";
  * Logins that survive: one database a user and app, shared by all processes, encrypted with a key that lives in the
  * keychain where one works, else in a file that only this user can read. The default of `createMcpAuth`.
  *
- * @throws McpAuthError `invalid_option`. Its operations: `store_failed`; `lock_timeout`, `lock_unsupported`; `keychain_locked`
- *   when the key is where it cannot be read now; `store_damaged` once for a database that had to be set aside;
- *   `invalid_record` for a single record.
+ * @throws McpAuthError `invalid_option`. Its operations: `unsupported_runtime` without `node:sqlite`; `store_failed`;
+ *   `lock_timeout`, `lock_unsupported`; `keychain_locked` when the key is where it cannot be read now; `store_damaged` once for
+ *   a database that had to be set aside; `invalid_record` for a single record.
  * @example
  * ```ts
  * const store = sqliteStore({ app: "acme" }); // share logins with every program that says `acme`

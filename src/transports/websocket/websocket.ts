@@ -73,10 +73,11 @@ export class WebSocketTransport {
    * @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` when the credential belongs to another server
    */
   constructor(url: string | URL, options: WebSocketTransportOptions = {}) {
+    const http = createHttp(options);
     const parsed = URL.parse(url);
     if (!parsed || !/^wss?:$/.test(parsed.protocol)) throw new McpAuthError("invalid_url", { detail: "it does not begin with wss://" });
     this.#url = parsed;
-    this.#httpUrl = createHttp(options).checkUrl(parsed.href.replace(/^ws/, "http"));
+    this.#httpUrl = http.checkUrl(parsed.href.replace(/^ws/, "http"));
     this.#options = options;
     const { serverUrl } = (options.credential ?? {}) as { serverUrl?: URL };
     if (serverUrl && serverUrl.origin !== this.#httpUrl.origin) {
