@@ -33,6 +33,7 @@ const places: Readonly<Record<string, string>> = {
   "events.ts": "foundation",
   "extensions.ts": "foundation",
   "runtime.ts": "foundation",
+  "pause.ts": "foundation",
 };
 
 /**

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
+import { Pause } from "../pause.ts";
 import { addressOf } from "./address.ts";
 import { type CookieJar, memoryJar, withCookies } from "./cookies.ts";
 import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
@@ -40,7 +41,6 @@ export class SessionCookieCredential extends ServerCredential {
 
   readonly #jar: () => Promise<CookieJar>;
   readonly #login: (jar: CookieJar) => Promise<void>;
-  readonly #clock: Clock;
   readonly #loggingIn = new SingleFlight<void>();
   /** How many sessions were begun. */
   #sessions = 0;
@@ -48,7 +48,8 @@ export class SessionCookieCredential extends ServerCredential {
   readonly #sessionOf = new WeakMap<Record<string, string>, number>();
   /** Requests for which a session was begun anew. */
   readonly #renewed = new WeakSet<CredentialRequest>();
-  #paused: { error: McpAuthError; until: number } | undefined;
+  /** After a login that failed or did not help. */
+  readonly #pause: Pause<McpAuthError>;
 
   /** @throws McpAuthError `invalid_option` for a `login` that cannot be made; `invalid_url`, `insecure_url` */
   constructor(options: SessionCookieOptions) {
@@ -56,8 +57,8 @@ export class SessionCookieCredential extends ServerCredential {
     const { jar, clock = systemClock } = options;
     let kept: Promise<CookieJar> | undefined;
     this.#jar = () => (kept ??= jar ? Promise.resolve(jar) : memoryJar());
-    this.#clock = clock;
-    this.#login = sessionLogin(options, this.serverUrl);
+    this.#pause = new Pause(clock);
+    this.#login = sessionLogin({ ...options, clock }, this.serverUrl);
     this.send = async (input, init) => {
       const send = options.fetch ?? globalThis.fetch;
       if (addressOf(input).origin !== this.serverUrl.origin) return send(input, init);
@@ -91,10 +92,10 @@ export class SessionCookieCredential extends ServerCredential {
     if (this.#renewed.has(request)) {
       // A new session changed nothing: the server refuses the user, or what they want to do.
       const decision = this.giveUp(challenge);
-      if (this.lastError) this.#pause(this.lastError);
+      if (this.lastError) this.#pause.start(this.lastError, pauseMs);
       return decision;
     }
-    if (this.#pausedBy()) return this.giveUp(challenge);
+    if (this.#pause.reason) return this.giveUp(challenge);
     this.#renewed.add(request);
     await this.remembering(() => this.#begin());
     return "retry";
@@ -102,24 +103,15 @@ export class SessionCookieCredential extends ServerCredential {
 
   #begin(): Promise<void> {
     return this.#loggingIn.run(async () => {
-      const paused = this.#pausedBy();
-      if (paused) throw paused;
+      if (this.#pause.reason) throw this.#pause.reason;
       try {
         await this.#login(await this.#jar());
       } catch (error) {
-        if (error instanceof McpAuthError && !error.transient) this.#pause(error);
+        if (error instanceof McpAuthError && !error.transient) this.#pause.start(error, pauseMs);
         throw error;
       }
       this.#sessions++;
       this.emit({ type: "credential.renewed" });
     });
-  }
-
-  #pause(error: McpAuthError): void {
-    this.#paused = { error, until: this.#clock.now() + pauseMs };
-  }
-
-  #pausedBy(): McpAuthError | undefined {
-    return this.#paused && this.#clock.now() < this.#paused.until ? this.#paused.error : undefined;
   }
 }

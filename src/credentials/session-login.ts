@@ -36,7 +36,7 @@ export function sessionLogin(
     login: SessionLogin;
     fetch?: typeof globalThis.fetch | undefined;
     allowInsecure?: readonly string[] | undefined;
-    clock?: Clock | undefined;
+    clock: Clock;
   },
   serverUrl: URL,
 ): (jar: CookieJar) => Promise<void> {
@@ -50,7 +50,7 @@ export function sessionLogin(
     const where = typeof login === "function" ? "" : ` at ${withoutQuery(new URL(login.url).href)}`;
     const facts = { serverUrl: serverUrl.href, detail: `the login${where} was refused`, status: response?.status };
     if (response && response.status >= 400) {
-      throw faultOf(response, { serverUrl: serverUrl.href }, (clock ?? Date).now()) ?? new McpAuthError("credential_refused", facts);
+      throw faultOf(response, { serverUrl: serverUrl.href }, clock.now()) ?? new McpAuthError("credential_refused", facts);
     }
     if (!(await jar.getCookieString(serverUrl.href))) {
       throw new McpAuthError("credential_refused", {

@@ -45,7 +45,7 @@ export async function fetchDocument<T>(
     try {
       const document = await (attempt === 0 && first
         ? abortable(first, signal)
-        : requestDocument(url, http, clock.now(), signal, withVersion));
+        : requestDocument(url, { http, clock, signal }, withVersion));
       return { value: validate(document), cacheable: true, maxAgeMs: document.maxAgeMs };
     } catch (error) {
       // What has already taken a whole time limit is not worth another one.
@@ -61,16 +61,14 @@ export async function fetchDocument<T>(
 export async function requestDocument(
   /** Where it was found. */
   url: string,
-  http: Http,
-  now: number,
-  signal?: AbortSignal,
+  { http, clock, signal }: DocumentOptions,
   withVersion = true,
 ): Promise<MetadataDocument> {
   const response = await http.fetch(url, {
     headers: { accept: "application/json", ...(withVersion && { "mcp-protocol-version": "2026-07-28" }) },
     signal: signal ?? null,
   });
-  const fault = faultOf(response, { detail: url }, now);
+  const fault = faultOf(response, { detail: url }, clock.now());
   if (fault) throw fault;
   if (!response.ok) throw new McpAuthError("discovery_failed", { detail: url, status: response.status });
   // The content type is not looked at: what parses is judged by what it says.

@@ -4,7 +4,7 @@ import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
-import { fetchDocument, type MetadataDocument, requestDocument } from "./document.ts";
+import { type DocumentOptions, fetchDocument, type MetadataDocument, requestDocument } from "./document.ts";
 
 /** What a protected resource says about itself (RFC 9728 §2). */
 export interface ProtectedResource {
@@ -39,10 +39,10 @@ export type Speculation = ReadonlyMap<string, Promise<MetadataDocument>>;
  * Starts the well-known requests of a server, and nothing else, so that they run beside the first request to it.
  * Failures show when the result is used, never as an unhandled rejection.
  */
-export function speculate(serverUrl: URL, http: Http, signal?: AbortSignal): Speculation {
+export function speculate(serverUrl: URL, { http, clock, signal }: DocumentOptions): Speculation {
   return new Map(
     wellKnownUrls(serverUrl).map((url) => {
-      const document = requestDocument(url, http, Date.now(), signal);
+      const document = requestDocument(url, { http, clock, signal });
       document.catch(() => {});
       return [url, document];
     }),

@@ -1,6 +1,7 @@
 import { abortable, deadline, SingleFlight } from "../async.ts";
 import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
 import { McpAuthError } from "../errors.ts";
+import { Pause } from "../pause.ts";
 import type { CachedToken } from "../tokens/cached-token.ts";
 import { remember } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
@@ -24,13 +25,15 @@ export class LoginPrompt {
   #speculation: Speculation | undefined;
   /** Of the requests that speculate. */
   #guessing = new AbortController();
-  #refused: { error: McpAuthError; until: number } | undefined;
+  /** After a login that was refused. */
+  readonly #pause: Pause<McpAuthError>;
 
   /** @param waitMs how long a request waits, in ms */
   constructor(session: Session, token: LoginToken, waitMs: number) {
     this.#session = session;
     this.#token = token;
     this.#waitMs = waitMs;
+    this.#pause = new Pause(session.clock);
   }
 
   get running(): Promise<TokenRecord> | undefined {
@@ -45,8 +48,9 @@ export class LoginPrompt {
 
   /** Metadata requests beside the first request to the server. */
   speculate(): Speculation {
-    const { options, serverUrl, http } = this.#session;
-    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, http, this.#guessing.signal);
+    const { options, serverUrl, http, clock } = this.#session;
+    const { signal } = this.#guessing;
+    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, { http, clock, signal });
     return this.#speculation;
   }
 
@@ -67,14 +71,12 @@ export class LoginPrompt {
         const { logInOnce } = await import("./lock.ts");
         const record = await logInOnce(session, whole);
         this.#token.use(record, "login");
-        this.#refused = undefined;
+        this.#pause.end();
         return record;
       } catch (error) {
         remember(session, error);
         // Whoever logs out or disposes of the manager has refused nothing.
-        if (error instanceof McpAuthError && !error.transient && !this.#end.signal.aborted) {
-          this.#refused = { error, until: session.clock.now() + pauseAfterRefusalMs };
-        }
+        if (error instanceof McpAuthError && !error.transient && !this.#end.signal.aborted) this.#pause.start(error, pauseAfterRefusalMs);
         throw error;
       } finally {
         this.#dropGuesses(undefined);
@@ -84,7 +86,7 @@ export class LoginPrompt {
 
   /** Says again why the last login failed, if that was a moment ago: a request must not open browser after browser. */
   throwIfRefused(): void {
-    if (this.#refused && this.#session.clock.now() < this.#refused.until) throw this.#refused.error;
+    if (this.#pause.reason) throw this.#pause.reason;
   }
 
   /**

@@ -1,6 +1,7 @@
 import { splitScope } from "../authorization/scopes.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { InsufficientScopeError, McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
+import { isWithin } from "../pause.ts";
 
 /** With the first login, three authorizations at most for one cause. */
 const maxAttempts = 2;
@@ -81,9 +82,8 @@ export class StepUpMemory {
   }
 }
 
-/** A clock that was put back does not make the memory longer. */
 function forgetOld(memory: Map<string, { at: number }>, now: number): void {
-  for (const [key, { at }] of memory) if (now < at || now >= at + memoryMs) memory.delete(key);
+  for (const [key, { at }] of memory) if (!isWithin(at, memoryMs, now)) memory.delete(key);
 }
 
 function keyOf(wanted: readonly string[]): string {

@@ -78,7 +78,7 @@ async function knownPlace(
 async function discoverPlace(session: MachineSession, refusal: Challenge | undefined): Promise<Place | undefined> {
   const { serverUrl, http, clock, emit, store, options } = session;
   const guessing = new AbortController();
-  const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, http, guessing.signal);
+  const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, { http, clock, signal: guessing.signal });
   try {
     const challenge = refusal ?? (await probe(session, undefined));
     const isOpen = !challenge && !(await discoverProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined));

@@ -100,7 +100,7 @@ function create(serverUrl: string | URL, options: McpAuthOptions = {}): TokenMan
     // An app that shows codes by itself can ask a user where this machine cannot.
     interactive: isOwn ? options.interactive : way !== "none",
     loginHandler: options.loginHandler ?? loginHandlerFor(way, loopbackOptions(options)),
-    onDeviceCode: isOwn || way !== "paste" ? options.onDeviceCode : (prompt) => printDeviceCode(prompt, options.print),
+    onDeviceCode: isOwn || way !== "paste" ? options.onDeviceCode : (prompt) => printDeviceCode(prompt, options.print, options.clock),
     store: options.store ?? sqliteStore({ ...options, onEvent: emitter(onEvent, withoutQuery(URL.parse(serverUrl)?.href ?? "")) }),
     onEvent,
     waitUntil,

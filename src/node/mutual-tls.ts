@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
+import { Pause } from "../pause.ts";
 import { type CertificateBytes, type ClientCertificate, checkCertificate } from "./client-certificate.ts";
 
 export type { CertificateBytes, ClientCertificate };
@@ -46,7 +47,8 @@ export function mutualTls(
   { clock = systemClock }: MutualTlsOptions = {},
 ): typeof globalThis.fetch {
   const read = typeof certificate === "function" ? reading(certificate) : () => certificate;
-  let askAt = Infinity;
+  /** While the certificate is not asked for again. */
+  const recent = new Pause<true>(clock);
   let current: Promise<Connections> | undefined;
   assertNode();
   if (typeof certificate !== "function") checkCertificate(certificate, clock.now());
@@ -64,11 +66,10 @@ export function mutualTls(
   }
 
   function connections(): Promise<Connections> {
-    const now = clock.now();
-    if (current && now < askAt) return current;
+    if (current && (typeof certificate !== "function" || recent.reason)) return current;
     const before = current;
     const next = (async () => renewed(await before))();
-    if (typeof certificate === "function") askAt = now + askEveryMs;
+    recent.start(true, askEveryMs);
     current = next;
     // What has failed is tried anew by the next request.
     next.catch(() => {

@@ -245,7 +245,7 @@ export class CachedToken<R extends IssuedToken> {
     this.#wasRead = false;
     const timer = new AbortController();
     this.#timer = timer;
-    const waitMs = Math.max(aheadAt(record, this.#jitter), this.backoff.notBefore, clock.now() + 1000) - clock.now();
+    const waitMs = Math.max(aheadAt(record, this.#jitter) - clock.now(), this.backoff.leftMs, 1000);
     clock.sleep(waitMs, { signal: timer.signal, background: true }).then(
       () => {
         this.#timer = undefined;

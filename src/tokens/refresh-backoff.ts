@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { McpAuthError } from "../errors.ts";
+import { Pause } from "../pause.ts";
 import type { Freshness } from "./freshness.ts";
 
 /** How long a transient fault keeps a still valid token from being refreshed again, in ms. */
@@ -14,16 +15,25 @@ const outage = { failures: 3, durationMs: 120_000 };
 /** When a refresh may be sent again, after what the earlier ones were answered. */
 export class RefreshBackoff {
   readonly #clock: Clock;
-  #refused: { refreshToken: string | undefined; since: number; until: number; ahead: boolean } | undefined;
+  /** What was refused last. */
+  #refused: { refreshToken: string | undefined; ahead: boolean } | undefined;
+  readonly #afterRefusal: Pause<true>;
   #faults = { count: 0, since: 0 };
-  /** What a server said that asked for time. */
-  #busy: { error: McpAuthError; since: number; until: number } | undefined;
-
-  /** No refresh of a still valid token before this time, in ms since 1970. */
-  notBefore = 0;
+  /** While a still valid token is not refreshed. */
+  readonly #afterFault: Pause<true>;
+  /** The error of a server that asked for time. */
+  readonly #busy: Pause<McpAuthError>;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#afterRefusal = new Pause(clock);
+    this.#afterFault = new Pause(clock);
+    this.#busy = new Pause(clock);
+  }
+
+  /** Milliseconds for which a still valid token is not refreshed. */
+  get leftMs(): number {
+    return this.#afterFault.leftMs;
   }
 
   /** Whether refreshing has failed so often, by faults that should have passed, that a user may be asked. */
@@ -32,18 +42,16 @@ export class RefreshBackoff {
     return count >= outage.failures && this.#clock.now() - since >= outage.durationMs;
   }
 
-  /** A clock that was put back must not make a pause longer. */
+  /** Whether a refresh may be sent for a token that is so fresh. */
   mayRefresh(refreshToken: string, fresh: Freshness): boolean {
-    const now = this.#clock.now();
     const refused = this.#refused?.refreshToken === refreshToken ? this.#refused : undefined;
-    if (refused) return fresh !== "ahead" && (refused.ahead || now < refused.since || now >= refused.until);
-    return fresh === "expired" || now >= this.notBefore;
+    if (refused) return fresh !== "ahead" && (refused.ahead || !this.#afterRefusal.reason);
+    return fresh === "expired" || !this.#afterFault.reason;
   }
 
-  /** @throws McpAuthError what the server said that still has the time it asked for */
+  /** @throws McpAuthError the error of a server that asked for time, until that is over */
   throwIfBusy(): void {
-    const now = this.#clock.now();
-    if (this.#busy && now >= this.#busy.since && now < this.#busy.until) throw this.#busy.error;
+    if (this.#busy.reason) throw this.#busy.reason;
   }
 
   /** The server answered, or another process has got a token from it. */
@@ -54,14 +62,16 @@ export class RefreshBackoff {
 
   /** The server refused the refresh token, but not for good. */
   onRefusal(refreshToken: string | undefined, ahead: boolean): void {
-    const since = this.#clock.now();
-    this.#refused = { refreshToken, since, until: since + pauseAfterRefusalMs, ahead };
+    this.#refused = { refreshToken, ahead };
+    this.#afterRefusal.start(true, pauseAfterRefusalMs);
   }
 
   onFault(error: McpAuthError): void {
+    const { count, since } = this.#faults;
+    const pauseMs = Math.min(error.retryAfterMs ?? pauseAfterFaultMs, maxPauseMs);
+    this.#afterFault.start(true, pauseMs);
+    if (error.retryAfterMs) this.#busy.start(error, pauseMs);
     const now = this.#clock.now();
-    this.notBefore = now + Math.min(error.retryAfterMs ?? pauseAfterFaultMs, maxPauseMs);
-    if (error.retryAfterMs) this.#busy = { error, since: now, until: this.notBefore };
-    this.#faults = { count: this.#faults.count + 1, since: this.#faults.count === 0 ? now : this.#faults.since };
+    this.#faults = { count: count + 1, since: count === 0 || now < since ? now : since };
   }
 }

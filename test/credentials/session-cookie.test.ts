@@ -159,6 +159,17 @@ describe("the login", () => {
     expectHidden([user.password, new URLSearchParams(user).toString()], auth, auth.lastError);
   });
 
+  test("that failed is tried again once the clock was put back: a pause is not made longer", async () => {
+    const { url, received } = await plainServer(status(403, "wrong"));
+    const clock = stillClock();
+    const auth = new SessionCookieCredential({ serverUrl: url, clock, login: { url, body: user } });
+    for (let request = 0; request < 2; request++) await failureOf(post(auth));
+    expect(received).toHaveLength(1);
+    clock.advance(-3_600_000);
+    await failureOf(post(auth));
+    expect(received).toHaveLength(2);
+  });
+
   test("that is never answered ends after ten seconds of the clock", async () => {
     const { url, received } = await plainServer(() => {});
     let ring = () => {};

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
+import { systemClock } from "../../src/clock.ts";
 import { readDiscovery, writeDiscovery } from "../../src/discovery/cache.ts";
 import { type DiscoverOptions, type Discovery, discover, speculate } from "../../src/discovery/discovery.ts";
 import { createHttp } from "../../src/http/http.ts";
@@ -78,7 +79,7 @@ describe("from a server's URL to its authorization server", () => {
 
   test("with a speculation only the authorization server's metadata is left to ask for", async () => {
     serve({ [pathForm]: resource(a), [wellKnown(a)]: metadata(a) });
-    const speculation = speculate(server, http);
+    const speculation = speculate(server, { http, clock: systemClock });
     await Promise.allSettled(speculation.values());
     asked.length = 0;
     await run({ speculation, challenge: { status: 401, challenges: [], resourceMetadata: pathForm } });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/clock.ts";
 import type { Challenge } from "../../src/discovery/challenge.ts";
 import { discoverProtectedResource, findProtectedResource, speculate } from "../../src/discovery/resource-metadata.ts";
 import { createHttp } from "../../src/http/http.ts";
@@ -236,7 +237,7 @@ describe("a server that fails for the moment", () => {
 describe("speculation", () => {
   test("starts the well-known requests and nothing else; they are used, not repeated", async () => {
     serve({ [pathForm]: { ...sound, authorization_servers: ["https://as.example"] } });
-    const speculation = speculate(new URL(server), http);
+    const speculation = speculate(new URL(server), { http, clock: systemClock });
     await expect.poll(() => asked.length).toBe(2);
     expect(await discoverProtectedResource(server, { http, clock: eagerClock(), speculation })).toMatchObject({ resource: server });
     expect(asked.sort()).toEqual([rootForm, pathForm].sort());
@@ -244,7 +245,7 @@ describe("speculation", () => {
 
   test("a challenge that names one of the guessed URLs uses that answer alone", async () => {
     serve({ [pathForm]: 503, [rootForm]: { ...sound, resource: "https://mcp.example" } });
-    const speculation = speculate(new URL(server), http);
+    const speculation = speculate(new URL(server), { http, clock: systemClock });
     const clock = eagerClock();
     const found = await discoverProtectedResource(server, { http, clock, speculation, challenge: naming(rootForm) });
     expect(found).toMatchObject({ metadataUrl: rootForm });
@@ -254,20 +255,20 @@ describe("speculation", () => {
 
   test("a challenge that names another URL is followed", async () => {
     serve({ [pathForm]: sound, "https://meta.example/": { ...sound, authorization_servers: ["https://named.example"] } });
-    const speculation = speculate(new URL(server), http);
+    const speculation = speculate(new URL(server), { http, clock: systemClock });
     const found = await discoverProtectedResource(server, { http, speculation, challenge: naming("https://meta.example/") });
     expect(found?.authorizationServers).toEqual(["https://named.example"]);
   });
 
   test("a failed guess is only the first try", async () => {
     serve({ [pathForm]: ["unreachable", sound] });
-    const speculation = speculate(new URL(server), http);
+    const speculation = speculate(new URL(server), { http, clock: systemClock });
     expect(await discoverProtectedResource(server, { http, clock: eagerClock(), speculation })).toMatchObject({ metadataUrl: pathForm });
   });
 
   test("nobody looks at it: no unhandled rejection", async () => {
     serve({ [pathForm]: "unreachable", [rootForm]: "unreachable" });
-    const speculation = speculate(new URL(server), http);
+    const speculation = speculate(new URL(server), { http, clock: systemClock });
     await Promise.allSettled(speculation.values());
     expect(asked).toHaveLength(2); // test/setup.ts fails the test if a rejection was not handled
   });
@@ -275,7 +276,7 @@ describe("speculation", () => {
   test("an abort ends the waiting for a guess that hangs", async () => {
     serve({ [pathForm]: never });
     const controller = new AbortController();
-    const speculation = speculate(new URL(server), createHttp({ timeoutMs: 200 }));
+    const speculation = speculate(new URL(server), { http: createHttp({ timeoutMs: 200 }), clock: systemClock });
     const found = discoverProtectedResource(server, { http, speculation, signal: controller.signal });
     controller.abort("enough");
     await expect(found).rejects.toBe("enough");

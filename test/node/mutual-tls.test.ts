@@ -349,6 +349,10 @@ describe("a certificate that is renewed on disk", () => {
     clock.time += 1;
     expect(await Promise.all([seenAs(fetch, server.url), seenAs(fetch, server.url)])).toEqual(["CN=robot-2", "CN=robot-2"]);
     expect(reads()).toBe(2);
+    // A clock that was put back keeps no old one for longer.
+    clock.time -= 3_600_000;
+    await seenAs(fetch, server.url);
+    expect(reads()).toBe(3);
   });
 
   test("one that is half written does not end the old one's service before that expires", async () => {

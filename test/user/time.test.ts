@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { type LoginHandler, MemoryStore } from "../../src/index.ts";
 import { answer, closeAfter, gate, type Matcher, tokenRequest, when } from "../fixture/index.ts";
-import { failure, manager, manualClock, minutes, seed, startServer, userAtHand } from "../storm/support.ts";
+import { failure, manager, manualClock, minutes, seed, startServer, toolRequest, userAtHand } from "../storm/support.ts";
 
 /** In another century: whoever looks at the machine's clock is off by decades. */
 const farAway = Date.UTC(2101, 0, 1);
@@ -112,4 +112,24 @@ test("the user's time counts until the answer: tokens that come later are those 
   // What was granted, which is less than what was asked for.
   expect(events.find(({ type }) => type === "login.finished")).toMatchObject({ scopes: ["mcp:read"] });
   expect(events.find(({ type }) => type === "login.started")).toMatchObject({ scopes: ["mcp:read", "offline_access"] });
+});
+
+test.each([
+  // how far the clock moves, how often the user was asked
+  ["59 s later", 59_000, 1],
+  ["a minute later", 60_000, 2],
+  ["after the clock was put back by an hour", -minutes(60), 2],
+])("a user who said no is asked again by a request: %s", async (_name, ms, asked) => {
+  const server = await startServer();
+  const clock = manualClock();
+  const loginHandler = userAtHand();
+  const { auth } = manager(server, { clock, loginHandler });
+  const request = () => {
+    server.authorizationServer.nextDecision = "deny";
+    return failure(auth.fetch(server.url, toolRequest("add", { a: 1, b: 2 })));
+  };
+  expect(await request()).toMatchObject({ code: "authorization_denied" });
+  clock.jump(ms);
+  expect(await request()).toMatchObject({ code: "authorization_denied" });
+  expect(loginHandler.opened).toBe(asked);
 });

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from "../../clock.ts";
 import type { DeviceCodePrompt } from "../../grants/device-code.ts";
 import { printToStderr } from "./print.ts";
 
@@ -7,10 +8,11 @@ import { printToStderr } from "./print.ts";
  *
  * @param prompt the code and where it is typed in
  * @param print receives the text. Default: stderr, because stdout may be a protocol's.
+ * @param clock tells how long the code is good. Default: `systemClock`
  */
-export function printDeviceCode(prompt: DeviceCodePrompt, print: (text: string) => void = printToStderr): void {
+export function printDeviceCode(prompt: DeviceCodePrompt, print: (text: string) => void = printToStderr, clock: Clock = systemClock): void {
   const { userCode, verificationUri, verificationUriComplete, expiresAt } = prompt;
-  const minutes = Math.max(Math.floor((expiresAt - Date.now()) / 60_000), 1);
+  const minutes = Math.max(Math.floor((expiresAt - clock.now()) / 60_000), 1);
   const lines = ["To log in, open this address in a browser on any device:", "", `  ${verificationUri}`, ""];
   lines.push("and enter this code:", "", `  ${userCode}`, "");
   if (verificationUriComplete)

@@ -1,6 +1,9 @@
+import { deadline } from "../../async.ts";
+import { type Clock, systemClock } from "../../clock.ts";
 import type { Credential } from "../../credential.ts";
 import type { Challenge } from "../../discovery/challenge.ts";
 import { McpAuthError } from "../../errors.ts";
+import { Pause } from "../../pause.ts";
 
 /** What an SDK `authProvider` is made of: a `TokenManager`, or any credential that can say its token. */
 export interface TokenSource extends Credential {
@@ -16,6 +19,12 @@ export interface TokenSource extends Credential {
   getAccessToken(): Promise<string>;
 }
 
+/** Options of `authProvider`. */
+export interface AuthProviderOptions {
+  /** Time, replaceable in tests. Default: `systemClock`. */
+  clock?: Clock | undefined;
+}
+
 /** The SDKs do not say which token was refused: one that is younger than this, in ms, was most likely not meant. */
 const youngMs = 30_000;
 /** How long a failed login is not offered again by itself, in ms. */
@@ -24,18 +33,23 @@ const pauseAfterFailureMs = 60_000;
 /** The token for interfaces that ask for it before every request and report a refusal without saying of what. */
 export class ProvidedToken {
   readonly #source: TokenSource;
+  readonly #clock: Clock;
   #token: string | undefined;
-  /** When the token changed, as far as this object has seen, in ms since 1970. */
-  #changedAt = 0;
+  /** While the token is young, as far as this object has seen. */
+  readonly #young: Pause<true>;
   /** How often it was handed out since it changed or was refused. */
   #uses = 0;
   /** Why the last request goes without a token. */
   #refusal: McpAuthError | undefined;
   #notRequired = false;
-  #failed: { error: McpAuthError; until: number } | undefined;
+  /** After a login that failed. */
+  readonly #pause: Pause<McpAuthError>;
 
-  constructor(source: TokenSource) {
+  constructor(source: TokenSource, { clock = systemClock }: AuthProviderOptions = {}) {
     this.#source = source;
+    this.#clock = clock;
+    this.#young = new Pause(clock);
+    this.#pause = new Pause(clock);
   }
 
   /**
@@ -67,7 +81,7 @@ export class ProvidedToken {
       token = await this.#source.getAccessToken();
     }
     if (token !== this.#token) {
-      if (this.#token !== undefined) this.#changedAt = Date.now();
+      if (this.#token !== undefined) this.#young.start(true, youngMs);
       this.#token = token;
       this.#uses = 0;
     }
@@ -81,7 +95,7 @@ export class ProvidedToken {
     this.#notRequired = false;
     this.#uses = 0;
     if (this.#refusal) throw this.#refusal;
-    if (Date.now() - this.#changedAt < youngMs) return;
+    if (this.#young.reason) return;
     const used = this.#token === undefined ? {} : bearer(this.#token);
     const decision = await this.#source.onChallenge(challenge, used, { method: "POST", url: this.#source.serverUrl });
     if (decision === "give-up")
@@ -90,15 +104,18 @@ export class ProvidedToken {
   }
 
   async #logIn(): Promise<void> {
-    if (this.#failed && Date.now() < this.#failed.until) throw this.#failed.error;
+    if (this.#pause.reason) throw this.#pause.reason;
     const serverUrl = this.#source.serverUrl.href;
-    const signal = AbortSignal.timeout(this.#source.waitForLogin ?? 50_000);
+    const pending = new McpAuthError("login_pending", { serverUrl });
+    const { signal, stop } = deadline(this.#clock, this.#source.waitForLogin ?? 50_000, () => pending);
     try {
       this.#notRequired = (await this.#source.authorize?.({ signal })) === "not-required";
     } catch (error) {
-      if (signal.aborted) throw new McpAuthError("login_pending", { serverUrl });
-      if (error instanceof McpAuthError && !error.transient) this.#failed = { error, until: Date.now() + pauseAfterFailureMs };
+      if (signal.aborted) throw pending;
+      if (error instanceof McpAuthError && !error.transient) this.#pause.start(error, pauseAfterFailureMs);
       throw error;
+    } finally {
+      stop();
     }
   }
 }

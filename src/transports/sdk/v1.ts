@@ -6,9 +6,9 @@
 
 import type { OAuthClientProvider } from "@modelcontextprotocol/sdk/client/auth.js";
 import { McpAuthError } from "../../errors.ts";
-import { ProvidedToken, type TokenSource } from "./provided-token.ts";
+import { type AuthProviderOptions, ProvidedToken, type TokenSource } from "./provided-token.ts";
 
-export type { TokenSource } from "./provided-token.ts";
+export type { AuthProviderOptions, TokenSource } from "./provided-token.ts";
 
 /** Never leaves the process: it only tells the SDK that there is something to refresh. */
 const placeholder = "managed-by-mcp-client-auth";
@@ -37,8 +37,8 @@ const redirectUri = "http://127.0.0.1/callback";
  * new StreamableHTTPClientTransport(url, { authProvider: authProvider(auth) })
  * ```
  */
-export function authProvider(auth: TokenSource): OAuthClientProvider {
-  const provided = new ProvidedToken(auth);
+export function authProvider(auth: TokenSource, options?: AuthProviderOptions): OAuthClientProvider {
+  const provided = new ProvidedToken(auth, options);
   const issuer = auth.serverUrl.origin;
   const answer = JSON.stringify({ access_token: placeholder, token_type: "Bearer", refresh_token: placeholder });
   return {

@@ -6,9 +6,9 @@
 
 import type { AuthProvider } from "@modelcontextprotocol/client";
 import { challengeOf } from "../../discovery/challenge.ts";
-import { ProvidedToken, type TokenSource } from "./provided-token.ts";
+import { type AuthProviderOptions, ProvidedToken, type TokenSource } from "./provided-token.ts";
 
-export type { TokenSource } from "./provided-token.ts";
+export type { AuthProviderOptions, TokenSource } from "./provided-token.ts";
 
 /**
  * An `authProvider` for the transports of `@modelcontextprotocol/client` (v2), for frameworks that accept only that.
@@ -30,8 +30,8 @@ export type { TokenSource } from "./provided-token.ts";
  * new StreamableHTTPClientTransport(url, { authProvider: authProvider(auth) })
  * ```
  */
-export function authProvider(auth: TokenSource): AuthProvider {
-  const provided = new ProvidedToken(auth);
+export function authProvider(auth: TokenSource, options?: AuthProviderOptions): AuthProvider {
+  const provided = new ProvidedToken(auth, options);
   return {
     token: () => provided.get(),
     onUnauthorized: ({ response }) => provided.onRefused(challengeOf(response)),
