@@ -4,6 +4,7 @@ import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { readJwtClaims } from "../grants/jwt-claims.ts";
+import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import type { TokenSource } from "../transports/sdk/provided-token.ts";
 import { ask, headerSafe, type Source } from "./secret.ts";
 import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
@@ -68,12 +69,12 @@ export class BearerCredential extends ServerCredential implements TokenSource {
   }
 
   async headers(_request: CredentialRequest): Promise<Record<string, string>> {
-    return { authorization: `Bearer ${await this.getAccessToken()}` };
+    return bearerHeaders(await this.getAccessToken());
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     if (challenge.status === 403) return this.giveUp(challenge);
-    const token = used.authorization?.replace(/^Bearer /, "");
+    const token = bearerToken(used);
     // The refusal comes late: others have fetched a new one.
     if (token !== this.#token) return "retry";
     if (this.#renewed.has(request)) return this.giveUp(challenge);

@@ -5,9 +5,11 @@ import type { Challenge } from "../discovery/challenge.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
 import { insufficiency, StepUpMemory } from "../login/step-up.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
-import { remember } from "../tokens/session.ts";
+import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
+import { endSession, remember, remembering } from "../tokens/session.ts";
+import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import { authFetch } from "../transports/fetch.ts";
-import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
+import type { LiveRequestInit } from "../transports/request-init.ts";
 import type { MachineTokenManagerOptions } from "./options.ts";
 import { type MachineRecord, readRecord } from "./record.ts";
 import { createMachineSession, type MachineSession } from "./session.ts";
@@ -105,40 +107,33 @@ export class MachineTokenManager implements Credential {
    * token. Call {@link authorize} first; it cannot retry or step up, and throws without a valid token.
    */
   requestInit(): LiveRequestInit {
-    return liveRequestInit(() => {
-      this.#assertUsable();
-      const token = this.#token.read();
-      if (token !== undefined) return token;
-      throw (
-        this.#token.refusal ?? new McpAuthError("login_required", { serverUrl: this.#session.server, detail: "call `authorize()` first" })
-      );
-    });
+    const { server: serverUrl } = this.#session;
+    const missing = () => this.#token.refusal ?? new McpAuthError("login_required", { serverUrl, detail: "call `authorize()` first" });
+    return requestInitWith(this.#session, this.#token, missing);
   }
 
   async headers(request: CredentialRequest): Promise<Record<string, string>> {
     const token = await this.#find(request.signal);
-    return token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return token === undefined ? {} : bearerHeaders(token);
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
-    if (response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
-    this.#token.accepted = true;
-    if (response.ok) this.#session.lastError = undefined;
+    noteResponse(this.#session, this.#token, response, used);
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    return this.#remembering(async () => {
+    return remembering(this.#session, async () => {
       // A late refusal of an old token says nothing about the newer one.
-      if (this.#token.isOtherThan(bearerOf(used))) return "retry";
+      if (this.#token.isOtherThan(bearerToken(used))) return "retry";
       return challenge.error === "insufficient_scope"
         ? this.#stepUp(challenge, request)
-        : this.#replace(challenge, bearerOf(used), request.signal);
+        : this.#replace(challenge, bearerToken(used), request.signal);
     });
   }
 
   /** Waits for a token request in flight until its answer is stored; sends none any more. */
   async dispose(): Promise<void> {
-    this.#session.disposed ??= new McpAuthError("disposed", { serverUrl: this.#session.server });
+    endSession(this.#session);
     await this.#token.dispose();
     await Promise.allSettled(this.#steppingUp.values());
   }
@@ -150,7 +145,7 @@ export class MachineTokenManager implements Credential {
 
   /** A token; `undefined` when the server wants none. */
   #find(signal: AbortSignal | undefined): Promise<string | undefined> {
-    return this.#remembering(async () => {
+    return remembering(this.#session, async () => {
       // A machine that slept may find it expired already.
       const token = (await this.#token.get(signal)) ?? (await this.#token.get(signal));
       if (token === undefined && !this.#isOpen && this.#token.refusal) throw this.#token.refusal;
@@ -240,19 +235,6 @@ export class MachineTokenManager implements Credential {
   get #pause(): McpAuthError | undefined {
     return this.#token.backoff.mayRefresh(grant, "expired") ? undefined : this.#token.refusal;
   }
-
-  #assertUsable(): void {
-    if (this.#session.disposed) throw this.#session.disposed;
-  }
-
-  async #remembering<T>(work: () => Promise<T>): Promise<T> {
-    this.#assertUsable();
-    try {
-      return await work();
-    } catch (error) {
-      throw remember(this.#session, error);
-    }
-  }
 }
 
 /** What every token is asked for with. */
@@ -260,7 +242,3 @@ const grant = "own credentials";
 
 /** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
 const obtaining = () => import("./obtain.ts");
-
-function bearerOf(used: Record<string, string>): string | undefined {
-  return used.authorization?.replace(/^Bearer /, "");
-}

@@ -1,9 +1,10 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { McpAuthError, unless, withoutQuery } from "../errors.ts";
+import { McpAuthError, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
+import type { Store } from "../stores/store.ts";
+import { namingFailures } from "./named-failures.ts";
 import type { SessionOptions } from "./options.ts";
 
 /** What a manager of tokens has to do with one protected server, whoever the tokens are for. */
@@ -44,46 +45,23 @@ export function remember(session: ServerSession, error: unknown): unknown {
   return error;
 }
 
-/** The same store, whose own failures are typed errors. What cannot be read is none, unless it is a login: all else can be had again. */
-function namingFailures(store: Store, serverUrl: string): Store {
-  const named = async <T>(work: Promise<T>): Promise<T> => {
-    try {
-      return await work;
-    } catch (cause) {
-      throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { serverUrl, cause });
-    }
-  };
-  const status = store.status?.bind(store);
-  return {
-    get(key) {
-      const reading = named(store.get(key));
-      return key.startsWith("tokens/") ? reading : unless("invalid_record", reading);
-    },
-    set: (key, value) => named(store.set(key, value)),
-    delete: (key) => named(store.delete(key)),
-    take: (key) => named(store.take(key)),
-    keys: (prefix) => named(store.keys(prefix)),
-    ...(status && { status: () => named(status()) }),
-    async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions) {
-      let outcome: Promise<T> | undefined;
-      const holding = store.withLock(
-        key,
-        async (held) => {
-          outcome = action({
-            signal: held.signal,
-            get restarted() {
-              return held.restarted;
-            },
-            set: (name, value) => named(held.set(name, value)),
-            delete: (name) => named(held.delete(name)),
-          });
-          // What the action throws is not the store's failure.
-          await outcome.catch(() => {});
-        },
-        options,
-      );
-      await named(holding);
-      return outcome as Promise<T>;
-    },
-  };
+/** @throws McpAuthError `disposed` */
+export function assertUsable({ disposed }: ServerSession): void {
+  if (disposed) throw disposed;
+}
+
+/** Does `work` for a manager that is not disposed of, and remembers its failure. @throws McpAuthError `disposed`, and as `work` */
+export async function remembering<T>(session: ServerSession, work: () => Promise<T>): Promise<T> {
+  assertUsable(session);
+  try {
+    return await work();
+  } catch (error) {
+    throw remember(session, error);
+  }
+}
+
+/** From now on nothing new begins. @returns what to say to those who want it all the same */
+export function endSession(session: ServerSession): McpAuthError {
+  session.disposed ??= new McpAuthError("disposed", { serverUrl: session.server });
+  return session.disposed;
 }

@@ -9,14 +9,14 @@ export interface LiveRequestInit {
 }
 
 /**
- * @param token the current token, without waiting
+ * @param current the headers of now, without waiting
  * @see the SDK transports' option `requestInit`: a plain object, read anew for each request
  */
-export function liveRequestInit(token: () => string): LiveRequestInit {
-  let read = token;
+export function liveRequestInit(current: () => Record<string, string>): LiveRequestInit {
+  let read = current;
   return {
     get headers() {
-      return { authorization: `Bearer ${read()}` };
+      return read();
     },
     dispose() {
       read = () => {

@@ -4,15 +4,17 @@ import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
-import { isTransient, LoginRequiredError, McpAuthError } from "../errors.ts";
+import { isTransient, LoginRequiredError, type McpAuthError } from "../errors.ts";
 import { probe } from "../login/probe.ts";
 import { LoginPrompt } from "../login/prompt.ts";
 import { createSession, type Session } from "../login/session.ts";
 import { insufficiency } from "../login/step-up.ts";
 import { defaultKey } from "../tokens/default-account.ts";
-import { remember } from "../tokens/session.ts";
+import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
+import { assertUsable, endSession, remember, remembering } from "../tokens/session.ts";
+import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import { authFetch } from "../transports/fetch.ts";
-import { type LiveRequestInit, liveRequestInit } from "../transports/request-init.ts";
+import type { LiveRequestInit } from "../transports/request-init.ts";
 import { type AccountStatus, listAccounts, type StoredLogin, statusOf } from "./accounts.ts";
 import { CurrentToken } from "./current-token.ts";
 import { type GivenTokens, giveTokens } from "./given-tokens.ts";
@@ -77,7 +79,7 @@ export class TokenManager implements Credential {
     options: { scopes?: readonly string[] | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<"authorized" | "not-required"> {
     const { scopes, signal } = options;
-    return this.#remembering(async () => {
+    return remembering(this.#session, async () => {
       while (!(await this.#hasLogin(scopes, signal))) {
         let { running } = this.#prompt;
         if (!running) {
@@ -107,8 +109,7 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `login_required` when there is no login, or it is over (`cause` says why); a transient fault
    */
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
-    return this.#remembering(async () => {
-      this.#assertUsable();
+    return remembering(this.#session, async () => {
       const token = await this.#token.find(options.signal);
       if (token === undefined) throw this.#token.loginRequired();
       return token;
@@ -121,7 +122,7 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `invalid_option` when a refresh token comes without the issuer and client that it belongs to
    */
   async setTokens(tokens: GivenTokens): Promise<void> {
-    this.#assertUsable();
+    assertUsable(this.#session);
     this.#token.use(await giveTokens(this.#session, tokens), "store");
   }
 
@@ -135,7 +136,7 @@ export class TokenManager implements Credential {
   logout(options: { everywhere: true }): Promise<LogoutResult[]>;
   logout(options: { everywhere?: boolean | undefined }): Promise<LogoutResult | LogoutResult[]>;
   async logout(options: { everywhere?: boolean | undefined } = {}): Promise<LogoutResult | LogoutResult[]> {
-    this.#assertUsable();
+    assertUsable(this.#session);
     await this.#prompt.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
     const result = await (options.everywhere ? logoutEverywhere : logout)(this.#session, this.#token.record);
     this.#token.use(undefined, "store");
@@ -168,16 +169,11 @@ export class TokenManager implements Credential {
    * token. It cannot log in, retry or step up, and throws `login_required` without a valid token.
    */
   requestInit(): LiveRequestInit {
-    return liveRequestInit(() => {
-      this.#assertUsable();
-      const token = this.#token.read();
-      if (token === undefined) throw this.#token.loginRequired();
-      return token;
-    });
+    return requestInitWith(this.#session, this.#token, () => this.#token.loginRequired());
   }
 
   async headers(request: CredentialRequest): Promise<Record<string, string>> {
-    this.#assertUsable();
+    assertUsable(this.#session);
     let token: string | undefined;
     try {
       token = await this.#token.get(request.signal);
@@ -185,33 +181,28 @@ export class TokenManager implements Credential {
       // After a long outage of the token endpoint a user may be asked, if the server still wants a token.
       if (!(request.method === "POST" && this.#token.isInOutage && this.#prompt.isPossible)) throw remember(this.#session, error);
     }
-    if (token !== undefined) return { authorization: `Bearer ${token}` };
+    if (token !== undefined) return bearerHeaders(token);
     if (request.method === "POST" && this.#prompt.isPossible) this.#prompt.speculate();
     return {};
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
     if (response.ok && !used.authorization) this.#prompt.stopGuessing();
-    if (response.status >= 500 || bearerOf(used) !== this.#token.bearer) return;
-    this.#token.accepted = true;
-    if (response.ok) this.#session.lastError = undefined;
+    noteResponse(this.#session, this.#token, response, used);
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    this.#assertUsable();
     const insufficient = insufficiency(challenge, { serverUrl: this.#session.server, issuer: this.#token.record?.issuer });
-    return this.#remembering(() =>
+    return remembering(this.#session, () =>
       insufficient
-        ? this.#refused.onInsufficientLogin(challenge, insufficient, bearerOf(used), request)
-        : this.#refused.onRefusedToken(challenge, bearerOf(used), request),
+        ? this.#refused.onInsufficientLogin(challenge, insufficient, bearerToken(used), request)
+        : this.#refused.onRefusedToken(challenge, bearerToken(used), request),
     );
   }
 
   /** Waits for a refresh in flight until it is stored, ends a login in progress, and uses no timer any more. */
   async dispose(): Promise<void> {
-    const { server: serverUrl } = this.#session;
-    this.#session.disposed ??= new McpAuthError("disposed", { serverUrl });
-    await this.#prompt.end(this.#session.disposed);
+    await this.#prompt.end(endSession(this.#session));
     await this.#token.dispose();
     await this.#session.keeper.dispose();
   }
@@ -223,7 +214,7 @@ export class TokenManager implements Credential {
 
   /** Whether there is a login with these scopes, here or in the store. */
   async #hasLogin(scopes: readonly string[] | undefined, signal: AbortSignal | undefined): Promise<boolean> {
-    this.#assertUsable();
+    assertUsable(this.#session);
     const token = this.#token;
     try {
       if ((await token.find(signal)) === undefined) return false;
@@ -241,20 +232,4 @@ export class TokenManager implements Credential {
     const resource = await discoverProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined);
     return resource !== undefined;
   }
-
-  #assertUsable(): void {
-    if (this.#session.disposed) throw this.#session.disposed;
-  }
-
-  async #remembering<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      throw remember(this.#session, error);
-    }
-  }
-}
-
-function bearerOf(used: Record<string, string>): string | undefined {
-  return used.authorization?.replace(/^Bearer /, "");
 }

@@ -4,6 +4,7 @@ import type { Credential } from "../../credential.ts";
 import type { Challenge } from "../../discovery/challenge.ts";
 import { McpAuthError } from "../../errors.ts";
 import { Pause } from "../../pause.ts";
+import { bearerHeaders } from "../bearer.ts";
 
 /** What an SDK `authProvider` is made of: a `TokenManager`, or any credential that can say its token. */
 export interface TokenSource extends Credential {
@@ -86,7 +87,7 @@ export class ProvidedToken {
       this.#uses = 0;
     }
     // Answers are not shown here. That the SDK comes again says that the token was not refused.
-    if (++this.#uses === 2) this.#source.onResponse?.(new Response(), bearer(token));
+    if (++this.#uses === 2) this.#source.onResponse?.(new Response(), bearerHeaders(token));
     return token;
   }
 
@@ -96,7 +97,7 @@ export class ProvidedToken {
     this.#uses = 0;
     if (this.#refusal) throw this.#refusal;
     if (this.#young.reason) return;
-    const used = this.#token === undefined ? {} : bearer(this.#token);
+    const used = this.#token === undefined ? {} : bearerHeaders(this.#token);
     const decision = await this.#source.onChallenge(challenge, used, { method: "POST", url: this.#source.serverUrl });
     if (decision === "give-up")
       throw this.#source.lastError ?? new McpAuthError("token_refused", { serverUrl: this.#source.serverUrl.href });
@@ -119,5 +120,3 @@ export class ProvidedToken {
     }
   }
 }
-
-const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` });
