@@ -10,8 +10,9 @@ import { endSession, remember, remembering } from "../tokens/session.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import { authFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
+import type { ObtainToken } from "./obtain.ts";
 import type { MachineTokenManagerOptions } from "./options.ts";
-import { type MachineRecord, readRecord } from "./record.ts";
+import type { MachineRecord } from "./record.ts";
 import { createMachineSession, type MachineSession } from "./session.ts";
 
 /**
@@ -48,19 +49,21 @@ export class MachineTokenManager implements Credential {
   /** The server's last refusal, until a token has come of it. */
   #refusal: Challenge | undefined;
 
+  #obtainer: Promise<ObtainToken> | undefined;
+
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
   constructor(options: MachineTokenManagerOptions) {
     const session = createMachineSession(options);
     this.#session = session;
     this.serverUrl = new URL(session.serverUrl);
     this.#token = new CachedToken(session, {
-      load: () => readRecord(session),
+      load: () => session.tokens.read(),
       bearer: ({ accessToken }) => accessToken,
       grant: () => (this.#isOpen ? undefined : grant),
       refresh: async (record, demand) => {
-        const { obtainToken } = await obtaining();
+        const obtainToken = await this.#obtaining();
         const refusal = this.#refusal;
-        const outcome = await obtainToken(session, record, demand, { refusal });
+        const outcome = await obtainToken(record, demand, { refusal });
         this.#isOpen = !outcome.record && !outcome.error;
         // One that came meanwhile is for the next time.
         if (this.#refusal === refusal) this.#refusal = undefined;
@@ -215,8 +218,8 @@ export class MachineTokenManager implements Credential {
     await Promise.allSettled(before);
     if (this.#pause) throw this.#pause;
     backoff.throwIfBusy();
-    const { obtainToken } = await obtaining();
-    const { record, error } = await obtainToken(this.#session, known, { reason: "ahead" }, { scopes }).catch((fault: unknown) => {
+    const obtainToken = await this.#obtaining();
+    const { record, error } = await obtainToken(known, { reason: "ahead" }, { scopes }).catch((fault: unknown) => {
       if (isTransient(fault)) backoff.onFault(fault);
       throw fault;
     });
@@ -231,6 +234,12 @@ export class MachineTokenManager implements Credential {
     throw error;
   }
 
+  /** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
+  #obtaining(): Promise<ObtainToken> {
+    this.#obtainer ??= import("./obtain.ts").then(({ tokenObtainer }) => tokenObtainer(this.#session));
+    return this.#obtainer;
+  }
+
   /** What the authorization server said for good, as long as it is too soon to ask again. */
   get #pause(): McpAuthError | undefined {
     return this.#token.backoff.mayRefresh(grant, "expired") ? undefined : this.#token.refusal;
@@ -239,6 +248,3 @@ export class MachineTokenManager implements Credential {
 
 /** What every token is asked for with. */
 const grant = "own credentials";
-
-/** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
-const obtaining = () => import("./obtain.ts");

@@ -6,8 +6,9 @@ import { sharingRefusal } from "../login/shared-refusal.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { fromAnswer, sameTokens } from "../tokens/token-record.ts";
-import { asStored, fingerprintOf, type MachineRecord, machineKey, readRecord, requestOf } from "./record.ts";
+import { fingerprintOf, type MachineRecord, machineKey, requestOf } from "./record.ts";
 import { requestToken } from "./request.ts";
+import { type RequestSession, requestSession } from "./request-session.ts";
 import type { MachineSession } from "./session.ts";
 import { findTarget, type Target } from "./target.ts";
 
@@ -20,6 +21,19 @@ export interface ServerDemand {
   refusal?: Challenge | undefined;
   /** Scopes that it must have: a step-up. */
   scopes?: readonly string[] | undefined;
+}
+
+/** Gets a new token for a manager, as {@link obtainToken}. */
+export type ObtainToken = (
+  known: MachineRecord | undefined,
+  demand: RefreshDemand,
+  said?: ServerDemand,
+) => Promise<RefreshOutcome<MachineRecord>>;
+
+/** What gets the tokens of one manager. */
+export function tokenObtainer(session: MachineSession): ObtainToken {
+  const requests = requestSession(session);
+  return (known, demand, said) => obtainToken(requests, known, demand, said);
 }
 
 /**
@@ -35,21 +49,20 @@ export interface ServerDemand {
  * @returns no record when the server wants no token; with `error` when the authorization server said no
  * @throws McpAuthError what passes by itself; `disposed`
  */
-export async function obtainToken(
-  session: MachineSession,
+async function obtainToken(
+  session: RequestSession,
   known: MachineRecord | undefined,
   demand: RefreshDemand,
   said: ServerDemand = {},
 ): Promise<RefreshOutcome<MachineRecord>> {
-  const { store, clock, emit } = session;
+  const { store, clock, emit, tokens } = session;
   const key = machineKey(session);
   const at = clock.now();
   const by = await fingerprintOf(session);
   return store.withLock(
     `refresh/${key}`,
     async (held) => {
-      const stored = await readRecord(session);
-      const current = stored?.accessToken === session.superseded ? undefined : stored;
+      const current = await tokens.read();
       if (current && serves(current, known, said, clock.now())) {
         emit({ type: "refresh.shared", issuer: current.issuer });
         return { record: current, isShared: true };
@@ -66,8 +79,7 @@ export async function obtainToken(
           emit({ type: "refresh.started", issuer, reason: demand.reason });
           const record = await askWithinReach(session, target, before, said);
           // A token that cannot be kept is as good as one that is: the next process asks for its own.
-          await held.set(key, asStored(record)).catch((error: unknown) => {
-            session.superseded = stored?.accessToken;
+          await tokens.write(held, record).catch((error: unknown) => {
             emit({ type: "tokens.unsaved", code: codeOf(error) ?? "store_failed" });
           });
           emit({ type: "refresh.finished", issuer, rotated: false });
@@ -78,11 +90,7 @@ export async function obtainToken(
         emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
         if (error.transient) throw error;
         if (demand.reason !== "refused") return { record: before, error };
-        if (current) {
-          await held.delete(key).catch(() => {
-            session.superseded = current.accessToken;
-          });
-        }
+        if (current) await tokens.delete(held);
         return { record: undefined, error };
       }
     },
@@ -92,7 +100,7 @@ export async function obtainToken(
 
 /** What a step-up once got may not be had any more: then the program goes on with what it has without. */
 async function askWithinReach(
-  session: MachineSession,
+  session: RequestSession,
   target: Target,
   before: MachineRecord | undefined,
   said: ServerDemand,
@@ -110,7 +118,7 @@ async function askWithinReach(
 }
 
 function scopesFor(
-  { options }: MachineSession,
+  { options }: RequestSession,
   { server, scopes }: Target,
   before: MachineRecord | undefined,
   said: ServerDemand,
@@ -127,7 +135,7 @@ function scopesOf({ requestedScopes, scope }: MachineRecord, said: ServerDemand)
   return said.scopes && requestedScopes.length === 0 ? splitScope(scope) : requestedScopes;
 }
 
-async function ask(session: MachineSession, target: Target, requestedScopes: readonly string[]): Promise<MachineRecord> {
+async function ask(session: RequestSession, target: Target, requestedScopes: readonly string[]): Promise<MachineRecord> {
   const { clock, emit } = session;
   const { resource } = target;
   const { issuer } = target.server;

@@ -1,4 +1,4 @@
-import type { StoredRecord } from "../stores/store.ts";
+import type { HeldLock, StoredRecord } from "../stores/store.ts";
 import type { IssuedToken } from "../tokens/token-record.ts";
 import type { MachineSession } from "./session.ts";
 
@@ -17,7 +17,7 @@ export interface MachineRecord extends IssuedToken {
 }
 
 /** Where a program's token is kept: those who ask for the same share it. */
-export function machineKey({ server, options }: MachineSession): string {
+export function machineKey({ server, options }: Pick<MachineSession, "server" | "options">): string {
   const { account = "default", clientId, assertion, scopes = [] } = options;
   // A client that speaks for itself is somebody else than one that speaks for others.
   const speaksFor = assertion && `assertion ${assertion.identity ?? ""}`;
@@ -26,7 +26,7 @@ export function machineKey({ server, options }: MachineSession): string {
 }
 
 /** What beside the key makes a token what it is: another one is of no use. */
-export function requestOf({ options }: MachineSession): string {
+export function requestOf({ options }: Pick<MachineSession, "options">): string {
   const { issuer, tokenEndpoint, resource, resourceParameter, tokenParameters } = options;
   return JSON.stringify([issuer, tokenEndpoint, resource, resourceParameter, tokenParameters]);
 }
@@ -40,21 +40,47 @@ export async function fingerprintOf(session: MachineSession): Promise<string> {
 }
 
 /**
- * The stored token, if it is what these options ask for.
- *
- * @throws McpAuthError what reading the store throws
+ * The stored token of one program. What a newer one has replaced does not count any more, also where it could neither be
+ * overwritten nor deleted.
  */
-export async function readRecord(session: MachineSession): Promise<MachineRecord | undefined> {
-  const found = await session.store.get(machineKey(session));
-  const { v, accessToken, issuer, resource, requestedScopes, issuedAt, request } = (found ?? {}) as Partial<MachineRecord>;
-  // It can be had again: what cannot be understood is none.
-  const isSound = [accessToken, issuer, resource].every((text) => typeof text === "string") && Array.isArray(requestedScopes);
-  return v === 1 && isSound && typeof issuedAt === "number" && request === requestOf(session)
-    ? (found as unknown as MachineRecord)
-    : undefined;
-}
+export class MachineTokenStore {
+  readonly #session: Pick<MachineSession, "server" | "options" | "store">;
+  #replaced: string | undefined;
+  /** As the store last had it. */
+  #found: string | undefined;
 
-/** For `Store.set`, whose records are open. */
-export function asStored(record: MachineRecord): StoredRecord {
-  return record as unknown as StoredRecord;
+  constructor(session: Pick<MachineSession, "server" | "options" | "store">) {
+    this.#session = session;
+  }
+
+  /** The token, if it is what these options ask for. @throws McpAuthError what reading the store throws */
+  async read(): Promise<MachineRecord | undefined> {
+    const { store } = this.#session;
+    const found = await store.get(machineKey(this.#session));
+    const { v, accessToken, issuer, resource, requestedScopes, issuedAt, request } = (found ?? {}) as Partial<MachineRecord>;
+    // It can be had again: what cannot be understood is none.
+    const isSound = [accessToken, issuer, resource].every((text) => typeof text === "string") && Array.isArray(requestedScopes);
+    this.#found = accessToken;
+    const isOurs = v === 1 && isSound && typeof issuedAt === "number" && request === requestOf(this.#session);
+    return isOurs && accessToken !== this.#replaced ? (found as unknown as MachineRecord) : undefined;
+  }
+
+  /** Replaces the token that was read last. @throws McpAuthError what the store throws: the old one does not count any more all the same */
+  async write(held: HeldLock, record: MachineRecord): Promise<void> {
+    await this.#replacing(held.set(machineKey(this.#session), record as unknown as StoredRecord));
+  }
+
+  /** Deletes the token that was read last: it was refused. */
+  async delete(held: HeldLock): Promise<void> {
+    await this.#replacing(held.delete(machineKey(this.#session))).catch(() => {});
+  }
+
+  async #replacing(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#replaced = this.#found;
+      throw error;
+    }
+  }
 }

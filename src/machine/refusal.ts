@@ -15,14 +15,26 @@ interface Circumstances {
   serverTime: number | undefined;
 }
 
-/** What a refused token request means for a program. An assertion that was refused is remembered. */
+/** What a refused token request means for a program. */
 export function explained(error: unknown, { session, scopes, assertion, serverTime }: Circumstances): unknown {
   if (!(error instanceof McpAuthError)) return error;
   if (error.serverError === "invalid_scope") return new InsufficientScopeError(scopes, { ...error, cause: error });
-  const refusal = skewed(error, session, assertion !== undefined, serverTime) ?? refusedAssertion(error, session, assertion);
-  // Where the client was refused, nothing was said of the assertion.
-  if (refusal && assertion !== undefined && error.code === "invalid_grant") session.refused = { assertion, error: refusal };
-  return refusal ?? error;
+  return skewed(error, session, assertion !== undefined, serverTime) ?? refusedAssertion(error, session, assertion) ?? error;
+}
+
+/** The assertion that a server refused last: it is never sent again. */
+export class RefusedAssertion {
+  #last: { assertion: string; error: McpAuthError } | undefined;
+
+  /** @throws McpAuthError why it was refused */
+  throwIfRefused(assertion: string): void {
+    if (this.#last?.assertion === assertion) throw this.#last.error;
+  }
+
+  /** @param cause what the server said: where it refused the client, it said nothing of the assertion */
+  note(assertion: string, explanation: unknown, cause: unknown): void {
+    if (codeOf(cause) === "invalid_grant" && explanation instanceof McpAuthError) this.#last = { assertion, error: explanation };
+  }
 }
 
 /** What is signed holds times, which a clock that is wrong makes wrong. */

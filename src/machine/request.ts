@@ -1,11 +1,11 @@
-import { authenticationMethod, machineAuthentication, machineEndpoints } from "../client-auth/machine-authentication.ts";
+import { authenticationMethod, machineEndpoints } from "../client-auth/machine-authentication.ts";
 import { McpAuthError } from "../errors.ts";
 import { clientCredentialsGrant } from "../grants/client-credentials.ts";
 import { jwtBearerGrant, jwtBearerGrantType } from "../grants/jwt-bearer.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { attempts } from "../tokens/attempts.ts";
 import { explained, watchingTime } from "./refusal.ts";
-import type { MachineSession } from "./session.ts";
+import type { RequestSession } from "./request-session.ts";
 import { assertAudience, suppliedAssertion, suppliedSecret } from "./supplied.ts";
 import type { Target } from "./target.ts";
 
@@ -18,7 +18,7 @@ import type { Target } from "./target.ts";
  * @throws McpAuthError `grant_unsupported`, `invalid_client`, `invalid_assertion`, `assertion_unavailable`, `clock_skewed`,
  *   `insufficient_scope`, `token_request_refused`, `invalid_option`, and what passes, after bounded repetition
  */
-export async function requestToken(session: MachineSession, target: Target, scopes: readonly string[]): Promise<TokenResponse> {
+export async function requestToken(session: RequestSession, target: Target, scopes: readonly string[]): Promise<TokenResponse> {
   const { options } = session;
   const { issuer, grant_types_supported: grants } = target.server;
   const grantType = options.assertion ? jwtBearerGrantType : "client_credentials";
@@ -42,7 +42,7 @@ export async function requestToken(session: MachineSession, target: Target, scop
  *
  * @see RFC 6749 §4.4
  */
-function assertProof({ options }: MachineSession, { server }: Target, clientSecret: string | undefined): void {
+function assertProof({ options }: RequestSession, { server }: Target, clientSecret: string | undefined): void {
   const isMeant = options.assertion !== undefined || options.tokenEndpointAuthMethod !== undefined;
   if (isMeant || authenticationMethod({ ...options, clientSecret }, server) !== "none") return;
   const detail = "`clientSecret` or `privateKey` is missing; a client without needs a `tokenEndpointAuthMethod`";
@@ -55,7 +55,7 @@ function isClientRefused(error: unknown): boolean {
 }
 
 function send(
-  session: MachineSession,
+  session: RequestSession,
   target: Target,
   scopes: readonly string[],
   clientSecret: string | undefined,
@@ -65,7 +65,7 @@ function send(
   const { issuer } = target.server;
   const credentials = { ...options, clientSecret };
   const server = machineEndpoints(credentials, target.server);
-  const authentication = machineAuthentication(credentials, server, clock);
+  const authentication = session.authentication.at(server, credentials);
   assertAudience(session, server);
   const grant = {
     server,
@@ -80,12 +80,14 @@ function send(
     const watch = watchingTime(http);
     // Anew for each attempt: servers accept an assertion once.
     const assertion = await suppliedAssertion(session, { ...target, server }, grant.scope, signal);
-    if (assertion !== undefined && assertion === session.refused?.assertion) throw session.refused.error;
+    if (assertion !== undefined) session.refusedAssertion.throwIfRefused(assertion);
     try {
       const request = { ...grant, http: watch.http, signal };
       return await (assertion === undefined ? clientCredentialsGrant(request) : jwtBearerGrant({ ...request, assertion }));
     } catch (error) {
-      throw explained(error, { session, scopes, assertion, serverTime: watch.serverTime() });
+      const explanation = explained(error, { session, scopes, assertion, serverTime: watch.serverTime() });
+      if (assertion !== undefined) session.refusedAssertion.note(assertion, explanation, error);
+      throw explanation;
     }
   });
 }

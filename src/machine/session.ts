@@ -1,16 +1,12 @@
 import { McpAuthError } from "../errors.ts";
 import { createServerSession, type ServerSession } from "../tokens/session.ts";
 import type { MachineTokenManagerOptions } from "./options.ts";
+import { MachineTokenStore } from "./record.ts";
 
 /** What the parts of a machine token manager share: the options, checked. */
 export interface MachineSession extends ServerSession {
   readonly options: MachineTokenManagerOptions;
-  /** The assertion that was refused last: it is never sent again. */
-  refused: { assertion: string; error: McpAuthError } | undefined;
-  /** A stored token that has been replaced by one that could not be stored. */
-  superseded: string | undefined;
-  /** The authorization server that the protected server has led to. */
-  bound: string | undefined;
+  readonly tokens: MachineTokenStore;
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` for options that contradict each other or mix identities up */
@@ -26,5 +22,6 @@ export function createMachineSession(options: MachineTokenManagerOptions): Machi
   const session = createServerSession(options);
   if (tokenEndpoint !== undefined) session.http.checkUrl(tokenEndpoint);
   if (issuer !== undefined) session.http.checkUrl(issuer);
-  return Object.assign(session, { options, refused: undefined, superseded: undefined, bound: undefined });
+  // Assigned, not spread: the session's own fields change while it lives.
+  return Object.assign(session, { options, tokens: new MachineTokenStore({ ...session, options }) });
 }

@@ -2,7 +2,7 @@ import { abortable, deadline } from "../async.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { readJwtClaims } from "../grants/jwt-claims.ts";
-import type { MachineSession } from "./session.ts";
+import type { RequestSession } from "./request-session.ts";
 import type { Target } from "./target.ts";
 
 /** How long the app may take to supply a secret, in ms: other processes wait. */
@@ -14,7 +14,7 @@ const secretLimitMs = 10_000;
  * @throws McpAuthError `timeout`, `assertion_unavailable` when the app's function fails, `invalid_option` when it gives nothing,
  *   or what cannot be a secret
  */
-export async function suppliedSecret({ options, clock }: MachineSession): Promise<string | undefined> {
+export async function suppliedSecret({ options, clock }: RequestSession): Promise<string | undefined> {
   const { clientSecret } = options;
   if (typeof clientSecret !== "function") return clientSecret && checkedSecret(clientSecret);
   const { signal, stop } = deadline(
@@ -44,7 +44,7 @@ function checkedSecret(secret: string): string {
  * @throws McpAuthError `assertion_unavailable`, `invalid_assertion` when it is for somebody else, `signal.reason`
  */
 export async function suppliedAssertion(
-  session: MachineSession,
+  session: RequestSession,
   { server, resource }: Target,
   scope: string,
   signal: AbortSignal,
@@ -71,7 +71,7 @@ export async function suppliedAssertion(
 }
 
 /** Refuses to sign for an audience that the app has chosen when it is another server's. @throws McpAuthError `invalid_option` */
-export function assertAudience(session: MachineSession, server: AuthorizationServerMetadata): void {
+export function assertAudience(session: RequestSession, server: AuthorizationServerMetadata): void {
   const { clientAssertionAudience: audience, privateKey } = session.options;
   if (privateKey === undefined || audience === undefined || isMeantFor(session, server, [audience])) return;
   const detail = "`clientAssertionAudience` is not the server that was found; if that is right, pass `issuer`";
@@ -82,7 +82,7 @@ export function assertAudience(session: MachineSession, server: AuthorizationSer
  * Whether what was made for `audience` may be shown to a server. The protected server has led here, unless the app has
  * named the place: whoever it names must not get what is good at another server.
  */
-function isMeantFor({ options }: MachineSession, server: AuthorizationServerMetadata, audience: readonly string[]): boolean {
+function isMeantFor({ options }: RequestSession, server: AuthorizationServerMetadata, audience: readonly string[]): boolean {
   if (options.issuer !== undefined || options.tokenEndpoint !== undefined) return true;
   const bare = (url: string) => url.replace(/\/$/, "");
   const names = [server.issuer, server.token_endpoint ?? ""].map(bare);

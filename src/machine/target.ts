@@ -6,11 +6,9 @@ import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { unless } from "../errors.ts";
 import { probe } from "../login/probe.ts";
-import { bindIssuer } from "../registration/bound-issuer.ts";
-import type { StoredRecord } from "../stores/store.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
 import type { MachineRecord } from "./record.ts";
-import type { MachineSession } from "./session.ts";
+import type { RequestSession } from "./request-session.ts";
 
 /** Where tokens for the protected server are asked for, and what they are for. */
 export interface Target {
@@ -26,6 +24,8 @@ interface Place {
   issuer: string;
   resource: string;
   scopes?: readonly string[] | undefined;
+  /** Its metadata, where they were found just now. */
+  server?: AuthorizationServerMetadata;
 }
 
 /**
@@ -37,7 +37,7 @@ interface Place {
  * @throws McpAuthError every code of discovery; `client_issuer_mismatch` when the server names another one than before
  */
 export async function findTarget(
-  session: MachineSession,
+  session: RequestSession,
   record: MachineRecord | undefined,
   refusal: Challenge | undefined,
 ): Promise<Target | undefined> {
@@ -50,13 +50,13 @@ export async function findTarget(
 
   const place = (await knownPlace(session, record, refusal)) ?? (await discoverPlace(session, refusal));
   if (!place) return undefined;
-  const server = await serverMetadata(session, place);
+  const server = place.server ?? (await serverMetadata(session, place));
   return { server, resource: resource ?? place.resource, scopes: place.scopes ?? named.scopes };
 }
 
 /** Where it was before, unless the server has moved. */
 async function knownPlace(
-  session: MachineSession,
+  session: RequestSession,
   record: MachineRecord | undefined,
   refusal: Challenge | undefined,
 ): Promise<Place | undefined> {
@@ -65,7 +65,7 @@ async function knownPlace(
   if (!discovery) return undefined;
   const { issuer, resource, scopesSupported } = { scopesSupported: undefined, ...discovery };
   // What a server said that was not itself for a while, or to another program, must not stay in the way.
-  if (!(await unless("client_issuer_mismatch", bind(session, issuer), false))) return undefined;
+  if (!(await unless("client_issuer_mismatch", session.binding.bind(issuer), false))) return undefined;
   // Which scopes are needed, of all that there are, the server alone says.
   const challenge = refusal ?? (record || options.scopes?.length ? undefined : await probe(session, undefined));
   if (!challenge) return { issuer, resource, scopes: scopesSupported };
@@ -75,7 +75,7 @@ async function knownPlace(
 }
 
 /** The usual places of metadata are asked while the server is asked where it is. */
-async function discoverPlace(session: MachineSession, refusal: Challenge | undefined): Promise<Place | undefined> {
+async function discoverPlace(session: RequestSession, refusal: Challenge | undefined): Promise<Place | undefined> {
   const { serverUrl, http, clock, emit, store, options } = session;
   const guessing = new AbortController();
   const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, { http, clock, signal: guessing.signal });
@@ -85,7 +85,7 @@ async function discoverPlace(session: MachineSession, refusal: Challenge | undef
     if (isOpen) return undefined;
     const { strictIssuer } = options;
     const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer });
-    await bind(session, discovery.issuer);
+    await session.binding.bind(discovery.issuer);
     await writeDiscovery(store, discovery).catch(() => {});
     return { ...discovery, scopes: scopesOf(challenge, discovery.scopesSupported) };
   } finally {
@@ -97,15 +97,4 @@ async function discoverPlace(session: MachineSession, refusal: Challenge | undef
 function scopesOf(challenge: Challenge | undefined, supported: readonly string[] | undefined): readonly string[] | undefined {
   const challenged = splitScope(challenge?.scope);
   return challenged.length > 0 ? challenged : supported;
-}
-
-/** What was arranged with one authorization server is never shown to another one, however the protected server leads there. */
-async function bind(session: MachineSession, issuer: string): Promise<true> {
-  const { serverUrl, options, bound } = session;
-  const { clientId, assertion, account = "default" } = options;
-  // Where it cannot be written, it holds as long as the manager does.
-  const store = { ...session.store, set: (key: string, value: StoredRecord) => session.store.set(key, value).catch(() => {}) };
-  await bindIssuer({ store, clientId: clientId ?? assertion?.identity ?? account, serverUrl, configured: bound, issuer });
-  session.bound = issuer;
-  return true;
 }
