@@ -8,12 +8,16 @@ export interface CredentialRequest {
   url: URL;
   /** Which call of a shared URL this is (`tools/call add`), where the body could be read. */
   operation?: string | undefined;
+  /** What the server has refused of this request before, oldest first: the headers as they were sent. */
+  refused?: readonly Readonly<Record<string, string>>[] | undefined;
   /** Ends the caller's waiting, never the refresh or login that others wait for. */
   signal?: AbortSignal | undefined;
 }
 
 /**
  * Everything that can authorise requests to one protected server. Transports know only this.
+ *
+ * Values count, not objects: each call may be given new objects for the same request and the same headers.
  *
  * Implementations: `TokenManager`, those of `mcp-client-auth/credentials`; any object of the app's own.
  */

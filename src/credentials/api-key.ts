@@ -51,7 +51,6 @@ export class ApiKeyCredential extends ServerCredential {
   readonly #failOverOn403: boolean;
   readonly #source: (() => Keys | Promise<Keys>) | undefined;
   readonly #asking = new SingleFlight<void>();
-  readonly #refused = new WeakMap<CredentialRequest, Set<string>>();
   #keys: readonly string[] = [];
   #current = "";
 
@@ -86,7 +85,7 @@ export class ApiKeyCredential extends ServerCredential {
 
   async headers(request: CredentialRequest): Promise<Record<string, string>> {
     if (this.#keys.length === 0) await this.#ask();
-    return { [this.#header]: this.#prefix + (this.#next(request) ?? this.#current) };
+    return { [this.#header]: this.#prefix + (this.#next(this.#refusedOf(request)) ?? this.#current) };
   }
 
   /** A 403, where the app says that it refuses the key. */
@@ -96,15 +95,13 @@ export class ApiKeyCredential extends ServerCredential {
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     if (challenge.status === 403 && !this.#failOverOn403) return this.giveUp(challenge);
-    const key = used[this.#header]?.slice(this.#prefix.length);
-    const refused = this.#refused.get(request) ?? new Set();
-    this.#refused.set(request, refused);
-    if (key !== undefined) refused.add(key);
+    const key = this.#keyIn(used);
+    const refused = this.#refusedOf(request).add(key);
 
-    let next = this.#next(request);
+    let next = this.#next(refused);
     if (next === undefined && this.#source) {
       await this.#ask();
-      next = this.#next(request);
+      next = this.#next(refused);
     }
     if (next === undefined) return this.giveUp(challenge);
     // A refusal of one that is not current any more comes late: others have moved on.
@@ -115,10 +112,17 @@ export class ApiKeyCredential extends ServerCredential {
     return "retry";
   }
 
-  /** The key that this request tries next: the current one, unless it was refused just now. */
-  #next(request: CredentialRequest): string | undefined {
-    const refused = this.#refused.get(request);
-    return [this.#current, ...this.#keys].find((key) => key !== "" && !refused?.has(key));
+  /** The key that a request tries next: the current one, unless it was refused just now. */
+  #next(refused: ReadonlySet<string | undefined>): string | undefined {
+    return [this.#current, ...this.#keys].find((key) => key !== "" && !refused.has(key));
+  }
+
+  #refusedOf({ refused = [] }: CredentialRequest): Set<string | undefined> {
+    return new Set(refused.map((used) => this.#keyIn(used)));
+  }
+
+  #keyIn(used: Readonly<Record<string, string>>): string | undefined {
+    return used[this.#header]?.slice(this.#prefix.length);
   }
 
   #ask(): Promise<void> {

@@ -37,8 +37,6 @@ export class BearerCredential extends ServerCredential implements TokenSource {
   readonly #source: () => string | Promise<string>;
   readonly #clock: Clock;
   readonly #asking = new SingleFlight<string>();
-  /** Requests for which the token was fetched anew. */
-  readonly #renewed = new WeakSet<CredentialRequest>();
   #token: string | undefined;
   /** Milliseconds since 1970. */
   #expiresAt = 0;
@@ -77,8 +75,8 @@ export class BearerCredential extends ServerCredential implements TokenSource {
     const token = bearerToken(used);
     // The refusal comes late: others have fetched a new one.
     if (token !== this.#token) return "retry";
-    if (this.#renewed.has(request)) return this.giveUp(challenge);
-    this.#renewed.add(request);
+    // It was fetched after this request began, and is refused as well.
+    if (request.refused?.length) return this.giveUp(challenge);
     if ((await this.remembering(() => this.#ask())) === token) return this.giveUp(challenge);
     return "retry";
   }

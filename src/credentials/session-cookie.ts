@@ -21,6 +21,8 @@ export interface SessionCookieOptions extends ServerCredentialOptions {
 
 /** For so long, in ms, no login follows one that failed or did not help: accounts are locked after too many. */
 const pauseMs = 60_000;
+/** So many different values of `Cookie` are remembered in a session. */
+const maxSent = 100;
 
 /**
  * A session cookie: logs in when there is no session, and once more when the server answers 401 or 403, for all requests
@@ -44,10 +46,8 @@ export class SessionCookieCredential extends ServerCredential {
   readonly #loggingIn = new SingleFlight<void>();
   /** How many sessions were begun. */
   #sessions = 0;
-  /** The session that headers belong to. */
-  readonly #sessionOf = new WeakMap<Record<string, string>, number>();
-  /** Requests for which a session was begun anew. */
-  readonly #renewed = new WeakSet<CredentialRequest>();
+  /** What was sent as `Cookie` in this session, the newest last: servers may change cookies with each answer. */
+  #sent: readonly string[] = [];
   /** After a login that failed or did not help. */
   readonly #pause: Pause<McpAuthError>;
 
@@ -76,7 +76,7 @@ export class SessionCookieCredential extends ServerCredential {
       if (!(await jar.getCookieString(this.serverUrl.href))) await this.#begin();
       const cookie = await jar.getCookieString(url.href);
       const used: Record<string, string> = cookie ? { cookie } : {};
-      this.#sessionOf.set(used, this.#sessions);
+      if (cookie && cookie !== this.#sent.at(-1)) this.#sent = [...this.#sent.filter((other) => other !== cookie), cookie].slice(-maxSent);
       return used;
     });
   }
@@ -88,15 +88,14 @@ export class SessionCookieCredential extends ServerCredential {
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     // The refusal comes late: others have begun a new session.
-    if ((this.#sessionOf.get(used) ?? this.#sessions) < this.#sessions) return "retry";
-    if (this.#renewed.has(request)) {
+    if (used.cookie && !this.#sent.includes(used.cookie)) return "retry";
+    if (request.refused?.length) {
       // A new session changed nothing: the server refuses the user, or what they want to do.
       const decision = this.giveUp(challenge);
       if (this.lastError) this.#pause.start(this.lastError, pauseMs);
       return decision;
     }
     if (this.#pause.reason) return this.giveUp(challenge);
-    this.#renewed.add(request);
     await this.remembering(() => this.#begin());
     return "retry";
   }
@@ -111,6 +110,7 @@ export class SessionCookieCredential extends ServerCredential {
         throw error;
       }
       this.#sessions++;
+      this.#sent = [];
       this.emit({ type: "credential.renewed" });
     });
   }

@@ -44,7 +44,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
     if (request.url.origin !== origin) return send(input, init);
     if (cancelParked(calls, request)) return new Response(null, { status: 202 });
 
-    const asked: CredentialRequest = { method: request.method, url: request.url, signal: request.signal };
+    let asked: CredentialRequest = { method: request.method, url: request.url, signal: request.signal };
     const call = new Call(request);
     calls.add(call);
     try {
@@ -66,6 +66,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
           await discard(response);
           throw error;
         }
+        asked = { ...asked, refused: [...(asked.refused ?? []), used] };
         await discard(response);
         request.signal?.throwIfAborted();
         if (!request.replayable) throw new McpAuthError("body_not_replayable", { serverUrl: request.url.href });
