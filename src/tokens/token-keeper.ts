@@ -1,21 +1,14 @@
 import type { Clock } from "../clock.ts";
 import { codeOf } from "../errors.ts";
 import type { Emit } from "../events.ts";
-import { text } from "../http/json.ts";
-import type { HeldLock, Store } from "../stores/store.ts";
-import { defaultAccount } from "./default-account.ts";
-import { asStored, indexKey, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
+import type { HeldLock } from "../stores/store.ts";
+import { LoginRecords, type LoginRecordsOptions } from "./login-records.ts";
+import { asStored, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
 /** What a keeper works with. */
-export interface TokenKeeperOptions {
-  store: Store;
+export interface TokenKeeperOptions extends LoginRecordsOptions {
   clock: Clock;
   emit: Emit;
-  serverUrl: string;
-  /** Default: the store's default account at this server. */
-  account: string | undefined;
-  /** The client that logins must belong to. Default: any. */
-  clientId: string | undefined;
 }
 
 /** One holder's turn with a login: nobody else, in any process, changes it meanwhile. */
@@ -44,76 +37,51 @@ interface Hold {
   next: TokenRecord | undefined;
 }
 
+/**
+ * The states of a login:
+ *
+ * | state  | the newest tokens      | its lock                    | `locked()`                    | leaves the state            |
+ * | ------ | ---------------------- | --------------------------- | ----------------------------- | --------------------------- |
+ * | saved  | are in the store       | is free                     | takes the lock                | a write fails: kept         |
+ * | kept   | are in memory alone    | is held until they are saved | uses the lock that is held    | written: saved; lock lost: lost |
+ * | lost   | are in memory alone    | was lost                    | takes the lock, writes first  | written, or changed by others: saved |
+ */
+interface Unsaved {
+  readonly state: "kept" | "lost";
+  readonly hold: Hold;
+}
+
 /** Longer than a refresh may take, shorter than a request of the SDKs. */
 const waitMs = 40_000;
 /** The pause between two attempts to write grows to this, in ms. */
 const longestPauseMs = 30_000;
 
 /**
- * The one place that reads and writes the tokens of one login.
+ * The one place that changes the tokens of a login.
  *
  * A rotated refresh token that cannot be written (disk full) must not be lost, and nobody else may send the old one:
  * the new one is used from memory, the lock is kept, and writing is tried until it succeeds.
  */
-export class TokenKeeper {
+export class TokenKeeper extends LoginRecords {
   readonly #options: TokenKeeperOptions;
-  /** The turn whose tokens could not be written. Its lock is kept until they are, and serves those who come next. */
-  #kept: Hold | undefined;
-  /** The same, after that lock was lost: whoever has the next one writes it first. */
-  #lost: Hold | undefined;
-  #account: Promise<string> | undefined;
+  /** By the key of the record; a login that is not here is saved. */
+  readonly #unsaved = new Map<string, Unsaved>();
   #isDisposed = false;
   /** Ends the pause between two attempts to write. */
   #wake = new AbortController();
-  /** The last in this object's own line. */
-  #line: Promise<unknown> = Promise.resolve();
+  /** All that is done with logins here, one after the other: its last. */
+  #queue: Promise<unknown> = Promise.resolve();
   #saving: Promise<void> = Promise.resolve();
 
   constructor(options: TokenKeeperOptions) {
+    super(options);
     this.#options = options;
   }
 
-  /** Whose login it is. What the app does not say is read once: an MCP session belongs to one user from beginning to end. */
-  account(): Promise<string> {
-    const { store, serverUrl, account } = this.#options;
-    this.#account ??= (account === undefined ? defaultAccount(store, serverUrl) : Promise.resolve(account)).catch((error: unknown) => {
-      this.#account = undefined;
-      throw error;
-    });
-    return this.#account;
-  }
-
   /** The newest login of the server, found without discovery. */
-  async load(): Promise<TokenRecord | undefined> {
-    const unsaved = this.#lost ?? this.#kept;
-    return unsaved && isUnsaved(unsaved) ? unsaved.next : this.stored(await this.account());
-  }
-
-  /** The stored login of any account. */
-  async stored(account: string): Promise<TokenRecord | undefined> {
-    const resource = await this.resource(account);
-    return resource === undefined ? undefined : this.read(resource, account);
-  }
-
-  /** To which resource the server URL has led this account. */
-  async resource(account: string): Promise<string | undefined> {
-    const { store, serverUrl } = this.#options;
-    return text((await store.get(indexKey(account, serverUrl)))?.resource);
-  }
-
-  /** The stored login at a resource, if it is this client's. */
-  async read(resource: string, account?: string): Promise<TokenRecord | undefined> {
-    const { store, clientId } = this.#options;
-    account ??= await this.account();
-    const record = await readTokens(store, tokenKey(account, resource));
-    return clientId === undefined || record?.client.clientId === clientId ? record : undefined;
-  }
-
-  /** Remembers to which resource the server URL leads. */
-  async index(resource: string): Promise<void> {
-    const { store, serverUrl } = this.#options;
-    const account = await this.account();
-    if ((await this.resource(account)) !== resource) await store.set(indexKey(account, serverUrl), { v: 1, resource });
+  override async load(): Promise<TokenRecord | undefined> {
+    const newest = [...this.#unsaved.values()].findLast(({ hold }) => isUnsaved(hold));
+    return newest ? newest.hold.next : super.load();
   }
 
   /**
@@ -123,9 +91,10 @@ export class TokenKeeper {
    * @throws McpAuthError `lock_timeout`, `store_failed`, `invalid_record`, and what `action` throws.
    */
   locked<T>(resource: string, action: (turn: Turn) => Promise<T>, known?: TokenRecord): Promise<T> {
-    return this.#inLine(async () => {
+    return this.#inQueue(async () => {
       const key = tokenKey(await this.account(), resource);
-      return this.#kept?.key === key ? action(this.#turn(this.#kept)) : this.#acquire(key, action, known);
+      const unsaved = this.#unsaved.get(key);
+      return unsaved?.state === "kept" ? action(this.#turn(unsaved.hold)) : this.#acquire(key, action, known);
     });
   }
 
@@ -136,10 +105,10 @@ export class TokenKeeper {
     await this.#saving;
   }
 
-  #inLine<T>(action: () => Promise<T>): Promise<T> {
-    const turn = this.#line.then(action);
-    this.#line = turn.catch(() => {});
-    return turn;
+  #inQueue<T>(action: () => Promise<T>): Promise<T> {
+    const done = this.#queue.then(action);
+    this.#queue = done.catch(() => {});
+    return done;
   }
 
   #acquire<T>(key: string, action: (turn: Turn) => Promise<T>, known?: TokenRecord): Promise<T> {
@@ -157,8 +126,9 @@ export class TokenKeeper {
           outcome.reject(error);
         }
         // The callers have their tokens; the lock stays until they are stored.
-        if (this.#kept?.held === held) {
-          this.#saving = this.#keepSaving(this.#kept);
+        const unsaved = this.#unsaved.get(key);
+        if (unsaved?.hold.held === held) {
+          this.#saving = this.#keepSaving(unsaved.hold);
           await this.#saving;
         }
         return held;
@@ -166,7 +136,8 @@ export class TokenKeeper {
       { waitMs },
     );
     holding.then((held) => {
-      if (this.#lost?.held === held) this.#saving = this.#saveUnderNextLock(key);
+      const unsaved = this.#unsaved.get(key);
+      if (unsaved?.state === "lost" && unsaved.hold.held === held) this.#saving = this.#saveUnderNextLock(key);
     }, outcome.reject);
     return outcome.promise;
   }
@@ -190,18 +161,13 @@ export class TokenKeeper {
         try {
           // Where nothing is stored there is nothing to delete, and no disk that could be too full for it.
           if (isUnsaved(hold)) await this.#write(hold);
-          if (wasUnsaved) this.#saved();
+          if (wasUnsaved) this.#reportSaved();
         } catch (error) {
-          if (!wasUnsaved) this.#tell(error);
-          this.#kept = hold;
+          if (!wasUnsaved) this.#options.emit({ type: "tokens.unsaved", code: codeOf(error) ?? "store_failed" });
+          this.#unsaved.set(key, { state: "kept", hold });
         }
       },
     };
-  }
-
-  #tell(error: unknown): void {
-    const code = codeOf(error) ?? "store_failed";
-    this.#options.emit({ type: "tokens.unsaved", code });
   }
 
   /** Writes what is newer than the store: what a lost lock has left, unless somebody else has changed the login; all of a lost store. */
@@ -209,30 +175,31 @@ export class TokenKeeper {
     const { key, held, stored } = hold;
     const { save } = this.#turn(hold);
     const isEmptied = !stored && held.restarted;
-    const lost = this.#lost;
-    if (lost?.key === key) {
-      this.#lost = undefined;
-      if (isEmptied || sameTokens(stored, lost.stored)) await save(lost.next);
-      if (!isUnsaved(hold)) this.#saved();
+    const lost = this.#unsaved.get(key);
+    if (lost) {
+      this.#unsaved.delete(key);
+      if (isEmptied || sameTokens(stored, lost.hold.stored)) await save(lost.hold.next);
+      if (!isUnsaved(hold)) this.#reportSaved();
     } else if (known && isEmptied) await save(known);
   }
 
-  async #keepSaving(kept: Hold): Promise<void> {
-    for (let waitMs = 100; ; waitMs = Math.min(waitMs * 2, longestPauseMs)) {
-      if (isUnsaved(kept) && !this.#isDisposed) await this.#pause(waitMs);
-      // In line: a refresh may be using this lock right now, and whoever comes after this turn takes the lock anew.
-      const isOver = await this.#inLine(async () => {
+  /** Kept: writes under the lock that is held, until it succeeds or the lock is lost. */
+  async #keepSaving(hold: Hold): Promise<void> {
+    const { key } = hold;
+    for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      if (isUnsaved(hold) && !this.#isDisposed) await this.#pause(pauseMs);
+      // In the queue: a refresh may be using this lock right now, and whoever comes after this turn takes the lock anew.
+      const isOver = await this.#inQueue(async () => {
         try {
-          if (isUnsaved(kept)) {
-            await this.#write(kept);
-            this.#saved();
+          if (isUnsaved(hold)) {
+            await this.#write(hold);
+            this.#reportSaved();
           }
-          this.#kept = undefined;
+          this.#unsaved.delete(key);
           return true;
         } catch (error) {
           if (codeOf(error) !== "lock_lost") return this.#isDisposed;
-          this.#lost = kept;
-          this.#kept = undefined;
+          this.#unsaved.set(key, { state: "lost", hold });
           return true;
         }
       });
@@ -240,11 +207,13 @@ export class TokenKeeper {
     }
   }
 
+  /** Lost: takes the lock anew, which writes first, until it succeeds. */
   async #saveUnderNextLock(key: string): Promise<void> {
-    for (let waitMs = 100; this.#lost; waitMs = Math.min(waitMs * 2, longestPauseMs)) {
-      await this.#inLine(() => this.#acquire(key, async () => {})).catch(() => {});
+    const isLost = () => this.#unsaved.get(key)?.state === "lost";
+    for (let pauseMs = 100; isLost(); pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      await this.#inQueue(() => this.#acquire(key, async () => {})).catch(() => {});
       if (this.#isDisposed) return;
-      if (this.#lost) await this.#pause(waitMs);
+      if (isLost()) await this.#pause(pauseMs);
     }
   }
 
@@ -263,7 +232,7 @@ export class TokenKeeper {
     hold.stored = next;
   }
 
-  #saved(): void {
+  #reportSaved(): void {
     this.#wake.abort();
     this.#options.emit({ type: "tokens.saved" });
   }

@@ -1,0 +1,66 @@
+import { text } from "../http/json.ts";
+import type { Store } from "../stores/store.ts";
+import { defaultAccount } from "./default-account.ts";
+import { indexKey, readTokens, type TokenRecord, tokenKey } from "./token-record.ts";
+
+/** Whose logins at which server. */
+export interface LoginRecordsOptions {
+  store: Store;
+  serverUrl: string;
+  /** Default: the store's default account at this server. */
+  account: string | undefined;
+  /** The client that logins must belong to. Default: any. */
+  clientId: string | undefined;
+}
+
+/** The stored logins at one server: an index leads from account and server URL to the resource, whose record has the tokens. */
+export class LoginRecords {
+  readonly #options: LoginRecordsOptions;
+  #account: Promise<string> | undefined;
+
+  constructor(options: LoginRecordsOptions) {
+    this.#options = options;
+  }
+
+  /** Whose login it is. What the app does not say is read once: an MCP session belongs to one user from beginning to end. */
+  account(): Promise<string> {
+    const { store, serverUrl, account } = this.#options;
+    this.#account ??= (account === undefined ? defaultAccount(store, serverUrl) : Promise.resolve(account)).catch((error: unknown) => {
+      this.#account = undefined;
+      throw error;
+    });
+    return this.#account;
+  }
+
+  /** The login of the account, found without discovery. */
+  async load(): Promise<TokenRecord | undefined> {
+    return this.stored(await this.account());
+  }
+
+  /** The stored login of any account. */
+  async stored(account: string): Promise<TokenRecord | undefined> {
+    const resource = await this.resource(account);
+    return resource === undefined ? undefined : this.read(resource, account);
+  }
+
+  /** To which resource the server URL has led this account. */
+  async resource(account: string): Promise<string | undefined> {
+    const { store, serverUrl } = this.#options;
+    return text((await store.get(indexKey(account, serverUrl)))?.resource);
+  }
+
+  /** The stored login at a resource, if it is this client's. */
+  async read(resource: string, account?: string): Promise<TokenRecord | undefined> {
+    const { store, clientId } = this.#options;
+    account ??= await this.account();
+    const record = await readTokens(store, tokenKey(account, resource));
+    return clientId === undefined || record?.client.clientId === clientId ? record : undefined;
+  }
+
+  /** Remembers to which resource the server URL leads. */
+  async index(resource: string): Promise<void> {
+    const { store, serverUrl } = this.#options;
+    const account = await this.account();
+    if ((await this.resource(account)) !== resource) await store.set(indexKey(account, serverUrl), { v: 1, resource });
+  }
+}
