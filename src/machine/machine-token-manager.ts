@@ -1,9 +1,8 @@
 import { abortable } from "../async.ts";
-import { splitScope } from "../authorization/scopes.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { isTransient, McpAuthError } from "../errors.ts";
-import { insufficiency, StepUpMemory } from "../login/step-up.ts";
+import { McpAuthError } from "../errors.ts";
+import { insufficiency } from "../login/step-up.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { endSession, remember, remembering } from "../tokens/session.ts";
@@ -13,6 +12,7 @@ import type { LiveRequestInit } from "../transports/request-init.ts";
 import type { ObtainToken } from "./obtain.ts";
 import type { MachineTokenManagerOptions } from "./options.ts";
 import type { MachineRecord } from "./record.ts";
+import { ownCredentials, ScopeStepUp, throwIfPaused } from "./scope-step-up.ts";
 import { createMachineSession, type MachineSession } from "./session.ts";
 
 /**
@@ -41,9 +41,7 @@ export class MachineTokenManager implements Credential {
 
   readonly #session: MachineSession;
   readonly #token: CachedToken<MachineRecord>;
-  /** By scopes. */
-  readonly #steppingUp = new Map<string, Promise<void>>();
-  readonly #stepUps = new StepUpMemory();
+  readonly #stepUp: ScopeStepUp;
   /** The server has answered without a token, and has not refused since. */
   #isOpen = false;
   /** The server's last refusal, until a token has come of it. */
@@ -59,7 +57,7 @@ export class MachineTokenManager implements Credential {
     this.#token = new CachedToken(session, {
       load: () => session.tokens.read(),
       bearer: ({ accessToken }) => accessToken,
-      grant: () => (this.#isOpen ? undefined : grant),
+      grant: () => (this.#isOpen ? undefined : ownCredentials),
       refresh: async (record, demand) => {
         const obtainToken = await this.#obtaining();
         const refusal = this.#refusal;
@@ -70,6 +68,7 @@ export class MachineTokenManager implements Credential {
         return outcome;
       },
     });
+    this.#stepUp = new ScopeStepUp(session, this.#token, () => this.#obtaining());
     this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
   }
 
@@ -129,7 +128,7 @@ export class MachineTokenManager implements Credential {
       // A late refusal of an old token says nothing about the newer one.
       if (this.#token.isOtherThan(bearerToken(used))) return "retry";
       return challenge.error === "insufficient_scope"
-        ? this.#stepUp(challenge, request)
+        ? this.#stepUp.onInsufficientScope(challenge, request)
         : this.#replace(challenge, bearerToken(used), request.signal);
     });
   }
@@ -138,7 +137,7 @@ export class MachineTokenManager implements Credential {
   async dispose(): Promise<void> {
     endSession(this.#session);
     await this.#token.dispose();
-    await Promise.allSettled(this.#steppingUp.values());
+    await this.#stepUp.settled();
   }
 
   /** For `await using`: {@link dispose}. */
@@ -169,69 +168,12 @@ export class MachineTokenManager implements Credential {
     this.#isOpen = false;
     this.#refusal = challenge;
     if (refused === undefined) await token.get(signal);
-    else if (this.#pause) throw this.#pause;
-    else await abortable(token.refresh({ reason: "refused" }), signal);
+    else {
+      throwIfPaused(token);
+      await abortable(token.refresh({ reason: "refused" }), signal);
+    }
     if (token.isOtherThan(refused)) return "retry";
     throw token.refusal ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
-  }
-
-  /** 403 for lack of scopes: a token with more of them, within limits; once for all who want the same. */
-  async #stepUp(challenge: Challenge, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    const scopes = splitScope(challenge.scope).sort();
-    const key = scopes.join(" ");
-    const running = this.#steppingUp.get(key) ?? this.#beginStepUp(scopes, `${key}\n${request.operation}`);
-    if (!running) {
-      const details = { serverUrl: this.#session.server, issuer: this.#token.record?.issuer };
-      remember(this.#session, insufficiency(challenge, details));
-      return "give-up";
-    }
-    await abortable(running, request.signal);
-    return "retry";
-  }
-
-  /** @returns `undefined` when there were enough attempts. @throws McpAuthError what has been refused already */
-  #beginStepUp(scopes: readonly string[], cause: string): Promise<void> | undefined {
-    const { clock, emit } = this.#session;
-    const now = clock.now();
-    const refusal = this.#stepUps.refusal(scopes, now) ?? this.#pause;
-    if (refusal) throw refusal;
-    const attempt = scopes.length > 0 ? this.#stepUps.attempt(cause, now) : undefined;
-    if (attempt === undefined) return undefined;
-    emit({ type: "step-up.started", scopes, attempt });
-    const key = scopes.join(" ");
-    const before = [this.#token.running, ...this.#steppingUp.values()];
-    const running = this.#askForScopes(scopes, before)
-      .catch((error: unknown) => {
-        if (isTransient(error)) this.#stepUps.undo(cause);
-        throw error;
-      })
-      .finally(() => this.#steppingUp.delete(key));
-    // Whoever gave up waiting does not hear of a failure.
-    running.catch(() => {});
-    this.#steppingUp.set(key, running);
-    return running;
-  }
-
-  /** @param before what is under way: its answer counts for this request, too */
-  async #askForScopes(scopes: readonly string[], before: readonly unknown[]): Promise<void> {
-    const { backoff, record: known } = this.#token;
-    await Promise.allSettled(before);
-    if (this.#pause) throw this.#pause;
-    backoff.throwIfBusy();
-    const obtainToken = await this.#obtaining();
-    const { record, error } = await obtainToken(known, { reason: "ahead" }, { scopes }).catch((fault: unknown) => {
-      if (isTransient(fault)) backoff.onFault(fault);
-      throw fault;
-    });
-    // It was not asked for because the one before was refused: should it be, that says nothing yet.
-    if (!error) return this.#token.use(record, "store");
-    if (error.code === "insufficient_scope") this.#stepUps.refuse(scopes, error, this.#session.clock.now());
-    else {
-      // What has nothing to do with the scopes would befall any other request as well.
-      this.#token.refusal = error;
-      backoff.onRefusal(grant, false);
-    }
-    throw error;
   }
 
   /** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
@@ -239,12 +181,4 @@ export class MachineTokenManager implements Credential {
     this.#obtainer ??= import("./obtain.ts").then(({ tokenObtainer }) => tokenObtainer(this.#session));
     return this.#obtainer;
   }
-
-  /** What the authorization server said for good, as long as it is too soon to ask again. */
-  get #pause(): McpAuthError | undefined {
-    return this.#token.backoff.mayRefresh(grant, "expired") ? undefined : this.#token.refusal;
-  }
 }
-
-/** What every token is asked for with. */
-const grant = "own credentials";
