@@ -134,7 +134,7 @@ try {
   console.log("\nDone. The folder `examples` has the same in a few lines for each SDK.");
 } catch (error) {
   // What a user can cause, such as a denied login, is told in words.
-  console.error(error instanceof McpAuthError ? `\nThe demo has ended: ${error.message}` : error);
+  console.error(error instanceof McpAuthError ? `\nThe demo has ended: ${error.message} ${error.hint}` : error);
   process.exitCode = 1;
 } finally {
   await client.close();

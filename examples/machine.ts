@@ -44,7 +44,7 @@ try {
 } catch (error) {
   // What happened, and what to do about it. No token or secret is in it, so it may stand in a public log.
   if (!(error instanceof McpAuthError)) throw error;
-  console.error(`${error.code}: ${error.message}`);
+  console.error(`${error.code}: ${error.message} ${error.hint}`);
   process.exitCode = 1;
 } finally {
   await close();

@@ -1,85 +1,111 @@
+/**
+ * At which party something failed: whose options, decision, answer or machine it was.
+ * - `app`: the program that uses this package, its options and functions
+ * - `user`: whoever logs in
+ * - `machine`: this computer, its store, keychain, clock and environment
+ * - `network`: between here and a server; nobody has answered
+ * - `server`: the protected MCP server
+ * - `authorization-server`: the authorization server, or an identity provider
+ */
+export type McpAuthErrorParty = "app" | "user" | "machine" | "network" | "server" | "authorization-server";
+
 const askOperator = "Tell the operator of the server.";
 const logIn = "Log in again.";
 const wait = "Try again later.";
 const register = "Register a client there by hand and pass its `clientId`.";
+const as = "authorization-server";
 
-type Text = readonly [what: string, hint: string, transient?: true];
+type Text = readonly [what: string, hint: string, party: McpAuthErrorParty, transient?: true];
 
-/** What happened, what the user can do, and whether it passes by itself, for every code. */
+/** For every code: what happened, what can be done, at which party, and whether it passes by itself. */
 const texts = {
   // options and requests
-  invalid_option: ["An option is wrong", "Correct it."],
-  insecure_url: ["The URL is neither https nor on loopback", "Use https, or `allowInsecure` for development."],
-  invalid_url: ["The URL cannot be used", "Correct it."],
-  body_not_replayable: ["The body was a stream and cannot be sent again", "Pass it as text or bytes."],
-  disposed: ["The credential is disposed of", "Create a new one."],
-  unsupported_runtime: ["This runtime cannot be used", "Update it; Node must be 22.13 or newer."],
+  invalid_option: ["An option is wrong", "Correct the option.", "app"],
+  insecure_url: ["A URL uses plain http to another machine", "Use https; for development, name the host in `allowInsecure`.", "app"],
+  invalid_url: ["A URL is not valid", "Correct the URL.", "app"],
+  body_not_replayable: ["The request cannot be repeated: its body is a stream", "Pass the body as text or bytes.", "app"],
+  disposed: ["The credential was used after `dispose()`", "Create a new one.", "app"],
+  unsupported_runtime: ["This runtime cannot be used", "Update it; Node must be 22.13 or newer.", "machine"],
   // network
-  network_error: ["The server cannot be reached", "Check network, address, proxy and certificates.", true],
-  timeout: ["The server did not answer in time", wait, true],
-  server_error: ["The server failed", wait, true],
-  rate_limited: ["The server asks to slow down", wait, true],
-  response_too_large: ["The answer is too large", askOperator],
-  redirect_refused: ["The server redirects elsewhere", "Use the final address."],
+  network_error: ["The server cannot be reached", "Check the network, the address, the proxy and the certificates.", "network", true],
+  timeout: ["There was no answer in time", wait, "network", true],
+  server_error: ["The server failed", wait, "server", true],
+  rate_limited: ["The server asks for fewer requests", wait, "server", true],
+  response_too_large: ["The response is too large", askOperator, as],
+  redirect_refused: ["The server redirects to another place", "Use the final URL.", as],
   // discovery
-  discovery_failed: ["No usable authorization server metadata was found", askOperator],
-  invalid_resource_metadata: ["The resource metadata is invalid", askOperator],
-  resource_mismatch: ["The resource metadata belongs to another server", "Check the URL; if it is right, do not log in."],
-  pkce_unsupported: ["The authorization server lacks PKCE with S256", askOperator],
+  discovery_failed: ["No usable metadata of an authorization server was found", askOperator, as],
+  invalid_resource_metadata: ["The protected resource metadata is not valid", askOperator, "server"],
+  resource_mismatch: [
+    "The protected resource metadata belongs to another server",
+    "Check the server's URL; if it is right, do not log in.",
+    "server",
+  ],
+  pkce_unsupported: ["The authorization server does not support PKCE with S256", askOperator, as],
   // registration
-  registration_refused: ["The authorization server refused to register this client", register],
-  registration_unsupported: ["The authorization server offers no registration", register],
-  client_issuer_mismatch: ["The client belongs to another authorization server", register],
-  invalid_client: ["The authorization server does not accept this client", "Check client ID and secret or key, or register again."],
+  registration_refused: ["The authorization server did not register this client", register, as],
+  registration_unsupported: ["The authorization server offers no client registration", register, as],
+  client_issuer_mismatch: ["The client belongs to another authorization server", register, "server"],
+  invalid_client: ["The authorization server does not accept this client", "Check client ID and secret or key, or register again.", as],
   // login
   login_required: [
-    "A login is needed and nobody can be asked",
-    "Run `authorize()` where a user has a browser; a program needs credentials of its own.",
+    "A login is needed",
+    "Log in once where this user has a browser or a terminal; a program without a user needs credentials of its own.",
+    "user",
   ],
-  login_pending: ["A login waits for the user; the request was not sent", "Finish it, then repeat the request."],
-  login_timeout: ["The user did not log in in time", logIn],
-  redirect_port_in_use: ["No port for the answer is free", "Allow more ports."],
-  browser_failed: ["No browser could be opened", "Open the printed address by hand."],
-  state_mismatch: ["The authorization response belongs to another login", logIn],
-  issuer_mismatch: ["The answer comes from another authorization server", "Do not log in there."],
-  invalid_authorization_response: ["The authorization response is invalid", logIn],
-  authorization_denied: ["The login was denied", "Log in again and allow access."],
-  authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client."],
-  insufficient_scope: ["The operation needs more scopes", "Log in again and allow them."],
-  authentication_insufficient: ["The server wants a newer or stronger login", "Log in again, as a user."],
+  login_pending: ["The login is not finished; the request was not sent", "Finish the login, then repeat the request.", "user"],
+  login_timeout: ["The login was not finished in time", logIn, "user"],
+  redirect_port_in_use: ["No port for the login's redirect URI is free", "End the program that uses it, or allow more ports.", "machine"],
+  browser_failed: ["No browser could be opened", "Log in from a terminal, which shows the address, or pass `openBrowser`.", "machine"],
+  state_mismatch: ["The authorization response belongs to another login", logIn, "user"],
+  issuer_mismatch: ["The answer comes from another authorization server", "Do not log in there.", as],
+  invalid_authorization_response: ["The authorization response is not valid", logIn, as],
+  authorization_denied: ["The login was denied", "Log in again and allow access.", "user"],
+  authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client.", as],
+  insufficient_scope: ["The operation needs more scopes", "Log in again and allow them.", "server"],
+  authentication_insufficient: ["The server wants a newer or stronger login", "Log in again, as a user.", "server"],
   // tokens
-  invalid_grant: ["The authorization server no longer accepts this login", logIn],
-  token_request_refused: ["The authorization server refused the token request", "Log in again; for a program, check what it asks for."],
-  invalid_token_response: ["The token answer cannot be used", askOperator],
-  token_refused: ["The server refuses a token that was just issued", askOperator],
+  invalid_grant: ["The authorization server no longer accepts this login", logIn, as],
+  token_request_refused: ["The authorization server refused the token request", "Log in again; for a program, check what it asks for.", as],
+  invalid_token_response: ["The token response cannot be used", askOperator, as],
+  token_refused: ["The server refuses a token that was just issued", askOperator, "server"],
+  token_not_required: ["The server wants no token", "Send requests without one.", "server"],
   // programs
-  grant_unsupported: ["The authorization server does not offer this grant", "Ask its operator for it, or use another."],
-  invalid_assertion: ["The assertion is refused", "Check its issuer, subject, audience and expiry."],
-  assertion_unavailable: ["No assertion or credential can be had", "Check its source."],
-  clock_skewed: ["This machine's clock is wrong", "Set it."],
-  credential_expired: ["The credential has expired", "Replace it."],
-  credential_refused: ["The server refuses the credential", "Replace it."],
-  invalid_environment: ["Environment variables are missing or contradictory", "Correct them."],
+  grant_unsupported: ["The authorization server does not offer this grant", "Ask its operator for it, or use another.", as],
+  invalid_assertion: ["The assertion was refused", "Check its issuer, subject, audience and expiry.", as],
+  assertion_unavailable: ["There is no assertion", "Check its source.", "app"],
+  credential_unavailable: ["There is no credential", "Check its source.", "app"],
+  clock_skewed: ["This machine's clock is wrong", "Set the clock.", "machine"],
+  credential_expired: ["The credential has expired", "Replace it.", "app"],
+  credential_refused: ["The server refuses the credential", "Replace it.", "server"],
+  invalid_environment: ["Environment variables are missing or wrong", "Correct the variables.", "machine"],
   // stores
-  lock_timeout: ["Another process holds the lock", "Continue or end that process.", true],
-  lock_lost: ["The lock was lost", wait, true],
-  store_failed: ["The store cannot be read or written", "Check disk space and permissions.", true],
-  lock_unsupported: ["The file system has no working locks", "Keep the store on a local disk."],
-  store_damaged: ["The database cannot be used and was set aside", logIn, true],
-  keychain_unavailable: ["There is no keychain", "Install one, or use a key file."],
-  keychain_locked: ["The keychain is locked or out of reach", "Unlock it, or run where it is."],
-  keychain_refused: ["The keychain refused access", "Allow it, or use a key file."],
-  keychain_timeout: ["The keychain did not answer in time", "Answer it, or set MCP_AUTH_KEYCHAIN=off."],
-  invalid_record: ["A stored record cannot be understood", "Update this program, or log out and in again."],
+  lock_timeout: ["Another process holds the lock", "Continue or end that process.", "machine", true],
+  lock_lost: ["The lock was lost", wait, "machine", true],
+  store_failed: ["The store cannot be read or written", "Check disk space and permissions.", "machine", true],
+  lock_unsupported: ["The file system has no working locks", "Keep the store on a local disk.", "machine"],
+  store_damaged: ["The database cannot be used and was set aside", logIn, "machine", true],
+  keychain_unavailable: ["There is no keychain", "Install one, or use a key file.", "machine"],
+  keychain_locked: ["The keychain is locked or out of reach", "Unlock it, or run where it is.", "machine"],
+  keychain_refused: ["The keychain refused access", "Allow it, or use a key file.", "machine"],
+  keychain_timeout: ["The keychain did not answer in time", "Answer it, or set MCP_AUTH_KEYCHAIN=off.", "machine"],
+  invalid_record: ["A stored record cannot be read", "Update this program, or log out and in again.", "machine"],
 } as const satisfies Record<string, Text>;
 
 /** Every way in which this package can fail. Codes are stable; messages may change. */
 export type McpAuthErrorCode = keyof typeof texts;
 
+/** Completes an error. Only the class reaches its private parts. */
+let complete: (error: McpAuthError, serverUrl: string) => void;
+
 /** What is known about a failure. None of it may hold a token, code, verifier or secret. */
 export interface McpAuthErrorDetails {
   /** One clause that completes the code's own sentence, for example which option or which URL. */
   detail?: string | undefined;
+  /** What can be done about it. Default: the code's own hint. */
+  hint?: string | undefined;
+  /** At which party it failed. Default: the code's own. */
+  party?: McpAuthErrorParty | undefined;
   /** The protected MCP server. */
   serverUrl?: string | undefined;
   /** The authorization server. */
@@ -97,8 +123,11 @@ export interface McpAuthErrorDetails {
 }
 
 /**
- * The one error class of this package: what happened (`code`, `message`), where (`serverUrl`, `issuer`), and what
- * the user can do (`hint`).
+ * The one error class of this package: what happened (`code`, `message`), where (`serverUrl`, `issuer`, `party`), and what
+ * can be done about it (`hint`).
+ *
+ * `message` does not hold the hint. Printed as a whole (`String(error)`, `console.error(error)`, an uncaught error), an error
+ * shows both.
  *
  * @example
  * ```ts
@@ -113,8 +142,10 @@ export class McpAuthError extends Error {
   override readonly name: string = "McpAuthError";
   /** What happened: stable, listed in the README. */
   readonly code: McpAuthErrorCode;
-  /** What the user can do about it. */
+  /** What can be done about it: a sentence for whoever can do it, the developer or the user. */
   readonly hint: string;
+  /** At which party it failed: whom the hint is about. */
+  readonly party: McpAuthErrorParty;
   /** The protected MCP server. */
   declare readonly serverUrl: string | undefined;
   /** The authorization server. */
@@ -128,7 +159,9 @@ export class McpAuthError extends Error {
   /** Milliseconds that the server asks to wait. */
   declare readonly retryAfterMs: number | undefined;
 
-  constructor(code: McpAuthErrorCode, { detail, cause, ...facts }: McpAuthErrorDetails = {}) {
+  readonly #detail: string | undefined;
+
+  constructor(code: McpAuthErrorCode, { detail, cause, hint, party, ...facts }: McpAuthErrorDetails = {}) {
     const { serverUrl, issuer, status, serverError, serverDescription, retryAfterMs } = facts;
     // Named one by one: another error may have been spread into the details, whose own code must not replace this one's.
     const clean = {
@@ -139,9 +172,12 @@ export class McpAuthError extends Error {
       serverDescription: printable(serverDescription),
       retryAfterMs,
     };
-    super(message(code, clean, printable(detail, 1000)), cause === undefined ? undefined : { cause });
+    const clause = printable(detail, 1000);
+    super(messageOf(code, clean, clause), cause === undefined ? undefined : { cause });
+    this.#detail = clause;
     this.code = code;
-    this.hint = texts[code][1];
+    this.hint = printable(hint, 1000) ?? texts[code][1];
+    this.party = party ?? texts[code][2];
     for (const [name, value] of Object.entries(clean)) if (value !== undefined) Object.assign(this, { [name]: value });
     // Lets our errors pass through the SDK's version probe as they are, instead of being taken for an old server.
     Object.defineProperty(this, Symbol.for("mcp.authSeamEscape"), { value: true });
@@ -150,7 +186,22 @@ export class McpAuthError extends Error {
   /** Whether the same call may succeed later without anybody doing anything. */
   get transient(): boolean {
     const text: Text = texts[this.code];
-    return text[2] === true;
+    return text[3] === true;
+  }
+
+  /** Name, message and hint. */
+  override toString(): string {
+    return `${this.name}: ${this.message} ${this.hint}`;
+  }
+
+  static {
+    complete = (error, serverUrl) => {
+      const { message, stack } = error;
+      Object.assign(error, { serverUrl: withoutQuery(serverUrl) });
+      error.message = messageOf(error.code, error, error.#detail);
+      // The stack begins with the message that there was before.
+      if (stack !== undefined) error.stack = stack.replace(message, () => error.message);
+    };
   }
 }
 
@@ -175,6 +226,17 @@ export class InsufficientScopeError extends McpAuthError {
   }
 }
 
+/** Says which server an error is about, where that was not known when it was made. Returns the same error. */
+export function aboutServer(error: McpAuthError, serverUrl: string): McpAuthError {
+  if (error.serverUrl === undefined) complete(error, serverUrl);
+  return error;
+}
+
+/** The facts of an error, for another one that says what it means. */
+export function factsOf({ serverUrl, issuer, status, serverError, serverDescription, retryAfterMs }: McpAuthError): McpAuthErrorDetails {
+  return { serverUrl, issuer, status, serverError, serverDescription, retryAfterMs };
+}
+
 /** The code of an error of ours. */
 export function codeOf(error: unknown): McpAuthErrorCode | undefined {
   return error instanceof McpAuthError ? error.code : undefined;
@@ -195,8 +257,8 @@ export async function unless<T, U = undefined>(code: McpAuthErrorCode, promise: 
   }
 }
 
-function message(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: string | undefined): string {
-  const [what, hint] = texts[code];
+function messageOf(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: string | undefined): string {
+  const [what] = texts[code];
   const { serverUrl, issuer, status, serverError, serverDescription } = facts;
   const where = [
     serverUrl && `server ${serverUrl}`,
@@ -205,7 +267,7 @@ function message(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: str
     serverError && `error ${serverError}`,
     serverDescription && `"${serverDescription}"`,
   ].filter(Boolean);
-  return `${what}${detail ? `: ${detail}` : ""}${where.length > 0 ? ` (${where.join(", ")})` : ""}. ${hint}`;
+  return `${what}${detail ? `: ${detail}` : ""}${where.length > 0 ? ` (${where.join(", ")})` : ""}.`;
 }
 
 /** A URL fit for messages and events: queries may carry secrets. */

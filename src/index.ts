@@ -28,7 +28,14 @@ export {
   discoverAuthorizationServer,
   requirePkce,
 } from "./discovery/server-metadata.ts";
-export { InsufficientScopeError, LoginRequiredError, McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "./errors.ts";
+export {
+  InsufficientScopeError,
+  LoginRequiredError,
+  McpAuthError,
+  type McpAuthErrorCode,
+  type McpAuthErrorDetails,
+  type McpAuthErrorParty,
+} from "./errors.ts";
 export type { AuthEvent, AuthEventFacts, AuthEventListener, Emit, StoreEvent } from "./events.ts";
 export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
 export type { DeviceCodePrompt } from "./grants/device-code.ts";

@@ -19,8 +19,8 @@ export function checkRuntime(): void {
 }
 
 /** The error for something that only newer runtimes have. */
-export function unsupported(missing: string, advice = ""): McpAuthError {
-  return new McpAuthError("unsupported_runtime", { detail: `${runtimeName()} has no \`${missing}\`${advice}` });
+export function unsupported(missing: string, hint?: string): McpAuthError {
+  return new McpAuthError("unsupported_runtime", { detail: `${runtimeName()} has no \`${missing}\``, hint });
 }
 
 function runtimeName(): string {

@@ -21,7 +21,7 @@ const methods = Object.keys(needs) as MachineAuthMethod[];
  *
  * @param clock tells when a client assertion is made. Default: `systemClock`
  * @returns what adds the proof to a request; it throws `invalid_option` for a key that cannot be used, `timeout` and
- *   `assertion_unavailable` for a signer that does not answer or fails
+ *   `credential_unavailable` for a signer that does not answer or fails
  * @throws McpAuthError `invalid_option` when the method, what it needs and what the server lists do not fit together
  * @see RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2; REQ-CC-02
  */

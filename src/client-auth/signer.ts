@@ -17,7 +17,7 @@ export function isSigner(key: object | string): key is Signer {
 /**
  * A JWT that somebody else signs.
  *
- * @throws McpAuthError `timeout` after 10 seconds, `assertion_unavailable` with the signer's own error as `cause` (unless
+ * @throws McpAuthError `timeout` after 10 seconds, `credential_unavailable` with the signer's own error as `cause` (unless
  *   that is one of ours),
  *   `invalid_option` for a result that is no signature
  * @see RFC 7515 §5.1
@@ -37,7 +37,7 @@ async function result(signer: Signer, data: Uint8Array<ArrayBuffer>): Promise<un
   try {
     return await signer.sign(data);
   } catch (cause) {
-    throw cause instanceof McpAuthError ? cause : new McpAuthError("assertion_unavailable", { detail: "the signer failed", cause });
+    throw cause instanceof McpAuthError ? cause : new McpAuthError("credential_unavailable", { detail: "the signer failed", cause });
   }
 }
 

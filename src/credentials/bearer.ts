@@ -53,7 +53,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
   /**
    * The token, fetched anew when it is about to expire.
    *
-   * @throws McpAuthError `credential_expired`; `assertion_unavailable` when the function fails
+   * @throws McpAuthError `credential_expired`; `credential_unavailable` when the function fails
    */
   async getAccessToken(): Promise<string> {
     if (this.#token !== undefined && this.#clock.now() + leewayMs < this.#expiresAt) return this.#token;

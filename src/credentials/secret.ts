@@ -21,13 +21,13 @@ export function headerSafe(value: unknown, option: string): string {
 /**
  * Asks the app's function, whose failures become ours, so that they pass through the SDKs as they are.
  *
- * @throws McpAuthError `assertion_unavailable`, or what the function threw if it is one of ours
+ * @throws McpAuthError `credential_unavailable`, or what the function threw if it is one of ours
  */
 export async function ask<T>(source: () => T | Promise<T>, option: string, serverUrl: URL): Promise<T> {
   try {
     return await source();
   } catch (cause) {
     if (cause instanceof McpAuthError) throw cause;
-    throw new McpAuthError("assertion_unavailable", { serverUrl: serverUrl.href, detail: `the function \`${option}\` failed`, cause });
+    throw new McpAuthError("credential_unavailable", { serverUrl: serverUrl.href, detail: `the function \`${option}\` failed`, cause });
   }
 }

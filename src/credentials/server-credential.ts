@@ -1,7 +1,7 @@
 import { splitScope } from "../authorization/scopes.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { InsufficientScopeError, McpAuthError, withoutQuery } from "../errors.ts";
+import { aboutServer, InsufficientScopeError, McpAuthError, withoutQuery } from "../errors.ts";
 import { type AuthEventFacts, type AuthEventListener, type Emit, emitter } from "../events.ts";
 import { createHttp } from "../http/http.ts";
 import { authFetch } from "../transports/fetch.ts";
@@ -76,7 +76,7 @@ export abstract class ServerCredential implements Credential {
     try {
       return await work();
     } catch (error) {
-      if (error instanceof McpAuthError) this.#lastError = error;
+      if (error instanceof McpAuthError) this.#lastError = aboutServer(error, this.serverUrl.href);
       throw error;
     }
   }

@@ -123,6 +123,8 @@ export function requirePkce(server: AuthorizationServerMetadata): void {
 export function noServer(issuer: string, reasons: readonly unknown[]): never {
   const isMismatch = (reason: unknown) => codeOf(reason) === "issuer_mismatch";
   const errors = [...reasons].sort((a, b) => Number(isMismatch(b)) - Number(isMismatch(a)));
-  const code = isMismatch(errors[0]) || errors.every(isTransient) ? codeOf(errors[0]) : undefined;
-  throw new McpAuthError(code ?? "discovery_failed", { issuer, cause: new AggregateError(errors) });
+  const code = (isMismatch(errors[0]) || errors.every(isTransient) ? codeOf(errors[0]) : undefined) ?? "discovery_failed";
+  const isUnanswered = code === "network_error" || code === "timeout";
+  const party = isUnanswered ? "network" : "authorization-server";
+  throw new McpAuthError(code, { issuer, party, cause: new AggregateError(errors) });
 }

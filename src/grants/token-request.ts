@@ -136,7 +136,8 @@ export function answerError(
   const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
   secrets.push(client.clientSecret);
   const serverError = scrub(text(body.error), secrets);
-  const details = { issuer, status, serverError, serverDescription: scrub(text(body.error_description), secrets) };
+  const serverDescription = scrub(text(body.error_description), secrets);
+  const details = { issuer, status, serverError, serverDescription, party: "authorization-server" } as const;
   const fault = faultOf(response, details, clock.now());
   if (fault) return fault;
   const transient = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";

@@ -24,7 +24,9 @@ export async function runBrowserFlow(session: Session, authorization: Authorizat
   const { options, emit, server: serverUrl, store, http, clock } = session;
   const { discovery, profile, signal } = authorization;
   const { issuer, server } = discovery;
-  if (!options.loginHandler) throw new LoginRequiredError({ serverUrl, issuer, detail: "no `loginHandler`" });
+  if (!options.loginHandler) {
+    throw new LoginRequiredError({ serverUrl, issuer, party: "app", detail: "no `loginHandler`", hint: "Pass a `loginHandler`." });
+  }
 
   const isFixed = options.redirectUris !== undefined;
   const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;

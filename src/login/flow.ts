@@ -33,7 +33,7 @@ function requireWay(session: Session, { issuer, server }: Discovery): void {
   const { options, server: serverUrl } = session;
   if (options.loginHandler || offersDeviceCode(session, server)) return;
   const detail = options.onDeviceCode ? "no device code there, and no `loginHandler`" : "no `loginHandler`";
-  throw new LoginRequiredError({ serverUrl, issuer, detail });
+  throw new LoginRequiredError({ serverUrl, issuer, party: "app", detail, hint: "Pass a `loginHandler`." });
 }
 
 async function runWithTimeLimit(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {

@@ -84,9 +84,14 @@ export class LoginPrompt {
     });
   }
 
-  /** Says again why the last login failed, if that was a moment ago: a request must not open browser after browser. */
+  /** The error of the last login, if that failed a moment ago. */
+  get refusal(): McpAuthError | undefined {
+    return this.#pause.reason;
+  }
+
+  /** A request must not open browser after browser. @throws McpAuthError {@link refusal} */
   throwIfRefused(): void {
-    if (this.#pause.reason) throw this.#pause.reason;
+    if (this.refusal) throw this.refusal;
   }
 
   /**

@@ -1,13 +1,15 @@
-import { McpAuthError, type McpAuthErrorCode } from "../errors.ts";
+import { McpAuthError, type McpAuthErrorCode, type McpAuthErrorParty } from "../errors.ts";
 import type { ServerSession } from "../tokens/session.ts";
 
-/** What holds for one manager alone: its options, its user, or what it wanted more than others. */
-const ownCodes: readonly McpAuthErrorCode[] = ["login_required", "invalid_option", "assertion_unavailable", "insufficient_scope"];
+/** What these have decided holds for everybody; what failed at the app or on this machine holds for one manager alone. */
+const deciding: readonly McpAuthErrorParty[] = ["user", "server", "authorization-server"];
+/** Of one manager alone, too: there is no user, or it wanted more than others. */
+const ownCodes: readonly McpAuthErrorCode[] = ["login_required", "insufficient_scope"];
 
 /** A refusal as it is stored. */
 interface Refusal {
   code: McpAuthErrorCode;
-  issuer: string;
+  issuer?: string | undefined;
   /** In ms since 1970. */
   at: number;
   status?: number | undefined;
@@ -40,9 +42,8 @@ export async function sharingRefusal<T>(session: ServerSession, name: string, { 
     return await work();
   } catch (error) {
     if (!(error instanceof McpAuthError)) throw error;
-    const { code, issuer, transient, status, serverError, serverDescription } = error;
-    // What a server or user said holds for all. What only this manager met (no browser, disposed of) names no issuer.
-    if (issuer && !transient && !ownCodes.includes(code)) {
+    const { code, party, issuer, transient, status, serverError, serverDescription } = error;
+    if (deciding.includes(party) && !transient && !ownCodes.includes(code)) {
       const refusal: Refusal = { code, issuer, at: clock.now(), status, serverError, serverDescription };
       own.set(session, { name, at: refusal.at, error });
       // Before the lock is free: the next in line reads it at once.

@@ -2,7 +2,7 @@ import { abortable } from "../async.ts";
 import { machineAuthentication } from "../client-auth/machine-authentication.ts";
 import type { MachineClient } from "../client-auth/machine-client.ts";
 import { type AuthorizationServerMetadata, discoverAuthorizationServer } from "../discovery/server-metadata.ts";
-import { McpAuthError } from "../errors.ts";
+import { factsOf, McpAuthError } from "../errors.ts";
 import { askForExchange, readExchanged, type TokenExchange, tokenExchangeGrantType, tokenTypes } from "../grants/token-exchange.ts";
 import { text } from "../http/json.ts";
 import type { AssertionRequest } from "./assertion.ts";
@@ -113,8 +113,8 @@ function subjectTokens({ subjectToken, onRefreshToken }: EnterpriseManagedOption
       await onRefreshToken?.(unsaved);
       unsaved = undefined;
     } catch (cause) {
-      const detail = "`onRefreshToken` failed; the new refresh token is in memory alone, and told again with the next exchange";
-      throw new McpAuthError("assertion_unavailable", { detail, cause });
+      const detail = "`onRefreshToken` failed, so the new refresh token is in memory only; the next exchange passes it again";
+      throw new McpAuthError("assertion_unavailable", { detail, hint: "Repair `onRefreshToken`.", cause });
     }
   }
 
@@ -140,10 +140,11 @@ function subjectTokens({ subjectToken, onRefreshToken }: EnterpriseManagedOption
 /** Says at which of the two servers it failed. */
 function atIdentityProvider(issuer: string | undefined) {
   return (cause: unknown): never => {
-    const isLocal = !(cause instanceof McpAuthError) || ["invalid_option", "assertion_unavailable"].includes(cause.code);
-    if (isLocal || (cause.issuer && !cause.serverError)) throw cause;
-    const { code, status, serverError, serverDescription, retryAfterMs } = cause;
-    const detail = `at the identity provider${code === "invalid_grant" ? ", where the user has to sign on again" : ""}`;
-    throw new McpAuthError(code, { detail, issuer, status, serverError, serverDescription, retryAfterMs, cause });
+    if (!(cause instanceof McpAuthError) || cause.party === "app") throw cause;
+    // It says already where it failed.
+    if (cause.issuer !== undefined && cause.serverError === undefined) throw cause;
+    const { code, party } = cause;
+    const hint = code === "invalid_grant" ? "Sign on again at the identity provider." : undefined;
+    throw new McpAuthError(code, { ...factsOf(cause), issuer, party, hint, detail: "at the identity provider", cause });
   };
 }

@@ -86,7 +86,7 @@ export class MachineTokenManager implements Credential {
   async getToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     const token = await this.#find(options.signal);
     if (token !== undefined) return token;
-    throw new McpAuthError("discovery_failed", { serverUrl: this.#session.server, detail: "the server asks for no token" });
+    throw new McpAuthError("token_not_required", { serverUrl: this.#session.server });
   }
 
   /** {@link getToken}, by the name that it has in `TokenManager`. */
@@ -110,7 +110,7 @@ export class MachineTokenManager implements Credential {
    */
   requestInit(): LiveRequestInit {
     const { server: serverUrl } = this.#session;
-    const missing = () => this.#token.refusal ?? new McpAuthError("login_required", { serverUrl, detail: "call `authorize()` first" });
+    const missing = () => this.#token.refusal ?? new McpAuthError("login_required", { serverUrl, hint: "Call `authorize()` first." });
     return requestInitWith(this.#session, this.#token, missing);
   }
 

@@ -1,4 +1,4 @@
-import { codeOf, InsufficientScopeError, McpAuthError } from "../errors.ts";
+import { codeOf, factsOf, InsufficientScopeError, McpAuthError } from "../errors.ts";
 import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { Http } from "../http/http.ts";
 import type { MachineSession } from "./session.ts";
@@ -18,7 +18,10 @@ interface Circumstances {
 /** What a refused token request means for a program. */
 export function explained(error: unknown, { session, scopes, assertion, serverTime }: Circumstances): unknown {
   if (!(error instanceof McpAuthError)) return error;
-  if (error.serverError === "invalid_scope") return new InsufficientScopeError(scopes, { ...error, cause: error });
+  if (error.serverError === "invalid_scope") {
+    const hint = "Ask the operator of the authorization server to allow them to this client.";
+    return new InsufficientScopeError(scopes, { ...factsOf(error), party: "authorization-server", hint, cause: error });
+  }
   return skewed(error, session, assertion !== undefined, serverTime) ?? refusedAssertion(error, session, assertion) ?? error;
 }
 
@@ -50,14 +53,14 @@ function skewed(
   if (Math.abs(aheadMs) <= skewMs) return undefined;
   const minutes = (Math.abs(aheadMs) / 60_000).toFixed(1);
   const detail = `it is ${minutes} minutes ${aheadMs > 0 ? "ahead of" : "behind"} the authorization server's`;
-  return new McpAuthError("clock_skewed", { ...error, detail, cause: error });
+  return new McpAuthError("clock_skewed", { ...factsOf(error), detail, cause: error });
 }
 
 function refusedAssertion(error: McpAuthError, { clock }: MachineSession, assertion: string | undefined): McpAuthError | undefined {
   if (codeOf(error) !== "invalid_grant" || assertion === undefined) return undefined;
   const { expiresAt = Infinity } = readJwtClaims(assertion) ?? {};
   const detail = expiresAt < clock.now() ? `it expired at ${new Date(expiresAt).toISOString()}` : undefined;
-  return new McpAuthError("invalid_assertion", { ...error, detail, cause: error });
+  return new McpAuthError("invalid_assertion", { ...factsOf(error), detail, cause: error });
 }
 
 /** The same `Http`, which remembers what time it is at the server. */

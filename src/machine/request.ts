@@ -15,7 +15,8 @@ import type { Target } from "./target.ts";
  * A secret that the server refuses is asked for again, once: it may have been rotated. An assertion that it refuses is
  * neither repeated nor replaced.
  *
- * @throws McpAuthError `grant_unsupported`, `invalid_client`, `invalid_assertion`, `assertion_unavailable`, `clock_skewed`,
+ * @throws McpAuthError `grant_unsupported`, `invalid_client`, `invalid_assertion`, `assertion_unavailable`,
+ *   `credential_unavailable`, `clock_skewed`,
  *   `insufficient_scope`, `token_request_refused`, `invalid_option`, and what passes, after bounded repetition
  */
 export async function requestToken(session: RequestSession, target: Target, scopes: readonly string[]): Promise<TokenResponse> {

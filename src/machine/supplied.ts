@@ -1,6 +1,6 @@
 import { abortable, deadline } from "../async.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
-import { McpAuthError } from "../errors.ts";
+import { McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "../errors.ts";
 import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { RequestSession } from "./request-session.ts";
 import type { Target } from "./target.ts";
@@ -11,7 +11,7 @@ const secretLimitMs = 10_000;
 /**
  * The client's secret.
  *
- * @throws McpAuthError `timeout`, `assertion_unavailable` when the app's function fails, `invalid_option` when it gives nothing,
+ * @throws McpAuthError `timeout`, `credential_unavailable` when the app's function fails, `invalid_option` when it gives nothing,
  *   or what cannot be a secret
  */
 export async function suppliedSecret({ options, clock }: RequestSession): Promise<string | undefined> {
@@ -23,7 +23,10 @@ export async function suppliedSecret({ options, clock }: RequestSession): Promis
     () => new McpAuthError("timeout", { detail: `\`clientSecret\`, ${secretLimitMs} ms` }),
   );
   try {
-    const secret = await abortable(supply(clientSecret, { detail: "`clientSecret` failed" }), signal);
+    const secret = await abortable(
+      supply(clientSecret, "credential_unavailable", { detail: "the function `clientSecret` failed" }),
+      signal,
+    );
     if (typeof secret !== "string" || secret === "") throw new McpAuthError("invalid_option", { detail: "`clientSecret` gave nothing" });
     return checkedSecret(secret);
   } finally {
@@ -56,7 +59,7 @@ export async function suppliedAssertion(
   const { issuer, token_endpoint: tokenEndpoint = "" } = server;
   const request = { issuer, tokenEndpoint, resource, scope: scope || undefined, http, clock, signal };
   const given: unknown = await abortable(
-    supply(() => source(request), { issuer }),
+    supply(() => source(request), "assertion_unavailable", { issuer }),
     signal,
   );
   const assertion = typeof given === "string" ? given.trim() : "";
@@ -89,11 +92,11 @@ function isMeantFor({ options }: RequestSession, server: AuthorizationServerMeta
   return audience.some((name) => names.includes(bare(name)));
 }
 
-/** What a function of the app gives; its own failure is told with ours. */
-async function supply<T>(source: () => T | Promise<T>, details: { issuer?: string; detail?: string }): Promise<T> {
+/** What a function of the app gives. Its own failure becomes the cause of ours. */
+async function supply<T>(source: () => T | Promise<T>, code: McpAuthErrorCode, details: McpAuthErrorDetails): Promise<T> {
   try {
     return await source();
   } catch (cause) {
-    throw cause instanceof McpAuthError ? cause : new McpAuthError("assertion_unavailable", { ...details, cause });
+    throw cause instanceof McpAuthError ? cause : new McpAuthError(code, { ...details, cause });
   }
 }

@@ -34,7 +34,7 @@ interface Connections {
  * @returns what throws `network_error` where the server refuses the certificate, or its own is not to be trusted;
  *   `credential_expired` where it refuses one that has expired meanwhile
  * @throws McpAuthError `invalid_option` for what cannot be read, does not belong together or is not valid yet,
- *   `credential_expired`; for a function, which may also fail (`assertion_unavailable`), and without `undici`, at the
+ *   `credential_expired`; for a function, which may also fail (`credential_unavailable`), and without `undici`, at the
  *   first request
  * @see RFC 8705
  * @example
@@ -104,7 +104,7 @@ function reading(certificate: () => ClientCertificate | Promise<ClientCertificat
       return await certificate();
     } catch (cause) {
       if (cause instanceof McpAuthError) throw cause;
-      throw new McpAuthError("assertion_unavailable", { detail: "the function that reads the client certificate failed", cause });
+      throw new McpAuthError("credential_unavailable", { detail: "the function that reads the client certificate failed", cause });
     }
   };
 }

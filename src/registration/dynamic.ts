@@ -90,7 +90,7 @@ async function request(endpoint: string, redirectUris: readonly string[], option
   const headers = { accept: "application/json", "content-type": "application/json" };
   const response = await http.fetch(endpoint, { method: "POST", headers, body: JSON.stringify(metadata), signal });
   const now = clock.now();
-  const fault = faultOf(response, { issuer }, now);
+  const fault = faultOf(response, { issuer, party: "authorization-server" }, now);
   if (fault) throw fault;
   // Read leniently: servers answer 200, leave out when a secret expires, and add members of odd types.
   const answer = members(await response.text());

@@ -17,7 +17,11 @@ const maxAttempts = 3;
  */
 export async function attempts<T>(session: ServerSession, issuer: string, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const { clock, emit, server: serverUrl } = session;
-  const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("timeout", { serverUrl, issuer }));
+  const { signal, stop } = deadline(
+    clock,
+    limitMs,
+    () => new McpAuthError("timeout", { serverUrl, issuer, party: "authorization-server" }),
+  );
   const endsAt = clock.now() + limitMs;
   try {
     for (let attempt = 1; ; attempt++) {

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { McpAuthError, withoutQuery } from "../errors.ts";
+import { aboutServer, McpAuthError, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { MemoryStore } from "../stores/memory.ts";
@@ -40,8 +40,7 @@ export function createServerSession(options: SessionOptions): ServerSession {
 /** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */
 export function remember(session: ServerSession, error: unknown): unknown {
   if (!(error instanceof McpAuthError)) return error;
-  if (error.serverUrl === undefined) Object.assign(error, { serverUrl: session.server });
-  session.lastError = error;
+  session.lastError = aboutServer(error, session.server);
   return error;
 }
 

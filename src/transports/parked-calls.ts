@@ -17,7 +17,7 @@ export function cancelParked(calls: Iterable<Call>, request: Outgoing): boolean 
   if (method !== "notifications/cancelled") return false;
   for (const call of calls) {
     if (call.request.signal !== request.signal || members(call.request.text ?? "").id !== Object(params).requestId) continue;
-    call.cancel(new McpAuthError("login_pending", { serverUrl: request.url.href, detail: "it was cancelled" }));
+    call.cancel(new McpAuthError("login_pending", { serverUrl: request.url.href, detail: "the client has cancelled it" }));
     return call.isParked;
   }
   return false;

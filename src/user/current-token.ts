@@ -1,4 +1,5 @@
-import { LoginRequiredError, type McpAuthError } from "../errors.ts";
+import { LoginRequiredError, type McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
+import type { LoginOptions } from "../login/options.ts";
 import { requestProfile, type Session } from "../login/session.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
@@ -18,12 +19,19 @@ export class CurrentToken extends CachedToken<TokenRecord> {
     this.#session = session;
   }
 
-  /** Without a login: why, as far as that is known. What a program must mend itself is told as it is. */
+  /** The error where there is no login: the refusal of the last refresh, if only the app can do something about that. */
   loginRequired(): McpAuthError {
     const cause = this.refusal;
     if (cause && cause.code !== "invalid_grant") return cause;
     const { options, server: serverUrl } = this.#session;
-    const detail = options.interactive === false ? "`interactive` is off, or there is no terminal, or this is `CI`" : undefined;
-    return new LoginRequiredError({ serverUrl, issuer: this.record?.issuer, detail, cause });
+    return new LoginRequiredError({ serverUrl, issuer: this.record?.issuer, cause, ...missing(options) });
   }
+}
+
+/** What is missing for a login, and who can help: the user, the developer, or a call. */
+function missing({ interactive, loginHandler, onDeviceCode }: LoginOptions): McpAuthErrorDetails {
+  if (interactive === false) return { detail: "there is no terminal or display, or `CI` or `interactive: false` is set" };
+  if (!loginHandler && !onDeviceCode)
+    return { party: "app", detail: "no `loginHandler`", hint: "Pass a `loginHandler` or `onDeviceCode`." };
+  return { party: "app", hint: "Call `authorize()` first." };
 }

@@ -1,4 +1,4 @@
-import { McpAuthError } from "../errors.ts";
+import { factsOf, McpAuthError } from "../errors.ts";
 import type { Session } from "../login/session.ts";
 import { forgetRegistration } from "../registration/stored.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
@@ -101,6 +101,6 @@ async function afterRefusal(
   emit({ type: "tokens.deleted", reason: clientRefused ? "client-refused" : "refused" });
   return {
     record: next,
-    error: current.refreshStartedAt === undefined ? error : new McpAuthError(error.code, { ...error, detail: interrupted }),
+    error: current.refreshStartedAt === undefined ? error : new McpAuthError(error.code, { ...factsOf(error), detail: interrupted }),
   };
 }

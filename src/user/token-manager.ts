@@ -4,7 +4,7 @@ import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
 import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
-import { isTransient, LoginRequiredError, type McpAuthError } from "../errors.ts";
+import { codeOf, isTransient, LoginRequiredError, type McpAuthError } from "../errors.ts";
 import { probe } from "../login/probe.ts";
 import { LoginPrompt } from "../login/prompt.ts";
 import { createSession, type Session } from "../login/session.ts";
@@ -109,11 +109,17 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `login_required` when there is no login, or it is over (`cause` says why); a transient fault
    */
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
-    return remembering(this.#session, async () => {
-      const token = await this.#token.find(options.signal);
-      if (token === undefined) throw this.#token.loginRequired();
-      return token;
-    });
+    try {
+      return await remembering(this.#session, async () => {
+        const token = await this.#token.find(options.signal);
+        if (token === undefined) throw this.#token.loginRequired();
+        return token;
+      });
+    } catch (error) {
+      // That there is no login says less than why the last one failed.
+      if (codeOf(error) === "login_required") this.#session.lastError = this.#prompt.refusal ?? this.#session.lastError;
+      throw error;
+    }
   }
 
   /**
@@ -220,7 +226,7 @@ export class TokenManager implements Credential {
       if ((await token.find(signal)) === undefined) return false;
     } catch (error) {
       // A token endpoint that fails now may still let a user in; a store or lock that fails would not.
-      if (isTransient(error) && error.issuer) return false;
+      if (isTransient(error) && error.party === "authorization-server") return false;
       throw error;
     }
     const granted = splitScope(token.record?.scope);

@@ -81,9 +81,9 @@ describe("what a signer does wrong", async () => {
       },
     ],
     ["rejects", () => Promise.reject(new Error("access denied by the key service"))],
-  ])("it %s: assertion_unavailable, with its reason", async (_how, fail) => {
+  ])("it %s: credential_unavailable, with its reason", async (_how, fail) => {
     const error = await failure(assertionBy({ ...der, sign: fail }));
-    expect(error).toMatchObject({ code: "assertion_unavailable", cause: { message: "access denied by the key service" } });
+    expect(error).toMatchObject({ code: "credential_unavailable", cause: { message: "access denied by the key service" } });
   });
 
   test("it throws an error of ours, which says more: that one", async () => {

@@ -193,8 +193,8 @@ describe("keys from a function", () => {
     const { url } = await plainServer(status(401));
     const cause = new Error("vault is sealed");
     const auth = new ApiKeyCredential({ serverUrl: url, keys: () => Promise.reject(cause) });
-    expect(await failureOf(post(auth))).toMatchObject({ code: "assertion_unavailable", serverUrl: url, cause });
-    expect(auth.lastError?.code).toBe("assertion_unavailable");
+    expect(await failureOf(post(auth))).toMatchObject({ code: "credential_unavailable", serverUrl: url, cause });
+    expect(auth.lastError?.code).toBe("credential_unavailable");
     expect((await auth.fetch(url, { headers: { accept: "text/event-stream" } })).status).toBe(401);
   });
 

@@ -150,7 +150,7 @@ describe("a function", () => {
   });
 
   test.each([
-    [() => Promise.reject(new Error("vault is sealed")), "assertion_unavailable"],
+    [() => Promise.reject(new Error("vault is sealed")), "credential_unavailable"],
     [() => "line\nbreak", "invalid_option"],
     [() => undefined as unknown as string, "invalid_option"],
   ])("that fails (%s) ends the call with %s; the next call asks again", async (bad, code) => {

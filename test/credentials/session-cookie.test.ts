@@ -185,7 +185,7 @@ describe("the login", () => {
     const { url } = await plainServer(status(200));
     const cause = new Error("no password");
     const auth = new SessionCookieCredential({ serverUrl: url, login: () => Promise.reject(cause) });
-    expect(await failureOf(post(auth))).toMatchObject({ code: "assertion_unavailable", cause });
+    expect(await failureOf(post(auth))).toMatchObject({ code: "credential_unavailable", cause });
     expect((await auth.fetch(url, { headers: { accept: "text/event-stream" } })).status).toBe(200);
   });
 

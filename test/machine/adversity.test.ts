@@ -89,7 +89,7 @@ describe("what the app supplies", () => {
   test("a secret whose source fails: a typed error, with the source's own as its cause", async () => {
     const cause = new Error("vault sealed");
     const { auth } = scriptedProgram(scripted(), { clientSecret: () => Promise.reject(cause) });
-    expect(await failure(auth.getToken())).toMatchObject({ code: "assertion_unavailable", cause });
+    expect(await failure(auth.getToken())).toMatchObject({ code: "credential_unavailable", cause });
   });
 
   test("a secret that was refused, supplied again: it is not sent again", async () => {

@@ -19,7 +19,8 @@ async function refusal({ auth, call, events }: ReturnType<typeof program>, ...se
   const error = await failure(call());
   expect(auth.lastError).toBe(error);
   // What to do about it is part of what is printed.
-  expect(error.message.endsWith(error.hint)).toBe(true);
+  expect(error.message).not.toContain(error.hint);
+  expect(String(error)).toContain(error.hint);
   expectSecretsAbsent([error, events, auth], clientSecret, basic, ...secrets);
   return error;
 }
@@ -134,7 +135,8 @@ describe("credentials", () => {
     const server = await startServer();
     if (isByKey) await knowKey(server);
     const error = await refusal(program(server, options), "the wrong secret", String(byKey.privateKey), String(otherKey.forms.PEM));
-    expect(error).toMatchObject({ code, message: expect.stringContaining(text) });
+    expect(error.code).toBe(code);
+    expect(String(error)).toContain(text);
   });
 
   test("an assertion as text, in a program in JavaScript", async () => {
@@ -149,7 +151,11 @@ describe("credentials", () => {
     const server = await startServer({ authorizationServer: { trust: { workloads: [workloads] } } });
     const jwt = await workloads.sign({ aud: server.authorizationServer.issuer, expiresIn: -120 });
     const error = await refusal(program(server, { clientId: undefined, clientSecret: undefined, assertion: () => jwt }), jwt);
-    expect(error).toMatchObject({ code: "invalid_assertion", message: expect.stringMatching(/it expired at 20\d\d-.*expiry/) });
+    expect(error).toMatchObject({
+      code: "invalid_assertion",
+      message: expect.stringMatching(/expired at 20\d\d-/),
+      hint: expect.stringContaining("expiry"),
+    });
     expect(server.authorizationServer.tokenRequests()).toHaveLength(1);
   });
 });
@@ -163,7 +169,7 @@ describe("a clock that is wrong", () => {
     const clock = shiftedClock();
     clock.shift(minutes(-10));
     const error = await refusal(program(server, { ...byKey, clock }), String(byKey.privateKey));
-    expect(error).toMatchObject({ code: "clock_skewed", message: expect.stringContaining("10.0 minutes behind"), hint: "Set it." });
+    expect(error).toMatchObject({ code: "clock_skewed", message: expect.stringContaining("10.0 minutes behind"), hint: "Set the clock." });
   });
 
   test("10 minutes ahead, at a server that refuses what comes from the future", async () => {

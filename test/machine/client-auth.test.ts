@@ -124,7 +124,7 @@ describe("private_key_jwt", () => {
     expect((await call()).status).toBe(200);
   });
 
-  test("a signer that fails: assertion_unavailable with its reason; when it works again, so does the program", async () => {
+  test("a signer that fails: credential_unavailable with its reason; when it works again, so does the program", async () => {
     let isDown = true;
     let passed = 0;
     const clock = { ...systemClock, now: () => Date.now() + passed };
@@ -136,10 +136,10 @@ describe("private_key_jwt", () => {
       },
     };
     const { call } = await start({ privateKey: signer, clock });
-    expect(await failure(call())).toMatchObject({ code: "assertion_unavailable", cause: { message: "the key service is down" } });
+    expect(await failure(call())).toMatchObject({ code: "credential_unavailable", cause: { message: "the key service is down" } });
     isDown = false;
     // A failure is not tried again at every call.
-    expect((await failure(call())).code).toBe("assertion_unavailable");
+    expect((await failure(call())).code).toBe("credential_unavailable");
     passed = 60_000;
     expect((await call()).status).toBe(200);
   });

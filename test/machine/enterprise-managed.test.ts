@@ -244,7 +244,12 @@ describe("REQ-EMA-01 a refresh token as the subject", () => {
 
 describe("what is wrong is said of the server where it went wrong", () => {
   test.each<[string, Partial<EnterpriseManagedOptions>, object, string]>([
-    ["the sign-on is over", { subjectToken: "eyJhbGciOiJub25lIn0.e30.over" }, { code: "invalid_grant" }, "the user has to sign on again"],
+    [
+      "the sign-on is over",
+      { subjectToken: "eyJhbGciOiJub25lIn0.e30.over" },
+      { code: "invalid_grant" },
+      "Sign on again at the identity provider.",
+    ],
     ["a wrong secret", { clientSecret: "a-wrong-secret" }, { code: "invalid_client" }, "at the identity provider"],
     [
       "nobody can say who signed on",
@@ -257,7 +262,7 @@ describe("what is wrong is said of the server where it went wrong", () => {
     const auth = program(source(options));
     const error = await failure(auth.getToken());
     expect(error).toMatchObject(expected);
-    expect(error.message).toContain(words);
+    expect(String(error)).toContain(words);
     if (error.code !== "assertion_unavailable") expect(error.issuer).toBe(idp.issuer);
     expect(as.tokenRequests()).toEqual([]);
     expectNoSecretIn(error, events, auth);

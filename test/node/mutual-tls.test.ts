@@ -295,7 +295,7 @@ describe("what goes wrong at the connection: network_error that says so", () => 
     const error = await failure(mutualTls({ ...robot, ...trusted })(server.url));
     expect(error).toMatchObject({
       code: "network_error",
-      message: expect.stringMatching(/not to be trusted \(ERR_TLS_CERT_ALTNAME_INVALID\)\. /),
+      message: expect.stringMatching(/not to be trusted \(ERR_TLS_CERT_ALTNAME_INVALID\)\.$/),
     });
   });
 
@@ -373,7 +373,7 @@ describe("a certificate that is renewed on disk", () => {
   test("one that is not there yet is looked for by the next request", async () => {
     const server = await guardedServer();
     const { write, fetch } = onDisk();
-    expect(await failure(fetch(server.url))).toMatchObject({ code: "assertion_unavailable", cause: { code: "ENOENT" } });
+    expect(await failure(fetch(server.url))).toMatchObject({ code: "credential_unavailable", cause: { code: "ENOENT" } });
     write(robot);
     expect(await seenAs(fetch, server.url)).toBe("CN=robot");
   });

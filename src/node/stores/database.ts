@@ -29,7 +29,7 @@ export function sqlite(): typeof import("node:sqlite") {
   } finally {
     process.emitWarning = emitWarning;
   }
-  throw unsupported("node:sqlite", "; pass a `store`");
+  throw unsupported("node:sqlite", "Pass a `store`, or use Node 22.13 or newer.");
 }
 
 /** Another connection, here or in another process, holds a lock just now. */

@@ -75,5 +75,9 @@ export function authProvider(auth: TokenSource, options?: AuthProviderOptions): 
 
 /** The SDK's own login is never reached; should a version of it change that, it must not go on quietly. */
 function unreachable(auth: TokenSource): McpAuthError {
-  return new McpAuthError("login_required", { serverUrl: auth.serverUrl.href, detail: "the SDK tried to log in by itself" });
+  return new McpAuthError("login_required", {
+    serverUrl: auth.serverUrl.href,
+    detail: "the SDK tried to log in by itself",
+    hint: "Use a version of the SDK that this package supports.",
+  });
 }

@@ -66,7 +66,7 @@ function loginPage(outcome: LoginOutcome): string {
   const tells = outcome.kind === "failed" || (outcome.kind === "denied" && error?.serverDescription);
   const reason =
     error && tells
-      ? `<div class="reason"><p>${escapeHtml(whatHappened(error))}</p><p>${escapeHtml(error.hint)}</p><p><code>${error.code}</code></p></div>`
+      ? `<div class="reason"><p>${escapeHtml(error.message)}</p><p>${escapeHtml(error.hint)}</p><p><code>${error.code}</code></p></div>`
       : "";
   return `<!doctype html>
 <html lang="en">
@@ -105,11 +105,6 @@ function texts(app: string): Record<LoginOutcome["kind"], [tone: Tone, title: st
     ],
     finished: ["calm", "This login has already finished", "There is nothing left to do here. You can close this window."],
   };
-}
-
-/** Without the hint, which the page shows on a line of its own. */
-function whatHappened({ message, hint }: McpAuthError): string {
-  return message.endsWith(hint) ? message.slice(0, -hint.length).trim() : message;
 }
 
 const colors: Record<Tone, string> = { good: "#1f883d", bad: "#d1242f", calm: "#6e7781" };
