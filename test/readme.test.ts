@@ -84,7 +84,7 @@ describe("README: code", () => {
       const folder = await mkdtemp(join(tmpdir(), "readme-"));
       onTestFinished(() => rm(folder, { recursive: true, force: true }));
       const user = pathToFileURL(join(root, "test/fixture/person.ts")).href;
-      await writeFile(join(folder, "user.mjs"), `import { user } from "${user}"; await person(process.argv[2]);`);
+      await writeFile(join(folder, "user.mjs"), `import { person } from "${user}"; await person(process.argv[2]);`);
       const browser = join(folder, "browser");
       await writeFile(browser, `#!/bin/sh\nexec "${process.execPath}" "${join(folder, "user.mjs")}" "$1"\n`);
       await chmod(browser, 0o755);
@@ -131,7 +131,7 @@ describe("README: tables", () => {
   });
 
   test("every event is there, and no other", async () => {
-    const events = [...(await text("src/events.ts")).matchAll(/\{ type: "([\w.-]+)"/g)].map(([, type = ""]) => type);
+    const events = [...(await text("src/events.ts")).matchAll(/\{\s+type: "([\w.-]+)"/g)].map(([, type = ""]) => type);
     expect(events).toContain("refresh.shared");
     expect(column("Events", 1).toSorted()).toEqual(events.toSorted());
   });
