@@ -1,6 +1,6 @@
-import type { HeldLock, StoredRecord } from "../stores/store.ts";
+import type { HeldLock, Store, StoredRecord } from "../stores/store.ts";
 import type { IssuedToken } from "../tokens/token-record.ts";
-import type { MachineSession } from "./session.ts";
+import type { MachineTokenManagerOptions } from "./options.ts";
 
 /** A program's token for one protected server, and what it was asked for. Times in ms since 1970. */
 export interface MachineRecord extends IssuedToken {
@@ -16,8 +16,14 @@ export interface MachineRecord extends IssuedToken {
   request: string;
 }
 
+/** Whose token, for which protected server. */
+interface Owner {
+  server: string;
+  options: MachineTokenManagerOptions;
+}
+
 /** Where a program's token is kept: those who ask for the same share it. */
-export function machineKey({ server, options }: Pick<MachineSession, "server" | "options">): string {
+export function machineKey({ server, options }: Owner): string {
   const { account = "default", clientId, assertion, scopes = [] } = options;
   // A client that speaks for itself is somebody else than one that speaks for others.
   const speaksFor = assertion && `assertion ${assertion.identity ?? ""}`;
@@ -26,13 +32,13 @@ export function machineKey({ server, options }: Pick<MachineSession, "server" | 
 }
 
 /** What beside the key makes a token what it is: another one is of no use. */
-export function requestOf({ options }: Pick<MachineSession, "options">): string {
+export function requestOf({ options }: Pick<Owner, "options">): string {
   const { issuer, tokenEndpoint, resource, resourceParameter, tokenParameters } = options;
   return JSON.stringify([issuer, tokenEndpoint, resource, resourceParameter, tokenParameters]);
 }
 
 /** Tells those apart, most often, that ask for the same with other credentials. A byte is too little to try secrets against. */
-export async function fingerprintOf(session: MachineSession): Promise<string> {
+export async function fingerprintOf(session: Owner): Promise<string> {
   const { clientSecret, privateKey } = session.options;
   const known = [requestOf(session), clientSecret, privateKey].map((part) => (typeof part === "string" ? part : ""));
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(known)));
@@ -44,12 +50,12 @@ export async function fingerprintOf(session: MachineSession): Promise<string> {
  * overwritten nor deleted.
  */
 export class MachineTokenStore {
-  readonly #session: Pick<MachineSession, "server" | "options" | "store">;
+  readonly #session: Owner & { store: Store };
   #replaced: string | undefined;
   /** As the store last had it. */
   #found: string | undefined;
 
-  constructor(session: Pick<MachineSession, "server" | "options" | "store">) {
+  constructor(session: Owner & { store: Store }) {
     this.#session = session;
   }
 
