@@ -45,3 +45,15 @@ test.each([
   const files = new Map(Object.entries({ ...rest, "events.ts": "", "credentials/api-key.ts": "", [file]: text }));
   expect(violations(files)).toHaveLength(allowed ? 0 : 1);
 });
+
+test.each([
+  // what,                    texts by file,                                                                              circles
+  ["two files", { "tokens/a.ts": `import { b } from "./b.ts";`, "tokens/b.ts": `import type { A } from "./a.ts";` }, 1],
+  ["three files", { "tokens/a.ts": `import "./b.ts";`, "tokens/b.ts": `import "./c.ts";`, "tokens/c.ts": `import("./a.ts");` }, 1],
+  ["a file that imports itself", { "tokens/a.ts": `import "./a.ts";` }, 1],
+  ["two ways to one file", { "tokens/a.ts": `import "./b.ts"; import "./c.ts";`, "tokens/b.ts": `import "./c.ts";`, "tokens/c.ts": "" }, 0],
+])("circles: %s", (_what, files, count) => {
+  const found = violations(new Map(Object.entries(files)));
+  expect(found).toHaveLength(count);
+  for (const line of found) expect(line).toMatch(/^circle: src\/tokens\/a\.ts → .*src\/tokens\/a\.ts$/);
+});
