@@ -33,7 +33,7 @@ export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
   const { server, scope, resource, parameters } = request;
   const url = URL.parse(server.authorization_endpoint ?? "");
   if (!url) {
-    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "no valid `authorization_endpoint`" });
+    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "its metadata have no valid `authorization_endpoint`" });
   }
   /** What belongs to the protocol's own checks: the app cannot set it. */
   const own: Readonly<Record<string, string>> = {
@@ -46,7 +46,7 @@ export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
   };
   for (const name in parameters) {
     if (Object.hasOwn(own, name) || name === "request" || name === "request_uri")
-      throw new McpAuthError("invalid_option", { detail: `authorization parameter \`${name}\` cannot be set` });
+      throw new McpAuthError("invalid_option", { detail: `\`authorizationParameters\` must not hold \`${name}\`` });
   }
   const all = { ...own, ...defined({ scope, resource }), ...parameters };
   for (const [name, value] of Object.entries(all)) url.searchParams.set(name, value);

@@ -42,7 +42,7 @@ export function checkAuthorizationResponse(parameters: URLSearchParams, pending:
   }
 
   const code = single(parameters, "code", issuer);
-  if (!code) throw new McpAuthError("invalid_authorization_response", { issuer, detail: "neither `code` nor `error`" });
+  if (!code) throw new McpAuthError("invalid_authorization_response", { issuer, detail: "it has neither `code` nor `error`" });
   return { code };
 }
 

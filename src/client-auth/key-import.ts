@@ -40,13 +40,13 @@ function readText(key: string): string | PrivateJwk {
   const command = label.startsWith("OPENSSH")
     ? "ssh-keygen -p -m PKCS8 -f key.pem"
     : "openssl pkcs8 -topk8 -nodes -in key.pem -out pkcs8.pem";
-  throw wrong(`is a PEM with "${label}"; convert it to PKCS #8: ${command}`);
+  throw wrong(`is a PEM with "${label}"`, `Convert it to PKCS #8: ${command}`);
 }
 
 function checkJwk(jwk: PrivateJwk): void {
   if (typeof jwk !== "object" || jwk === null || !["RSA", "EC", "OKP"].includes(String(jwk.kty)))
-    throw wrong("is no PEM, JWK with `kty` RSA, EC or OKP, `CryptoKey` or signer");
-  if (!jwk.d) throw wrong("is a public JWK: `d` is missing");
+    throw wrong("must be a PEM, a JWK with `kty` RSA, EC or OKP, a `CryptoKey` or a signer");
+  if (!jwk.d) throw wrong("is a public JWK, without `d`");
 }
 
 async function trying(algorithms: readonly string[], use: (algorithm: string) => Promise<CryptoKey>): Promise<Map<string, CryptoKey>> {
@@ -86,6 +86,6 @@ function usable(key: CryptoKey): CryptoKey {
   return key;
 }
 
-function wrong(what: string): McpAuthError {
-  return new McpAuthError("invalid_option", { detail: `\`privateKey\` ${what}` });
+function wrong(what: string, hint?: string): McpAuthError {
+  return new McpAuthError("invalid_option", { detail: `\`privateKey\` ${what}`, hint });
 }

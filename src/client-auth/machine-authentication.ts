@@ -52,14 +52,14 @@ export function machineAuthentication(client: MachineClient, server: Authorizati
  */
 export function authenticationMethod(client: MachineClient, server: AuthorizationServerMetadata): MachineAuthMethod {
   const { clientId, clientSecret, privateKey, tokenEndpointAuthMethod: given } = client;
-  const wrong = (detail: string) => new McpAuthError("invalid_option", { issuer: server.issuer, detail });
+  const wrong = (detail: string, hint?: string) => new McpAuthError("invalid_option", { issuer: server.issuer, detail, hint });
   if (clientId === undefined && (clientSecret ?? privateKey ?? given) !== undefined) {
-    throw wrong("`clientSecret`, `privateKey` and `tokenEndpointAuthMethod` need a `clientId`");
+    throw wrong("`clientSecret`, `privateKey` and `tokenEndpointAuthMethod` need `clientId`");
   }
   if (given !== undefined) {
-    if (!methods.includes(given)) throw wrong(`\`tokenEndpointAuthMethod\` is none of ${methods.join(", ")}`);
+    if (!methods.includes(given)) throw wrong(`\`tokenEndpointAuthMethod\` must be one of ${methods.join(", ")}`);
     const need = needs[given];
-    if (need && client[need] === undefined) throw wrong(`\`tokenEndpointAuthMethod\` ${given} needs a \`${need}\``);
+    if (need && client[need] === undefined) throw wrong(`\`tokenEndpointAuthMethod\` ${given} needs \`${need}\``);
     return given;
   }
   const listed = server.token_endpoint_auth_methods_supported;
@@ -73,7 +73,7 @@ export function authenticationMethod(client: MachineClient, server: Authorizatio
   const method = possible.find(isListed);
   if (method) return method;
   const list = listed?.join(", ") || "no method";
-  throw wrong(`the server lists ${list}, this client can do ${possible.join(", ")}; \`tokenEndpointAuthMethod\` insists on one`);
+  throw wrong(`the server lists ${list}, and this client can do ${possible.join(", ")}`, "Pass the method as `tokenEndpointAuthMethod`.");
 }
 
 /**

@@ -20,7 +20,7 @@ export interface ClientIdentity {
 export function clientAuthentication(client: ClientIdentity): ClientAuth {
   const { tokenEndpointAuthMethod: method, clientSecret } = client;
   if (method === "none") return None();
-  if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `client ${client.clientId} has no secret for ${method}` });
+  if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `\`clientSecret\` is missing, which ${method} needs` });
   return method === "client_secret_post" ? ClientSecretPost(clientSecret) : basic(clientSecret);
 }
 

@@ -24,7 +24,7 @@ export function isSigner(key: object | string): key is Signer {
  */
 export async function signWith(signer: Signer, header: object, claims: object, clock: Clock): Promise<string> {
   const input = `${encoded(header)}.${encoded(claims)}`;
-  const { signal, stop } = deadline(clock, limit, () => new McpAuthError("timeout", { detail: `the signer, ${limit} ms` }));
+  const { signal, stop } = deadline(clock, limit, () => new McpAuthError("timeout", { party: "app", detail: `the signer, ${limit} ms` }));
   try {
     const signature = await abortable(result(signer, new TextEncoder().encode(input)), signal);
     return `${input}.${base64url(checked(signature, signer.algorithm))}`;
@@ -42,12 +42,14 @@ async function result(signer: Signer, data: Uint8Array<ArrayBuffer>): Promise<un
 }
 
 function checked(signature: unknown, algorithm: string): Uint8Array {
-  const wrong = (what: string) => new McpAuthError("invalid_option", { detail: `what the signer returns for ${algorithm} ${what}` });
-  if (!isBytes(signature) || signature.length === 0) throw wrong("is no Uint8Array with a signature");
+  const wrong = (what: string, hint?: string) =>
+    new McpAuthError("invalid_option", { detail: `what the signer returns for ${algorithm} ${what}`, hint });
+  if (!isBytes(signature) || signature.length === 0) throw wrong("must be a Uint8Array with a signature");
   const length = lengths[algorithm];
   if (length === undefined || signature.length === length) return signature;
   const isDer = signature[0] === 0x30;
-  throw wrong(`has ${signature.length} bytes, not ${length}${isDer ? ": it is DER; convert it to R and S, as JWS has them" : ""}`);
+  const hint = isDer ? "Convert it from DER to R and S, as JWS has them." : undefined;
+  throw wrong(`has ${signature.length} bytes, not ${length}`, hint);
 }
 
 /** By its name: another realm's (a test runner's, a sandbox's) is of another class. */

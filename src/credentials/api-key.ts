@@ -74,7 +74,7 @@ export class ApiKeyCredential extends ServerCredential {
    */
   requestInit(): CurrentHeaders {
     if (this.#source || this.send)
-      throw new McpAuthError("invalid_option", { detail: "`requestInit()` needs `keys` as text, in a header; use `fetch`" });
+      throw new McpAuthError("invalid_option", { detail: "`requestInit()` needs `keys` as text, in a header", hint: "Use `fetch`." });
     const current = () => ({ [this.#header]: this.#prefix + this.#current });
     return {
       get headers() {
@@ -139,7 +139,8 @@ export class ApiKeyCredential extends ServerCredential {
   #take(given: Keys | undefined): void {
     const keys = [given].flat().filter((key) => (key ?? "") !== "");
     if (keys.length === 0) throw new McpAuthError("invalid_option", { detail: "`keys` is empty" });
-    if (keys.length > maxKeys) throw new McpAuthError("invalid_option", { detail: `\`keys\` are ${keys.length}; ${maxKeys} are possible` });
+    if (keys.length > maxKeys)
+      throw new McpAuthError("invalid_option", { detail: `\`keys\` holds ${keys.length} keys, more than ${maxKeys}` });
     this.#keys = keys.map((key) => headerSafe(key, "keys"));
     this.#current = this.#keys[0] ?? "";
   }
@@ -147,7 +148,7 @@ export class ApiKeyCredential extends ServerCredential {
 
 function headerName(header: string): string {
   const name = header.toLowerCase();
-  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw new McpAuthError("invalid_option", { detail: "`header` is no header name" });
-  if (taken.test(name)) throw new McpAuthError("invalid_option", { detail: `\`header\` is ${name}, which has another meaning` });
+  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw new McpAuthError("invalid_option", { detail: "`header` is not a valid header name" });
+  if (taken.test(name)) throw new McpAuthError("invalid_option", { detail: `\`header\` must not be ${name}, which has another meaning` });
   return name;
 }

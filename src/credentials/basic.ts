@@ -31,7 +31,7 @@ export class BasicCredential extends ServerCredential {
     // What a variable lacks would be sent as the word `undefined`.
     if (typeof username !== "string" || typeof password !== "string")
       throw new McpAuthError("invalid_option", { detail: "`username` or `password` is missing" });
-    if (username.includes(":")) throw new McpAuthError("invalid_option", { detail: "`username` holds a colon, which ends it" });
+    if (username.includes(":")) throw new McpAuthError("invalid_option", { detail: "`username` holds a colon" });
     if (/\p{Cc}/u.test(username + password)) {
       throw new McpAuthError("invalid_option", { detail: "`username` or `password` holds a line break or another control character" });
     }

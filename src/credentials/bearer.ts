@@ -61,7 +61,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
       const token = await this.#ask();
       const now = this.#clock.now();
       if (now < this.#expiresAt) return token;
-      const detail = `it ended at ${new Date(this.#expiresAt).toISOString()}, and it is ${new Date(now).toISOString()} here`;
+      const detail = `it ended at ${new Date(this.#expiresAt).toISOString()}, and it is now ${new Date(now).toISOString()}`;
       throw new McpAuthError("credential_expired", { serverUrl: this.serverUrl.href, detail });
     });
   }

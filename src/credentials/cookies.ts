@@ -19,7 +19,11 @@ export async function memoryJar(): Promise<CookieJar> {
     const { CookieJar } = await import("tough-cookie");
     return new CookieJar();
   } catch (cause) {
-    throw new McpAuthError("invalid_option", { detail: "session cookies need `npm install tough-cookie`, or a `jar`", cause });
+    throw new McpAuthError("invalid_option", {
+      detail: "session cookies need tough-cookie or a `jar`",
+      hint: "Run `npm install tough-cookie`.",
+      cause,
+    });
   }
 }
 

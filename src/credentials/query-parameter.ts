@@ -16,10 +16,9 @@ export function sendInQuery(
   const { parameter, exposeKeyInUrls } = query as { parameter: unknown; exposeKeyInUrls: unknown };
   if (typeof parameter !== "string" || parameter === "") throw new McpAuthError("invalid_option", { detail: "`query.parameter` is empty" });
   if (exposeKeyInUrls !== true) {
-    const detail =
-      "a key in a URL is written to the logs of servers and proxies, to histories, and to other sites as referrer; " +
-      "send it in a `header`, or insist with `query.exposeKeyInUrls: true`";
-    throw new McpAuthError("invalid_option", { detail });
+    const detail = "a key in a URL is written to the logs of servers and proxies, to histories, and to other sites as referrer";
+    const hint = "Send it in a `header`, or insist with `query.exposeKeyInUrls: true`.";
+    throw new McpAuthError("invalid_option", { detail, hint });
   }
   return async (input, init) => {
     const send = fetch ?? globalThis.fetch;

@@ -12,8 +12,8 @@ export type Source<T> = T | (() => T | Promise<T>);
 export function headerSafe(value: unknown, option: string): string {
   if (typeof value !== "string" || value.trim() === "") throw new McpAuthError("invalid_option", { detail: `\`${option}\` is empty` });
   if (value !== value.trim() || !/^[\x20-\x7e]+$/.test(value)) {
-    const detail = `\`${option}\` holds a line break, a space at an end, or a character beyond ASCII; trim what comes from a file`;
-    throw new McpAuthError("invalid_option", { detail });
+    const detail = `\`${option}\` holds a line break, a space at an end, or a character beyond ASCII`;
+    throw new McpAuthError("invalid_option", { detail, hint: "Trim what comes from a file." });
   }
   return value;
 }

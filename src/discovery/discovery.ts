@@ -88,7 +88,9 @@ async function findServer(serverUrl: URL, found: Found<ProtectedResource> | unde
   if (!found) return configured === undefined ? findLegacyServer(serverUrl, options) : findAuthorizationServer(configured, options);
 
   const issuers = await chooseIssuers(found.value, options);
-  const candidates = issuers.map((issuer) => (signal: AbortSignal) => findAuthorizationServer(issuer, { ...options, signal }));
+  const candidates = issuers.map(
+    (issuer) => (signal: AbortSignal) => findAuthorizationServer(issuer, { ...options, signal, namedBy: "server" }),
+  );
   return firstByPriority(candidates, options, (reasons) => {
     if (reasons.length === 1) throw reasons[0];
     return noServer(issuers.join(" "), reasons);
@@ -104,7 +106,7 @@ async function chooseIssuers(resource: ProtectedResource, options: DiscoverOptio
   if (!choose || issuers.length === 1) return issuers;
   const chosen = await choose(issuers, resource);
   if (!issuers.includes(chosen)) {
-    throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` chose none of them" });
+    throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` returned a server that is not in the list" });
   }
   return [chosen];
 }

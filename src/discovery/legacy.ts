@@ -31,7 +31,7 @@ export async function findLegacyServer(
   if (typeof issuer === "string" && !isSameIssuer(issuer, origin, options.strictIssuer)) {
     // It may only point (Atlassian): what counts is what that issuer says about itself.
     options.emit?.({ type: "discovery.concession", concession: "issuer-pointer", issuer, detail: origin });
-    return findAuthorizationServer(issuer, options);
+    return findAuthorizationServer(issuer, { ...options, namedBy: "server" });
   }
   return conceding({ ...found, value: validateServer(found.value, origin, options.http, options.strictIssuer) }, origin, options.emit);
 }

@@ -75,7 +75,7 @@ export async function findProtectedResource(
 
   const named = challenge?.resourceMetadata;
   if (named !== undefined) {
-    return look(http.checkUrl(named).href, signal).catch((cause) => {
+    return look(http.checkUrl(named, { serverUrl: server.href, party: "server" }).href, signal).catch((cause) => {
       if (codeOf(cause) !== "discovery_failed") throw cause;
       throw new McpAuthError("invalid_resource_metadata", { serverUrl: server.href, status: cause.status, cause });
     });
@@ -99,12 +99,12 @@ function wellKnownUrls({ origin, pathname }: URL): string[] {
 
 function validate({ url, json }: MetadataDocument, server: URL): ProtectedResource {
   const { resource } = json;
-  if (typeof resource !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} names no resource` });
+  if (typeof resource !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} has no \`resource\`` });
   if (!covers(resource, server)) {
-    throw new McpAuthError("resource_mismatch", { serverUrl: server.href, detail: `${url} names ${quoted(resource)}` });
+    throw new McpAuthError("resource_mismatch", { serverUrl: server.href, detail: `${url} is about ${quoted(resource)}` });
   }
   const authorizationServers = strings(json.authorization_servers) ?? [];
-  if (authorizationServers.length === 0) throw new McpAuthError("discovery_failed", { detail: `${url} names no authorization server` });
+  if (authorizationServers.length === 0) throw new McpAuthError("discovery_failed", { detail: `${url} has no \`authorization_servers\`` });
   return { resource, authorizationServers, scopesSupported: strings(json.scopes_supported), metadataUrl: url };
 }
 

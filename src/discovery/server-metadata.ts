@@ -1,6 +1,6 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
-import { codeOf, isTransient, McpAuthError } from "../errors.ts";
+import { codeOf, isTransient, McpAuthError, type McpAuthErrorParty } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
@@ -47,9 +47,13 @@ export async function discoverAuthorizationServer(
   return (await findAuthorizationServer(issuer, options)).value;
 }
 
-export async function findAuthorizationServer(issuer: string, options: DiscoverAuthorizationServerOptions): Promise<FoundServer> {
-  const { http = createHttp(), clock = systemClock, signal, emit, strictIssuer } = options;
-  const { origin, pathname } = http.checkUrl(issuer);
+/** @param options.namedBy who has named the issuer. Default: the app */
+export async function findAuthorizationServer(
+  issuer: string,
+  options: DiscoverAuthorizationServerOptions & { namedBy?: McpAuthErrorParty | undefined },
+): Promise<FoundServer> {
+  const { http = createHttp(), clock = systemClock, signal, emit, strictIssuer, namedBy } = options;
+  const { origin, pathname } = http.checkUrl(issuer, { issuer, party: namedBy });
   const path = pathname.replace(/\/$/, "");
   const urls = [
     `${origin}/.well-known/oauth-authorization-server${path}`,
@@ -80,20 +84,21 @@ export function validateServer(
   http: Http,
   strictIssuer: boolean | undefined,
 ): AuthorizationServerMetadata {
-  if (typeof json.issuer !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} names no issuer` });
+  if (typeof json.issuer !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} has no \`issuer\`` });
   if (!isSameIssuer(json.issuer, issuer, strictIssuer)) {
-    throw new McpAuthError("issuer_mismatch", { issuer, detail: `${url} names ${quoted(json.issuer)}` });
+    throw new McpAuthError("issuer_mismatch", { issuer, detail: `${url} is about ${quoted(json.issuer)}` });
   }
 
+  const theirs = { issuer, party: "authorization-server" } as const;
   // Members of a wrong type count as absent, so that nobody after this has to look again.
   const metadata: Record<string, unknown> = { ...json };
   for (const [name, value] of Object.entries(json)) {
     if (name.endsWith("_supported") && typeof value !== "boolean") metadata[name] = strings(value);
-    if (name.endsWith("_endpoint")) metadata[name] = typeof value === "string" && http.checkUrl(value) ? value : undefined;
+    if (name.endsWith("_endpoint")) metadata[name] = typeof value === "string" && http.checkUrl(value, theirs) ? value : undefined;
     if (metadata[name] === undefined) delete metadata[name];
   }
-  for (const alias of Object.values(json.mtls_endpoint_aliases ?? {})) http.checkUrl(String(alias));
-  if (!metadata.token_endpoint) throw new McpAuthError("discovery_failed", { detail: `${url} names no token endpoint` });
+  for (const alias of Object.values(json.mtls_endpoint_aliases ?? {})) http.checkUrl(String(alias), theirs);
+  if (!metadata.token_endpoint) throw new McpAuthError("discovery_failed", { detail: `${url} has no \`token_endpoint\`` });
   return metadata as unknown as AuthorizationServerMetadata;
 }
 

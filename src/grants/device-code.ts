@@ -66,7 +66,7 @@ const longestPauseMs = 60_000;
 export async function requestDeviceCode(request: DeviceCodeRequest): Promise<DeviceCode> {
   const { server, http, scope, resource, clock = systemClock } = request;
   const { issuer, device_authorization_endpoint: endpoint } = server;
-  if (!endpoint) throw new McpAuthError("grant_unsupported", { issuer, detail: "no `device_authorization_endpoint`" });
+  if (!endpoint) throw new McpAuthError("grant_unsupported", { issuer, detail: "its metadata have no `device_authorization_endpoint`" });
   const parameters = { ...request.parameters, scope, resource };
   const response = await postForm(endpoint, parameters, request);
   const body = parse(await response.text());
@@ -78,13 +78,17 @@ export async function requestDeviceCode(request: DeviceCodeRequest): Promise<Dev
   const address = printable(body.verification_uri ?? body.verification_url, 2048);
   if (!deviceCode || !userCode || !address) {
     const missing = deviceCode ? (userCode ? "verification_uri" : "user_code") : "device_code";
-    throw new McpAuthError("invalid_token_response", { issuer, status: response.status, detail: `no usable \`${missing}\`` });
+    throw new McpAuthError("invalid_token_response", {
+      issuer,
+      status: response.status,
+      detail: `\`${missing}\` is missing or not usable`,
+    });
   }
   const lifeMs = Math.min((seconds(body.expires_in) ?? usualLifeMs / 1000) * 1000, longestLifeMs);
   return {
     deviceCode,
     userCode,
-    verificationUri: http.checkUrl(address).href,
+    verificationUri: http.checkUrl(address, { issuer, party: "authorization-server" }).href,
     verificationUriComplete: usable(body.verification_uri_complete, http.checkUrl),
     expiresAt: clock.now() + lifeMs,
     intervalMs: Math.max((seconds(body.interval) ?? intervalStepMs / 1000) * 1000, shortestIntervalMs),

@@ -85,7 +85,7 @@ export async function tokenExchange(exchange: TokenExchange): Promise<ExchangedT
 export async function askForExchange(exchange: TokenExchange): Promise<Answer> {
   const { actorToken, actorTokenType } = exchange;
   if ((actorToken === undefined) !== (actorTokenType === undefined)) {
-    throw new McpAuthError("invalid_option", { detail: "`actorToken` and `actorTokenType` need each other" });
+    throw new McpAuthError("invalid_option", { detail: "`actorToken` and `actorTokenType` belong together" });
   }
   const parameters = {
     ...exchange.parameters,
@@ -105,7 +105,7 @@ export async function askForExchange(exchange: TokenExchange): Promise<Answer> {
 export function readExchanged({ body, status }: Answer, { server, requestedTokenType }: TokenExchange): ExchangedToken {
   const wrong = (detail: string) => new McpAuthError("invalid_token_response", { issuer: server.issuer, status, detail });
   const token = presentable(body.access_token);
-  if (token === undefined) throw wrong("no usable `access_token`");
+  if (token === undefined) throw wrong("`access_token` is missing or not usable");
   const issued = text(body.issued_token_type);
   // A token of another kind may say more, or be good for more, than whoever gets it should have.
   if (requestedTokenType !== undefined && issued !== requestedTokenType) {

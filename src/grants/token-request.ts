@@ -72,7 +72,8 @@ export async function askForTokens(
   options: TokenRequestOptions,
 ): Promise<{ body: Readonly<Record<string, unknown>>; status: number }> {
   const { server } = options;
-  if (!server.token_endpoint) throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "no `token_endpoint`" });
+  if (!server.token_endpoint)
+    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "its metadata have no `token_endpoint`" });
   const response = await postForm(server.token_endpoint, { grant_type: grantType, ...parameters }, options);
   const body = parse(await response.text());
   // Some servers report errors with status 200.
@@ -108,7 +109,7 @@ function readAnswer(body: Readonly<Record<string, unknown>>, issuer: string, sta
   };
   const isBearer = /^bearer$/i.test(text(body.token_type) ?? "bearer");
   if (accessToken && isBearer) return { accessToken, ...answer };
-  const detail = accessToken ? "`token_type` is not Bearer" : "no usable `access_token`";
+  const detail = accessToken ? "`token_type` is not Bearer" : "`access_token` is missing or not usable";
   const problem = new McpAuthError("invalid_token_response", { issuer, status, detail });
   if (refreshToken) return { ...answer, problem };
   throw problem;

@@ -1,6 +1,6 @@
 import { abortable } from "../async.ts";
 import { type Clock, systemClock } from "../clock.ts";
-import { McpAuthError, withoutQuery } from "../errors.ts";
+import { McpAuthError, type McpAuthErrorDetails, withoutQuery } from "../errors.ts";
 import { checkRuntime } from "../runtime.ts";
 import { unreachable } from "./fault.ts";
 import { redirectTarget } from "./redirect.ts";
@@ -32,9 +32,10 @@ export interface Http {
   /**
    * The URL, parsed, if it may be used for OAuth: https, or http on loopback or an allowed host; no user info.
    *
+   * @param whose where the URL comes from, for the error. Default: the app
    * @throws McpAuthError `insecure_url` or `invalid_url`.
    */
-  checkUrl(url: string | URL): URL;
+  checkUrl(url: string | URL, whose?: McpAuthErrorDetails): URL;
 }
 
 /** Whether a URL's host never leaves the machine. IPv4 addresses are canonical after URL parsing (127.1 → 127.0.0.1). */
@@ -55,14 +56,16 @@ export function createHttp(options: HttpOptions = {}): Http {
   const { timeoutMs = 10_000, maxBytes = 1024 * 1024, clock = systemClock } = options;
   const insecure = options.allowInsecure?.map((host) => host.toLowerCase());
 
-  function checkUrl(input: string | URL): URL {
+  function checkUrl(input: string | URL, whose?: McpAuthErrorDetails): URL {
     const url = URL.parse(input);
-    if (!url) throw new McpAuthError("invalid_url", { detail: "it cannot be parsed: it must begin with https://" });
-    const detail = `${url.protocol}//${url.host}${url.pathname}`;
-    if (!/^https?:$/.test(url.protocol)) throw new McpAuthError("invalid_url", { detail: `the scheme is ${url.protocol}` });
-    if (url.username || url.password) throw new McpAuthError("invalid_url", { detail: `${detail} holds user information` });
+    const invalid = (detail: string) => new McpAuthError("invalid_url", { ...whose, detail });
+    // What cannot be parsed is not quoted: it may be a secret in the wrong place.
+    if (!url) throw invalid("it must begin with https://");
+    const place = `${url.protocol}//${url.host}${url.pathname}`;
+    if (!/^https?:$/.test(url.protocol)) throw invalid(`its scheme is ${url.protocol}`);
+    if (url.username || url.password) throw invalid(`${place} with a user name or password`);
     if (url.protocol === "http:" && !isLoopback(url) && !insecure?.includes(url.hostname))
-      throw new McpAuthError("insecure_url", { detail });
+      throw new McpAuthError("insecure_url", { ...whose, detail: place });
     return url;
   }
 

@@ -16,7 +16,7 @@ export interface Session extends ServerSession {
 export function createSession(options: LoginOptions): Session {
   const { account, clientId, clientSecret } = options;
   if (clientSecret !== undefined && clientId === undefined)
-    throw new McpAuthError("invalid_option", { detail: "`clientSecret` without `clientId`" });
+    throw new McpAuthError("invalid_option", { detail: "`clientSecret` needs `clientId`" });
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
   const session = createServerSession(options);
   const { store, clock, emit, server: serverUrl } = session;

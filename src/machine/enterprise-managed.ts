@@ -29,10 +29,12 @@ export type { EnterpriseManagedOptions } from "./id-jag.ts";
 export function enterpriseManaged(options: EnterpriseManagedOptions): AssertionSource {
   const { issuer, tokenEndpoint, subjectTokenType, onRefreshToken } = options;
   if (issuer === undefined && tokenEndpoint === undefined) {
-    throw new McpAuthError("invalid_option", { detail: "`issuer` or `tokenEndpoint` of the identity provider is missing" });
+    throw new McpAuthError("invalid_option", { detail: "the identity provider's `issuer` or `tokenEndpoint` is missing" });
   }
   if (subjectTokenType === "refresh_token" && !onRefreshToken) {
-    throw new McpAuthError("invalid_option", { detail: "`onRefreshToken` is missing: a refresh token may be replaced when it is used" });
+    throw new McpAuthError("invalid_option", {
+      detail: "`onRefreshToken` is missing, and a refresh token may be replaced when it is used",
+    });
   }
   let exchange: Promise<(request: AssertionRequest) => Promise<string>> | undefined;
   const assertion = async (request: AssertionRequest): Promise<string> => {

@@ -113,8 +113,12 @@ function subjectTokens({ subjectToken, onRefreshToken }: EnterpriseManagedOption
       await onRefreshToken?.(unsaved);
       unsaved = undefined;
     } catch (cause) {
-      const detail = "`onRefreshToken` failed, so the new refresh token is in memory only; the next exchange passes it again";
-      throw new McpAuthError("assertion_unavailable", { detail, hint: "Repair `onRefreshToken`.", cause });
+      const detail = "`onRefreshToken` failed, so the new refresh token is in memory only";
+      throw new McpAuthError("assertion_unavailable", {
+        detail,
+        hint: "Repair `onRefreshToken`; the next exchange calls it again.",
+        cause,
+      });
     }
   }
 
@@ -124,7 +128,7 @@ function subjectTokens({ subjectToken, onRefreshToken }: EnterpriseManagedOption
       try {
         given = typeof subjectToken === "function" ? await subjectToken() : subjectToken;
       } catch (cause) {
-        throw new McpAuthError("assertion_unavailable", { detail: "`subjectToken` failed", cause });
+        throw new McpAuthError("assertion_unavailable", { detail: "the function `subjectToken` failed", cause });
       }
       return replaced?.given === given ? replaced.by : given;
     },

@@ -46,8 +46,9 @@ export async function requestToken(session: RequestSession, target: Target, scop
 function assertProof({ options }: RequestSession, { server }: Target, clientSecret: string | undefined): void {
   const isMeant = options.assertion !== undefined || options.tokenEndpointAuthMethod !== undefined;
   if (isMeant || authenticationMethod({ ...options, clientSecret }, server) !== "none") return;
-  const detail = "`clientSecret` or `privateKey` is missing; a client without needs a `tokenEndpointAuthMethod`";
-  throw new McpAuthError("invalid_option", { issuer: server.issuer, detail });
+  const detail = "`clientSecret` or `privateKey` is missing";
+  const hint = "Pass one of them; for a client that has neither, pass its `tokenEndpointAuthMethod`.";
+  throw new McpAuthError("invalid_option", { issuer: server.issuer, detail, hint });
 }
 
 /** Not every server says more than 401. */

@@ -14,11 +14,10 @@ export function createMachineSession(options: MachineTokenManagerOptions): Machi
   const { clientId, clientSecret, privateKey, assertion, store, account, tokenEndpoint, issuer } = options;
   const wrong = (detail: string) => new McpAuthError("invalid_option", { detail });
   if (!clientId && !assertion) throw wrong("`clientId` or `assertion` is missing");
-  if (!clientId && (clientSecret !== undefined || privateKey !== undefined))
-    throw wrong("`clientSecret` and `privateKey` need a `clientId`");
+  if (!clientId && (clientSecret !== undefined || privateKey !== undefined)) throw wrong("`clientSecret` and `privateKey` need `clientId`");
   if (clientSecret === "") throw wrong("`clientSecret` is empty");
   if (assertion && store && account === undefined && assertion.identity === undefined)
-    throw wrong("`account` is missing: it says whose tokens these are in a shared `store`");
+    throw wrong("`account` is missing, which says whose tokens these are in a shared `store`");
   const session = createServerSession(options);
   if (tokenEndpoint !== undefined) session.http.checkUrl(tokenEndpoint);
   if (issuer !== undefined) session.http.checkUrl(issuer);

@@ -20,14 +20,15 @@ export async function suppliedSecret({ options, clock }: RequestSession): Promis
   const { signal, stop } = deadline(
     clock,
     secretLimitMs,
-    () => new McpAuthError("timeout", { detail: `\`clientSecret\`, ${secretLimitMs} ms` }),
+    () => new McpAuthError("timeout", { party: "app", detail: `the function \`clientSecret\`, ${secretLimitMs} ms` }),
   );
   try {
     const secret = await abortable(
       supply(clientSecret, "credential_unavailable", { detail: "the function `clientSecret` failed" }),
       signal,
     );
-    if (typeof secret !== "string" || secret === "") throw new McpAuthError("invalid_option", { detail: "`clientSecret` gave nothing" });
+    if (typeof secret !== "string" || secret === "")
+      throw new McpAuthError("invalid_option", { detail: "the function `clientSecret` returned nothing" });
     return checkedSecret(secret);
   } finally {
     stop();
@@ -37,7 +38,7 @@ export async function suppliedSecret({ options, clock }: RequestSession): Promis
 /** Servers say of a line break only that the request is wrong. @see RFC 6749 §A.2 */
 function checkedSecret(secret: string): string {
   if (!/[\r\n]/.test(secret)) return secret;
-  throw new McpAuthError("invalid_option", { detail: "`clientSecret` holds a line break; trim what comes from a file" });
+  throw new McpAuthError("invalid_option", { detail: "`clientSecret` holds a line break", hint: "Trim what comes from a file." });
 }
 
 /**
@@ -63,12 +64,14 @@ export async function suppliedAssertion(
     signal,
   );
   const assertion = typeof given === "string" ? given.trim() : "";
-  if (!assertion) throw new McpAuthError("assertion_unavailable", { issuer, detail: "there was none" });
+  if (!assertion) throw new McpAuthError("assertion_unavailable", { issuer, detail: "the function `assertion` returned nothing" });
   // One that cannot be read may be for anybody.
   if (!isMeantFor(session, server, readJwtClaims(assertion)?.audience ?? []))
     throw new McpAuthError("invalid_assertion", {
       issuer,
-      detail: "it was made for another audience, and was not sent; if it is right, pass `issuer`",
+      party: "app",
+      detail: "it was made for another audience and was not sent",
+      hint: "Correct its audience; if that is right, pass `issuer`.",
     });
   return assertion;
 }
@@ -77,8 +80,8 @@ export async function suppliedAssertion(
 export function assertAudience(session: RequestSession, server: AuthorizationServerMetadata): void {
   const { clientAssertionAudience: audience, privateKey } = session.options;
   if (privateKey === undefined || audience === undefined || isMeantFor(session, server, [audience])) return;
-  const detail = "`clientAssertionAudience` is not the server that was found; if that is right, pass `issuer`";
-  throw new McpAuthError("invalid_option", { issuer: server.issuer, detail });
+  const detail = "`clientAssertionAudience` is not the server that was found";
+  throw new McpAuthError("invalid_option", { issuer: server.issuer, detail, hint: "Correct it; if it is right, pass `issuer`." });
 }
 
 /**

@@ -28,24 +28,24 @@ export function checkCertificate(certificate: ClientCertificate, now: number): n
   const { cert, key, pfx, passphrase, ca } = certificate;
   const { X509Certificate, createPrivateKey } = process.getBuiltinModule("node:crypto");
   for (const authority of ca === undefined ? [] : Array.isArray(ca) ? ca : [ca]) {
-    readable(() => new X509Certificate(authority), "`ca` is no certificate in PEM");
+    readable(() => new X509Certificate(authority), "`ca` is not a certificate in PEM");
   }
   if (pfx !== undefined) {
     const { createSecureContext } = process.getBuiltinModule("node:tls");
     const options = { pfx: pfx as Buffer, passphrase };
-    readable(() => createSecureContext(options), "`pfx` is no PKCS #12 that `passphrase` opens");
+    readable(() => createSecureContext(options), "`pfx` is not a PKCS #12 file that `passphrase` opens");
     return Infinity;
   }
   if (!cert || !key) throw wrong("a client certificate needs `cert` and `key`, or `pfx`");
-  const own = readable(() => new X509Certificate(cert), "`cert` is no certificate in PEM");
+  const own = readable(() => new X509Certificate(cert), "`cert` is not a certificate in PEM");
   const isEncrypted = /ENCRYPTED/.test(typeof key === "string" ? key : new TextDecoder().decode(key));
   const privateKey = readable(
     () => createPrivateKey({ key: key as Buffer, passphrase }),
-    isEncrypted ? "`passphrase` does not open `key`" : "`key` is no private key in PEM",
+    isEncrypted ? "`passphrase` does not open `key`" : "`key` is not a private key in PEM",
   );
   if (!own.checkPrivateKey(privateKey)) throw wrong("`key` does not belong to `cert`");
   if (now < Date.parse(own.validFrom)) throw wrong(`\`cert\` is not valid before ${own.validFrom}`);
-  if (Date.parse(own.validTo) <= now) throw new McpAuthError("credential_expired", { detail: `\`cert\`, at ${own.validTo}` });
+  if (Date.parse(own.validTo) <= now) throw new McpAuthError("credential_expired", { detail: `\`cert\` ended at ${own.validTo}` });
   return Date.parse(own.validTo);
 }
 

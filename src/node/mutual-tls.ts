@@ -11,6 +11,8 @@ export interface MutualTlsOptions {
   clock?: Clock | undefined;
 }
 
+const undici = "Run `npm install undici@7`.";
+
 /** How often a certificate that may have been renewed is asked for, in ms. */
 const askEveryMs = 60_000;
 
@@ -92,9 +94,8 @@ export function mutualTls(
 function assertNode(): void {
   const { node, bun, deno } = globalThis.process?.versions ?? {};
   if (node && !bun && !deno && globalThis.navigator?.userAgent !== "Cloudflare-Workers") return;
-  const detail =
-    "`mutualTls` needs Node; elsewhere pass a `fetch` of your own, with `tls` in Bun, `Deno.createHttpClient`, or a Worker's mTLS binding";
-  throw new McpAuthError("invalid_option", { detail });
+  const hint = "Pass a `fetch` of your own, with `tls` in Bun, `Deno.createHttpClient`, or a Worker's mTLS binding.";
+  throw new McpAuthError("invalid_option", { detail: "`mutualTls` needs Node", hint });
 }
 
 /** The app's function, whose failures say what has failed. */
@@ -112,7 +113,7 @@ function reading(certificate: () => ClientCertificate | Promise<ClientCertificat
 async function connectionsWith(certificate: ClientCertificate, now: number): Promise<Connections> {
   const expiresAt = checkCertificate(certificate, now);
   const { Agent } = await import("undici").catch((cause) => {
-    throw new McpAuthError("invalid_option", { detail: "client certificates need the package undici: npm install undici@7", cause });
+    throw new McpAuthError("invalid_option", { detail: "client certificates need the package undici", hint: undici, cause });
   });
   type Connect = NonNullable<ConstructorParameters<typeof Agent>[0]>["connect"];
   // Node's types know no bytes but its own.
@@ -126,16 +127,18 @@ function explained(error: unknown, origin: string, isExpired: boolean): unknown 
   // An `Agent` of another generation than Node's own `fetch`.
   if (code === "UND_ERR_INVALID_ARG" && /^invalid on\w+ method/.test(message))
     return new McpAuthError("invalid_option", {
-      detail: "the undici that is installed does not fit this Node: npm install undici@7",
+      detail: "the installed undici does not fit this version of Node",
+      hint: undici,
       cause: error,
     });
-  const because = (detail: string, isOurs = false) =>
-    new McpAuthError(isOurs && isExpired ? "credential_expired" : "network_error", { detail: `${origin} ${detail}`, cause: error });
-  if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS: ${reason || code}`, true);
+  const because = (detail: string, isOurs = false, hint?: string) =>
+    new McpAuthError(isOurs && isExpired ? "credential_expired" : "network_error", { detail: `${origin} ${detail}`, hint, cause: error });
+  if (/_ALERT_/.test(code)) return because(`refuses the client certificate, or this kind of TLS (${reason || code})`, true);
   if (/_CERT_|_CERT$|LEAF_SIGNATURE|^CERT_/.test(code)) {
     const isUnknown = /SELF_SIGNED|ISSUER|LEAF/.test(code);
-    return because(`has a certificate that is not to be trusted (${code})${isUnknown ? ": `ca` names who issued it" : ""}`);
+    const hint = isUnknown ? "Pass the certificate of its issuer as `ca`." : undefined;
+    return because(`has a certificate that is not to be trusted (${code})`, false, hint);
   }
-  if (/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/.test(code)) return because("ended the connection: it may refuse the client certificate", true);
+  if (/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/.test(code)) return because("ended the connection, and may refuse the client certificate", true);
   return error;
 }

@@ -67,14 +67,14 @@ export async function stdioServer(options: StdioServerOptions): Promise<StdioSer
 
 function checkName(name: string): void {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-    throw new McpAuthError("invalid_option", { detail: `${JSON.stringify(name)} is no name of an environment variable` });
+    throw new McpAuthError("invalid_option", { detail: `${JSON.stringify(name)} is not a name of an environment variable` });
   }
 }
 
 async function secretOf(name: string, given: StdioCredential): Promise<string> {
   const value: unknown = typeof given === "function" ? await given() : typeof given === "object" ? await given.getAccessToken() : given;
   if (typeof value !== "string" || value === "" || value.includes("\0")) {
-    throw new McpAuthError("invalid_option", { detail: `the value for ${name} is empty, no text, or holds a NUL character` });
+    throw new McpAuthError("invalid_option", { detail: `the value for ${name} is empty, not a string, or holds a NUL character` });
   }
   return value;
 }

@@ -29,7 +29,7 @@ export async function bindIssuer({ store, clientId, serverUrl, configured, issue
   const remembered = await readRecord(store, key);
   const bound = configured ?? remembered?.issuer;
   if (bound !== undefined && !isSameIssuer(String(bound), issuer)) {
-    throw new McpAuthError("client_issuer_mismatch", { issuer, detail: `client ${clientId} belongs to ${bound}` });
+    throw new McpAuthError("client_issuer_mismatch", { issuer, detail: `${clientId} belongs to ${bound}` });
   }
   if (remembered?.issuer !== issuer) await store.set(key, { v: 1, issuer });
 }

@@ -11,7 +11,7 @@ export function checkClientMetadataUrl(text: string): void {
   const plain = url?.protocol === "https:" && url.pathname !== "/" && !url.username && !url.password && !text.includes("#");
   // Parsing resolves dot segments, so they are looked for in the text.
   if (!plain || /\/(?:\.|%2e){1,2}(?=[/?]|$)/i.test(text)) {
-    const detail = "`clientMetadataUrl` must be https with a path, without fragment, user and dot segments";
+    const detail = "`clientMetadataUrl` must be an https URL with a path, and without fragment, user name and dot segments";
     throw new McpAuthError("invalid_option", { detail });
   }
 }

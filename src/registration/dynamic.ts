@@ -101,7 +101,7 @@ async function request(endpoint: string, redirectUris: readonly string[], option
       status: response.status,
       serverError: text(answer.error),
       serverDescription: text(answer.error_description),
-      detail: response.ok ? "no client ID" : `redirect URIs ${options.redirectUris.join(" and ")}`,
+      detail: response.ok ? "the response has no `client_id`" : `the redirect URIs were ${options.redirectUris.join(" and ")}`,
     });
   }
 

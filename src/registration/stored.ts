@@ -18,7 +18,7 @@ export function registrationKey(issuer: string): string {
 /** A record of the version that is understood here. @throws McpAuthError `invalid_record` for a newer one. */
 export async function readRecord(store: Store, key: string): Promise<StoredRecord | undefined> {
   const record = await store.get(key);
-  if (record && record.v > 1) throw new McpAuthError("invalid_record", { detail: `${key}, version ${record.v}` });
+  if (record && record.v > 1) throw new McpAuthError("invalid_record", { detail: `${key} has version ${record.v}` });
   return record?.v === 1 ? record : undefined;
 }
 

@@ -62,7 +62,7 @@ export async function readTokens(store: Store, key: string): Promise<TokenRecord
     typeof client?.clientId !== "string" ||
     typeof issuedAt !== "number"
   ) {
-    throw new McpAuthError("invalid_record", { detail: `${key}, version ${String(v)}` });
+    throw new McpAuthError("invalid_record", { detail: `${key} has version ${String(v)}, or is damaged` });
   }
   return record as unknown as TokenRecord;
 }

@@ -30,7 +30,7 @@ export class CurrentToken extends CachedToken<TokenRecord> {
 
 /** What is missing for a login, and who can help: the user, the developer, or a call. */
 function missing({ interactive, loginHandler, onDeviceCode }: LoginOptions): McpAuthErrorDetails {
-  if (interactive === false) return { detail: "there is no terminal or display, or `CI` or `interactive: false` is set" };
+  if (interactive === false) return { detail: "nobody can be asked here: neither terminal nor display, or `CI` or `interactive: false`" };
   if (!loginHandler && !onDeviceCode)
     return { party: "app", detail: "no `loginHandler`", hint: "Pass a `loginHandler` or `onDeviceCode`." };
   return { party: "app", hint: "Call `authorize()` first." };

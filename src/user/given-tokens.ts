@@ -31,11 +31,13 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
   const { options, clock, keeper, serverUrl } = session;
   const { accessToken, refreshToken, idToken, expiresIn, scope, issuer = options.issuer ?? "", clientId = options.clientId ?? "" } = tokens;
   const clientSecret = tokens.clientSecret ?? (tokens.clientId === undefined ? options.clientSecret : undefined);
-  if (!presentable(accessToken)) throw new McpAuthError("invalid_option", { detail: "`accessToken` cannot be sent" });
-  if (options.clientId && clientId !== options.clientId) throw new McpAuthError("invalid_option", { detail: "`clientId` is another" });
+  if (!presentable(accessToken))
+    throw new McpAuthError("invalid_option", { detail: "`accessToken` is empty, or has characters that a header cannot carry" });
+  if (options.clientId && clientId !== options.clientId)
+    throw new McpAuthError("invalid_option", { detail: "`clientId` is not the one of this manager" });
   // A refresh token is shown to nobody but the server that issued it, so that must be known.
   if (refreshToken && !(issuer && clientId)) {
-    throw new McpAuthError("invalid_option", { detail: "`refreshToken` without `issuer` and `clientId`" });
+    throw new McpAuthError("invalid_option", { detail: "`refreshToken` needs `issuer` and `clientId`" });
   }
   const now = clock.now();
   const record: TokenRecord = {

@@ -143,7 +143,13 @@ export class TokenManager implements Credential {
   logout(options: { everywhere?: boolean | undefined }): Promise<LogoutResult | LogoutResult[]>;
   async logout(options: { everywhere?: boolean | undefined } = {}): Promise<LogoutResult | LogoutResult[]> {
     assertUsable(this.#session);
-    await this.#prompt.end(new LoginRequiredError({ serverUrl: this.#session.server, detail: "logged out meanwhile" }));
+    await this.#prompt.end(
+      new LoginRequiredError({
+        serverUrl: this.#session.server,
+        detail: "`logout()` was called meanwhile",
+        hint: "Call `authorize()` to log in again.",
+      }),
+    );
     const result = await (options.everywhere ? logoutEverywhere : logout)(this.#session, this.#token.record);
     this.#token.use(undefined, "store");
     return result;

@@ -201,7 +201,7 @@ describe("keys from a function", () => {
   test("what it gives is checked", async () => {
     const auth = build({ keys: () => "key\n" });
     const error = await failureOf(post(auth));
-    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringContaining("trim") });
+    expect(error).toMatchObject({ code: "invalid_option", hint: expect.stringContaining("Trim") });
     expect((await failureOf(async () => auth.requestInit())) as McpAuthError).toMatchObject({ code: "invalid_option" });
   });
 });
@@ -266,7 +266,7 @@ describe("a key in the URL", () => {
   test("is refused with the reason unless the app insists", async () => {
     const error = (await failureOf(() => build({ query: query("api_key", false) }))) as McpAuthError;
     expect(error.code).toBe("invalid_option");
-    expect(error.message).toMatch(/logs.*proxies.*referrer.*exposeKeyInUrls/);
+    expect(String(error)).toMatch(/logs.*proxies.*referrer.*exposeKeyInUrls/);
     expect(await failureOf(() => build({ query: query("") }))).toMatchObject({ code: "invalid_option" });
   });
 

@@ -173,7 +173,7 @@ describe("a constant", () => {
     clock.advance(1_000);
     const error = await failureOf(post(auth));
     expect(error).toMatchObject({ code: "credential_expired" });
-    expect(String(error)).toMatch(/ended at 2026-01-01T00:00:30.000Z, and it is 2026-01-01T00:00:30.000Z here/);
+    expect(String(error)).toMatch(/ended at 2026-01-01T00:00:30.000Z, and it is now 2026-01-01T00:00:30.000Z/);
     expect(server.requests).toHaveLength(1);
   });
 

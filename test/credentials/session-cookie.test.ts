@@ -274,7 +274,7 @@ describe("cookies", () => {
     const { auth } = await sessionServer();
     const error = await failureOf(post(auth));
     vi.doUnmock("tough-cookie");
-    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringContaining("npm install tough-cookie") });
+    expect(error).toMatchObject({ code: "invalid_option", hint: expect.stringContaining("npm install tough-cookie") });
   });
 });
 

@@ -125,7 +125,7 @@ describe("an assertion that was made for somebody else", () => {
     const { auth } = workload({ assertion: () => workloads.sign({ aud: audience }) });
     const error = await failure(auth.getToken());
     expect(error.code).toBe("invalid_assertion");
-    expect(error.message).toContain("`issuer`");
+    expect(error.hint).toContain("`issuer`");
     expect(as.tokenRequests()).toHaveLength(0);
   });
 

@@ -107,7 +107,7 @@ describe("private_key_jwt", () => {
 
   test("a key that cannot be used: invalid_option, and no token request", async () => {
     const { server, call } = await start({ privateKey: key.forms.PEM.replaceAll("PRIVATE", "RSA PRIVATE") });
-    expect(await failure(call())).toMatchObject({ code: "invalid_option", message: expect.stringMatching(/openssl pkcs8/) });
+    expect(await failure(call())).toMatchObject({ code: "invalid_option", hint: expect.stringMatching(/openssl pkcs8/) });
     expect(server.authorizationServer.tokenRequests()).toEqual([]);
   });
 

@@ -74,7 +74,7 @@ describe("the way to a token", () => {
     expect((await call()).status).toBe(200);
     expect(server.mcpServer.calls("server/discover")).toHaveLength(1);
     expect(server.authorizationServer.tokenRequests()).toHaveLength(0);
-    expect((await failure(auth.getToken())).code).toBe("discovery_failed");
+    expect(await failure(auth.getToken())).toMatchObject({ code: "token_not_required", party: "server" });
   });
 
   test("a server that begins to want one gets one", async () => {
@@ -121,7 +121,9 @@ describe("integration", () => {
 
   test("`requestInit` before there is a token says what to do", async () => {
     const { auth } = program(await startServer());
-    expect(() => auth.requestInit().headers).toThrow(/authorize\(\)/);
+    expect(() => auth.requestInit().headers).toThrow(
+      expect.objectContaining({ code: "login_required", hint: "Call `authorize()` first." }),
+    );
   });
 });
 

@@ -159,10 +159,10 @@ describe("what is wrong with a certificate shows at once, without anything of it
   test.each<[string, ClientCertificate, string, RegExp]>([
     ["nothing", {}, "invalid_option", /needs `cert` and `key`, or `pfx`/],
     ["no key", { cert: robot.cert }, "invalid_option", /needs `cert` and `key`/],
-    ["a key for a certificate", { cert: robot.key, key: robot.key }, "invalid_option", /`cert` is no certificate/],
-    ["a certificate for a key", { cert: robot.cert, key: robot.cert }, "invalid_option", /`key` is no private key/],
-    ["paths", { cert: "/etc/robot.pem", key: "/etc/robot.key" }, "invalid_option", /`cert` is no certificate/],
-    ["a damaged key", { cert: robot.cert, key: robot.key.replace("MI", "AA") }, "invalid_option", /`key` is no private key/],
+    ["a key for a certificate", { cert: robot.key, key: robot.key }, "invalid_option", /`cert` is not a certificate/],
+    ["a certificate for a key", { cert: robot.cert, key: robot.cert }, "invalid_option", /`key` is not a private key/],
+    ["paths", { cert: "/etc/robot.pem", key: "/etc/robot.key" }, "invalid_option", /`cert` is not a certificate/],
+    ["a damaged key", { cert: robot.cert, key: robot.key.replace("MI", "AA") }, "invalid_option", /`key` is not a private key/],
     ["somebody else's key", { cert: robot.cert, key: mallory.key }, "invalid_option", /`key` does not belong to `cert`/],
     ["no passphrase", { cert: robot.cert, key: encrypted(robot, passphrase) }, "invalid_option", /`passphrase` does not open `key`/],
     [
@@ -175,12 +175,12 @@ describe("what is wrong with a certificate shows at once, without anything of it
       "a wrong passphrase for PKCS #12",
       { pfx: pkcs12(robot, passphrase), passphrase: "wrong-0123456" },
       "invalid_option",
-      /`pfx` is no PKCS #12/,
+      /`pfx` is not a PKCS #12/,
     ],
-    ["no PKCS #12", { pfx: robot.cert }, "invalid_option", /`pfx` is no PKCS #12/],
-    ["no authority", { ...robot, ca: "nobody" }, "invalid_option", /`ca` is no certificate/],
-    ["one authority that is none", { ...robot, ca: [ca.cert, robot.key] }, "invalid_option", /`ca` is no certificate/],
-    ["an expired certificate", expired, "credential_expired", /`cert`, at \w{3} .+ GMT/],
+    ["no PKCS #12", { pfx: robot.cert }, "invalid_option", /`pfx` is not a PKCS #12/],
+    ["no authority", { ...robot, ca: "nobody" }, "invalid_option", /`ca` is not a certificate/],
+    ["one authority that is none", { ...robot, ca: [ca.cert, robot.key] }, "invalid_option", /`ca` is not a certificate/],
+    ["an expired certificate", expired, "credential_expired", /`cert` ended at \w{3} .+ GMT/],
   ])("%s", async (_what, certificate, code, detail) => {
     let thrown: unknown;
     try {
@@ -207,7 +207,7 @@ describe("what is wrong with a certificate shows at once, without anything of it
     });
     onTestFinished(() => void vi.doUnmock("undici"));
     const error = await failure(mutualTls(robot)("https://mcp.example"));
-    const said = { code: "invalid_option", message: expect.stringMatching(/npm install undici@7/) };
+    const said = { code: "invalid_option", hint: expect.stringMatching(/npm install undici@7/) };
     expect(error).toMatchObject(said);
     // A manager does not take it for a fault of the network.
     const auth = new MachineTokenManager({ serverUrl: "https://mcp.example", clientId: "robot", fetch: mutualTls(robot) });
@@ -226,13 +226,21 @@ describe("what is wrong with a certificate shows at once, without anything of it
     }));
     onTestFinished(() => void vi.doUnmock("undici"));
     const error = await failure(mutualTls(robot)("https://mcp.example"));
-    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringMatching(/does not fit.*npm install undici@7/) });
+    expect(error).toMatchObject({
+      code: "invalid_option",
+      message: expect.stringMatching(/does not fit/),
+      hint: expect.stringMatching(/npm install undici@7/),
+    });
   });
 
   test("where `fetch` would leave the certificate out without a word", () => {
     vi.stubGlobal("navigator", { userAgent: "Cloudflare-Workers" });
     expect(() => mutualTls(robot)).toThrow(
-      expect.objectContaining({ code: "invalid_option", message: expect.stringMatching(/needs Node.*`fetch` of your own/) }),
+      expect.objectContaining({
+        code: "invalid_option",
+        message: expect.stringMatching(/needs Node/),
+        hint: expect.stringMatching(/`fetch` of your own/),
+      }),
     );
   });
 });
@@ -240,20 +248,21 @@ describe("what is wrong with a certificate shows at once, without anything of it
 describe("what goes wrong at the connection: network_error that says so", () => {
   test.each<[string, ClientCertificate, RegExp]>([
     ["the server refuses the certificate", { ...otherCa.client({ name: "robot" }), ...trusted }, /may refuse the client certificate/],
-    ["the server's own is of nobody known", robot, /not to be trusted \(SELF_SIGNED_CERT_IN_CHAIN\): `ca`/],
+    ["the server's own is of nobody known", robot, /not to be trusted \(SELF_SIGNED_CERT_IN_CHAIN\).* as `ca`/],
     ["the server's own is of another authority", { ...robot, ca: otherCa.cert }, /not to be trusted/],
   ])("%s", async (_what, certificate, message) => {
     const server = await guardedServer();
     const error = await failure(mutualTls(certificate)(server.url));
-    expect(error).toMatchObject({ code: "network_error", message: expect.stringMatching(message) });
+    expect(error).toMatchObject({ code: "network_error" });
+    expect(String(error)).toMatch(message);
     expect(error.message).toContain(server.origin);
     expectSecretsAbsent(error, String(certificate.key));
   });
 
   test.each([
-    ["-tls1_2", /refuses the client certificate.*: .*unknown ca/i],
+    ["-tls1_2", /refuses the client certificate.*unknown ca/i],
     // Here a client believes itself connected before the server has looked at the certificate.
-    ["-tls1_3", /ended the connection: it may refuse the client certificate/],
+    ["-tls1_3", /ended the connection, and may refuse the client certificate/],
   ])("a server of OpenSSL's, with %s", async (version, message) => {
     const folder = mkdtempSync(join(tmpdir(), "mcp-client-auth-"));
     const own = ca.server();

@@ -14,10 +14,11 @@ export function checkedAssertion(given: string, from: string): string {
   const assertion = given.trim();
   if (assertion.length > maxAssertionBytes) throw unavailable(`${from} is larger than ${maxAssertionBytes} bytes`);
   if (assertion === "") throw unavailable(`${from} is empty`);
-  if (!readJwtClaims(assertion)) throw unavailable(`${from} is no JWT`);
+  if (!readJwtClaims(assertion)) throw unavailable(`${from} is not a JWT`);
   return assertion;
 }
 
-export function unavailable(detail: string): McpAuthError {
-  return new McpAuthError("assertion_unavailable", { detail });
+/** @param hint what can be done. Default: the code's own */
+export function unavailable(detail: string, hint?: string): McpAuthError {
+  return new McpAuthError("assertion_unavailable", { party: "machine", detail, hint });
 }

@@ -19,7 +19,7 @@ export async function commandAssertion(
   { timeoutMs = 20_000, env = process.env }: AssertionCommandOptions,
   { clock, signal }: AssertionRequest,
 ): Promise<string> {
-  const tooLate = () => new McpAuthError("timeout", { detail: `\`${file}\`, ${timeoutMs} ms` });
+  const tooLate = () => new McpAuthError("timeout", { party: "machine", detail: `\`${file}\`, ${timeoutMs} ms` });
   const limit = deadline(clock, timeoutMs, tooLate, signal);
   try {
     return checkedAssertion(await run(file, args, env, limit.signal), `the output of \`${file}\``);

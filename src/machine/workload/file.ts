@@ -7,11 +7,11 @@ export async function fileAssertion(path: string): Promise<string> {
 
 /** Reads a token that the kubelet projects into the pod, and replaces. */
 export async function kubernetesAssertion(path: string, issuer: string): Promise<string> {
-  const hint = `; give the pod a projected volume with \`serviceAccountToken: { audience: "${issuer}", path: … }\``;
+  const hint = `Give the pod a projected volume with \`serviceAccountToken: { audience: "${issuer}", path: … }\`.`;
   return checkedAssertion(await read(path, hint), path);
 }
 
-async function read(path: string, hint = ""): Promise<string> {
+async function read(path: string, hint?: string): Promise<string> {
   const { constants, promises } = process.getBuiltinModule("node:fs");
   try {
     // Without it, opening a pipe that nobody writes to takes for ever.
@@ -24,6 +24,6 @@ async function read(path: string, hint = ""): Promise<string> {
     }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw unavailable(`${path} cannot be read (${code})${code === "ENOENT" ? hint : ""}`);
+    throw unavailable(`${path} cannot be read (${code})`, code === "ENOENT" ? hint : undefined);
   }
 }

@@ -9,9 +9,8 @@ export async function gitHubActionsAssertion(audience: string | undefined, reque
   const { ACTIONS_ID_TOKEN_REQUEST_URL: address, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = process.env;
   if (!address || !token) {
     const missing = address ? "ACTIONS_ID_TOKEN_REQUEST_TOKEN" : "ACTIONS_ID_TOKEN_REQUEST_URL";
-    throw unavailable(
-      `\`${missing}\` is not set: give the job \`permissions: id-token: write\`; runs for pull requests from forks cannot have it`,
-    );
+    const hint = "Give the job `permissions: id-token: write`; runs for pull requests from forks cannot have it.";
+    throw unavailable(`\`${missing}\` is not set`, hint);
   }
   const { http, clock, signal = null, issuer } = request;
   const url = http.checkUrl(address);
@@ -21,7 +20,7 @@ export async function gitHubActionsAssertion(audience: string | undefined, reque
   if (!response.ok) {
     throw (
       faultOf(response, { detail }, clock.now()) ??
-      new McpAuthError("assertion_unavailable", { detail: `${detail} refused`, status: response.status })
+      new McpAuthError("assertion_unavailable", { detail: `${detail} refused the request`, status: response.status })
     );
   }
   return checkedAssertion(text(members(await response.text()).value) ?? "", `the answer of ${detail}`);

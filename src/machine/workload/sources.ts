@@ -121,7 +121,10 @@ function source(assertion: (request: AssertionRequest) => Promise<string>, ident
   let identity: string | undefined;
   const found: AssertionSource = async (request) => {
     if (isOnNode()) return assertion(request);
-    throw new McpAuthError("assertion_unavailable", { detail: "there is no environment and no file here: `assertion` must be a function" });
+    throw new McpAuthError("assertion_unavailable", {
+      detail: "this runtime has no environment and no files",
+      hint: "Pass a function as `assertion`.",
+    });
   };
   return Object.defineProperty(found, "identity", { get: () => (identity ??= isOnNode() ? identify() : undefined) });
 }

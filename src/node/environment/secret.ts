@@ -34,7 +34,7 @@ function readSecret(path: string): { value: string; problem?: string } {
   try {
     const found = fs.statSync(path);
     // Reading a pipe may take for ever, and works once.
-    if (!found.isFile()) return unusable("is no file");
+    if (!found.isFile()) return unusable("is not a file");
     if (found.size > maxBytes) return unusable(`is larger than ${maxBytes} bytes`);
     const value = trimmed(fs.readFileSync(path, "utf8"));
     return value === "" ? unusable("is empty") : { value };

@@ -105,20 +105,20 @@ function contradictions(has: Has): string[] {
 
 function unusable(texts: Settings["texts"], secrets: Settings["secrets"], has: Has): string[] {
   const { WORKLOAD: workload, ACCOUNT: account = "", TOKEN_ENDPOINT_AUTH_METHOD: method } = texts;
-  const problems = urls.filter((name) => texts[name] && !URL.canParse(texts[name])).map((name) => `${prefix}${name} is no URL`);
+  const problems = urls.filter((name) => texts[name] && !URL.canParse(texts[name])).map((name) => `${prefix}${name} is not a valid URL`);
   for (const name of ["PRIVATE_KEY", "CLIENT_CERTIFICATE", "CLIENT_CERTIFICATE_KEY", "CLIENT_CERTIFICATE_CA"] as const) {
     const value = secrets[name]?.() ?? "-----BEGIN";
     const isJwk = name === "PRIVATE_KEY" && value.trimStart().startsWith("{");
-    if (!value.includes("-----BEGIN") && !isJwk) problems.push(`${prefix}${name} is no PEM; for a path there is ${prefix}${name}_FILE`);
+    if (!value.includes("-----BEGIN") && !isJwk) problems.push(`${prefix}${name} is not a PEM (a path belongs into ${prefix}${name}_FILE)`);
   }
   // A command is not taken from here: who may set variables need not be who may say what runs.
   if (workload && !/^(github|gitlab|kubernetes|file:.+)$/.test(workload))
-    problems.push(`${prefix}WORKLOAD is none of github, gitlab, kubernetes, file:<path>`);
+    problems.push(`${prefix}WORKLOAD must be github, gitlab, kubernetes or file:<path>`);
   if (workload && workload !== "github" && has("AUDIENCE"))
-    problems.push(`${prefix}AUDIENCE has no effect: the workload's token is made elsewhere, for an audience that is chosen there`);
+    problems.push(`${prefix}AUDIENCE has no effect, because the workload's token is made elsewhere`);
   if (account.includes("/")) problems.push(`${prefix}ACCOUNT holds a slash`);
   if (method && !Object.hasOwn(methods, method))
-    problems.push(`${prefix}TOKEN_ENDPOINT_AUTH_METHOD is none of ${Object.keys(methods).join(", ")}`);
+    problems.push(`${prefix}TOKEN_ENDPOINT_AUTH_METHOD must be one of ${Object.keys(methods).join(", ")}`);
   const proof = methods[method as MachineAuthMethod];
   if (proof && !has(proof)) problems.push(`${prefix}TOKEN_ENDPOINT_AUTH_METHOD needs ${prefix}${proof}`);
   return problems;

@@ -19,7 +19,7 @@ const failureMs = 1500;
 export function checkBrowserUrl(url: URL, { allowInsecure = [] }: BrowserUrlOptions = {}): void {
   if ((url.protocol !== "https:" && url.protocol !== "http:") || url.username || url.password) {
     throw new McpAuthError("invalid_url", {
-      detail: `a browser is only sent to http(s) addresses without user names, not to ${url.protocol}`,
+      detail: `a browser opens only http(s) URLs without a user name, and this one begins with ${url.protocol}`,
     });
   }
   const loopback = /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);

@@ -135,7 +135,7 @@ async function readJson(path: string): Promise<JsonFile> {
 async function checkedStats(file: FileHandle) {
   const stats = await file.stat();
   const isForeign = process.getuid && stats.uid !== process.getuid();
-  if (!stats.isFile() || stats.size > maxBytes) throw new Error("it is no file of mcp-remote");
+  if (!stats.isFile() || stats.size > maxBytes) throw new Error("it is not a file of mcp-remote");
   if (isForeign) throw new Error("it belongs to another user");
   if (process.getuid && stats.mode & 0o002) throw new Error("everybody may write it");
   return stats;

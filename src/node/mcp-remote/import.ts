@@ -72,7 +72,7 @@ const notice =
 /** The import itself, loaded by the few programs that use it. @throws McpAuthError as the public function */
 export async function importFromMcpRemote(serverUrl: string | URL, options: McpRemoteImportOptions): Promise<McpRemoteImport> {
   if (options.resource !== undefined && !URL.canParse(options.resource)) {
-    throw new McpAuthError("invalid_option", { detail: "`resource` is no URL" });
+    throw new McpAuthError("invalid_option", { detail: "`resource` is not a valid URL" });
   }
   const session = createSession({ ...options, serverUrl });
   try {

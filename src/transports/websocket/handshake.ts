@@ -37,14 +37,17 @@ export function handshakeOf(
   if (subprotocol) {
     const carrier = subprotocol(token);
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(carrier)) {
-      throw new McpAuthError("invalid_option", { detail: "what `subprotocol` gives is no token of HTTP; encode it as base64url" });
+      throw new McpAuthError("invalid_option", {
+        detail: "`subprotocol` returns characters that a header cannot carry",
+        hint: "Encode the token as base64url.",
+      });
     }
     return [url.href, { protocols: ["mcp", carrier], headers: {} }];
   }
   if ((query?.exposeTokenInUrls as unknown) !== true) {
-    const detail =
-      "a token in a URL is written to the logs of servers and proxies; use `subprotocol`, or insist with `query.exposeTokenInUrls: true`";
-    throw new McpAuthError("invalid_option", { detail });
+    const detail = "a token in a URL is written to the logs of servers and proxies";
+    const hint = "Use `subprotocol`, or insist with `query.exposeTokenInUrls: true`.";
+    throw new McpAuthError("invalid_option", { detail, hint });
   }
   const target = new URL(url);
   target.searchParams.set(query?.parameter ?? "", token);
@@ -64,8 +67,8 @@ export function openWebSocket(url: string, { protocols, headers }: Handshake): W
     return new WebSocket(url, { protocols, headers } as unknown as string[]);
   } catch {
     // What it threw may hold a header.
-    const detail = "a WebSocket cannot carry these headers here; choose `subprotocol`, or give a `webSocket` that can";
-    throw new McpAuthError("invalid_option", { detail });
+    const detail = "a WebSocket cannot carry these headers in this runtime";
+    throw new McpAuthError("invalid_option", { detail, hint: "Use `subprotocol`, or pass a `webSocket` that can." });
   }
 }
 
@@ -75,7 +78,9 @@ function tokenOf(headers: Record<string, string>): string {
   const values = Object.values(others);
   const token = authorization?.replace(/^Bearer /i, "") ?? values[0];
   if (!token || values.length > (authorization ? 0 : 1)) {
-    throw new McpAuthError("invalid_option", { detail: "the credential is not one token: it fits neither `subprotocol` nor `query`" });
+    throw new McpAuthError("invalid_option", {
+      detail: "`credential` is more than one token, which neither `subprotocol` nor `query` can carry",
+    });
   }
   return token;
 }

@@ -75,19 +75,22 @@ export class WebSocketTransport {
   constructor(url: string | URL, options: WebSocketTransportOptions = {}) {
     const http = createHttp(options);
     const parsed = URL.parse(url);
-    if (!parsed || !/^wss?:$/.test(parsed.protocol)) throw new McpAuthError("invalid_url", { detail: "it does not begin with wss://" });
+    if (!parsed || !/^wss?:$/.test(parsed.protocol)) throw new McpAuthError("invalid_url", { detail: "it must begin with wss://" });
     this.#url = parsed;
     this.#httpUrl = http.checkUrl(parsed.href.replace(/^ws/, "http"));
     this.#options = options;
     const { serverUrl } = (options.credential ?? {}) as { serverUrl?: URL };
     if (serverUrl && serverUrl.origin !== this.#httpUrl.origin) {
-      throw new McpAuthError("invalid_option", { detail: `\`credential\` is for ${serverUrl.origin}, the URL is at ${this.#url.origin}` });
+      throw new McpAuthError("invalid_option", {
+        detail: `\`credential\` is for ${serverUrl.origin}, and the URL is at ${this.#url.origin}`,
+      });
     }
   }
 
   /** Connects. Called by the SDK's client. @throws McpAuthError `network_error`, `timeout`, or why the credential was refused */
   async start(): Promise<void> {
-    if (this.#started) throw new McpAuthError("invalid_option", { detail: "the transport was started before; `connect` starts it" });
+    if (this.#started)
+      throw new McpAuthError("invalid_option", { detail: "the transport was started twice", hint: "Leave `start()` to `connect()`." });
     this.#started = true;
     const { signal } = this.#closing;
     try {
@@ -138,8 +141,8 @@ export class WebSocketTransport {
       await new Promise<void>((resolve, reject) => {
         socket.onopen = () => resolve();
         // A WebSocket does not tell a refusal from a server that is not there.
-        const detail = `the handshake failed${this.#options.credential ? "" : "; the server may want a `credential`"}`;
-        const failed = (event: Event) => reject(this.#failure(detail, event));
+        const hint = this.#options.credential ? undefined : "Check the address; if it is right, the server may want a `credential`.";
+        const failed = (event: Event) => reject(this.#failure("the handshake failed", event, hint));
         socket.onerror = failed;
         socket.onclose = failed;
         limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
@@ -158,7 +161,10 @@ export class WebSocketTransport {
   #receive(data: unknown): void {
     const message = typeof data === "string" ? members(data) : {};
     if (message.jsonrpc === "2.0") this.onmessage?.(message);
-    else this.onerror?.(new McpAuthError("server_error", { serverUrl: this.#url.href, detail: "it sent what is no JSON-RPC message" }));
+    else
+      this.onerror?.(
+        new McpAuthError("server_error", { serverUrl: this.#url.href, detail: "it sent something else than a JSON-RPC message" }),
+      );
   }
 
   #end(): void {
@@ -196,13 +202,13 @@ export class WebSocketTransport {
   }
 
   #limit(): Deadline {
-    const tooLate = () => new McpAuthError("timeout", { serverUrl: this.#url.href, detail: `no answer in ${handshakeMs} ms` });
+    const tooLate = () => new McpAuthError("timeout", { serverUrl: this.#url.href, detail: `the handshake, ${handshakeMs} ms` });
     return deadline(this.#options.clock ?? systemClock, handshakeMs, tooLate, this.#closing.signal);
   }
 
-  #failure(detail: string, event?: Event): McpAuthError {
+  #failure(detail: string, event?: Event, hint?: string): McpAuthError {
     // What a runtime says may quote the URL.
     const cause: unknown = this.#options.query ? undefined : (event as ErrorEvent | undefined)?.error;
-    return new McpAuthError("network_error", { serverUrl: this.#url.href, detail, cause });
+    return new McpAuthError("network_error", { serverUrl: this.#url.href, detail, hint, cause });
   }
 }

@@ -110,7 +110,7 @@ describe("REQ-WIF-01 gitHubActions", () => {
     const error = await refusal(gitHubActions());
     expect(error.code).toBe("assertion_unavailable");
     expect(error.message).toContain(name);
-    expect(error.message).toContain("permissions: id-token: write");
+    expect(error.hint).toContain("permissions: id-token: write");
   });
 
   test.each<[string, Parameters<typeof when>[1], object]>([
@@ -157,7 +157,7 @@ describe("REQ-WIF-01 gitHubActions", () => {
     const server = await startServer({ authorizationServer: { trust: {} } });
     const auth = new MachineTokenManager({ serverUrl: server.url, store: new MemoryStore(), assertion: gitHubActions() });
     onTestFinished(() => auth.dispose());
-    expect((await failure(auth.getToken())).message).toContain("permissions: id-token: write");
+    expect((await failure(auth.getToken())).hint).toContain("permissions: id-token: write");
   });
 });
 
@@ -179,7 +179,7 @@ describe("REQ-WIF-01 gitLab", () => {
   test("without it the job is told the line that it lacks", async () => {
     const error = await refusal(gitLab());
     expect(error.code).toBe("assertion_unavailable");
-    expect(error.message).toContain('id_tokens: { MCP_AUTH_ID_TOKEN: { aud: "https://as.example" } }');
+    expect(error.hint).toContain('id_tokens: { MCP_AUTH_ID_TOKEN: { aud: "https://as.example" } }');
   });
 
   test("what is no JWT is not sent, and not shown", async () => {
@@ -232,7 +232,7 @@ describe("REQ-WIF-01 kubernetes", () => {
     const error = await refusal(kubernetes());
     expect(error.code).toBe("assertion_unavailable");
     expect(error.message).toContain("/var/run/secrets/tokens/mcp cannot be read (ENOENT)");
-    expect(error.message).toContain('serviceAccountToken: { audience: "https://as.example"');
+    expect(error.hint).toContain('serviceAccountToken: { audience: "https://as.example"');
   });
 });
 
@@ -249,8 +249,8 @@ describe("assertionFile", () => {
     ["that is a folder", (path) => mkdirSync(path), "cannot be read (EISDIR)"],
     ["that is empty", (path) => writeFileSync(path, " \n"), "is empty"],
     ["that is too large", (path) => writeFileSync(path, `super-secret${"a".repeat(70_000)}`), "is larger than 65536 bytes"],
-    ["that holds no JWT", (path) => writeFileSync(path, "super-secret"), "is no JWT"],
-    ["that holds bytes", (path) => writeFileSync(path, new Uint8Array([0, 255, 254])), "is no JWT"],
+    ["that holds no JWT", (path) => writeFileSync(path, "super-secret"), "is not a JWT"],
+    ["that holds bytes", (path) => writeFileSync(path, new Uint8Array([0, 255, 254])), "is not a JWT"],
     ["that is a pipe to which nobody writes", (path) => void execFileSync("mkfifo", [path]), "is empty"],
   ])("a file %s", async (_what, make, expected) => {
     const path = join(folder(), "token");
@@ -327,7 +327,7 @@ describe("assertionCommand", () => {
       node("console.error('bad: eyJhbGciOiJIUzI1NiJ9.super-secret.x'); process.exit(1)"),
       "ended with exit code 1.",
     ],
-    ["prints no JWT", node("console.log('super-secret')"), "is no JWT"],
+    ["prints no JWT", node("console.log('super-secret')"), "is not a JWT"],
     ["prints too much", node("console.log('super-secret'.repeat(10000))"), "printed more than 65536 bytes"],
   ])("one that %s", async (_what, command, expected) => {
     const error = await refusal(assertionCommand(command), offline, "super-secret");

@@ -171,7 +171,7 @@ describe("credentials of a program", () => {
     const auth = await start({ SERVER_URL: server.url, WORKLOAD: "github" });
     expect(await failure(auth.authorize())).toMatchObject({
       code: "assertion_unavailable",
-      message: expect.stringContaining("id-token: write"),
+      hint: expect.stringContaining("id-token: write"),
     });
   });
 
@@ -225,7 +225,7 @@ describe("secrets in files", () => {
     ["is not there", () => {}, "cannot be read (ENOENT)"],
     ["is empty", (path) => writeFileSync(path, "\n"), "is empty"],
     ["is too large", (path) => writeFileSync(path, "x".repeat(65_537)), "is larger than 65536 bytes"],
-    ["is a folder", (path) => mkdirSync(path), "is no file"],
+    ["is a folder", (path) => mkdirSync(path), "is not a file"],
   ])("one that %s", async (_what, make, expected) => {
     const path = join(folder(), "secret");
     make(path);
@@ -269,14 +269,14 @@ describe("what is wrong is told at once, by name", () => {
     ["secret and key", { ...robot, CLIENT_SECRET: secret, PRIVATE_KEY: "{}" }, ["CLIENT_SECRET and MCP_AUTH_PRIVATE_KEY exclude"]],
     ["workload and secret", { ...robot, CLIENT_SECRET: secret, WORKLOAD: "github" }, ["WORKLOAD and MCP_AUTH_CLIENT_SECRET exclude"]],
     ["workload and sign-on", { ...robot, ...idp, WORKLOAD: "github" }, ["WORKLOAD and MCP_AUTH_IDP_ISSUER exclude"]],
-    ["an unknown workload", { ...robot, WORKLOAD: secret }, ["WORKLOAD is none of github, gitlab, kubernetes, file:<path>"]],
+    ["an unknown workload", { ...robot, WORKLOAD: secret }, ["WORKLOAD must be github, gitlab, kubernetes or file:<path>"]],
     ["an audience that cannot be chosen", { ...robot, WORKLOAD: "gitlab", AUDIENCE: secret }, ["AUDIENCE has no effect"]],
     [
       "an audience of nothing",
       { ...robot, CLIENT_SECRET: secret, AUDIENCE: secret },
       ["AUDIENCE needs MCP_AUTH_WORKLOAD or MCP_AUTH_PRIVATE_KEY"],
     ],
-    ["a path for a key", { ...robot, PRIVATE_KEY: "/run/key.pem" }, ["PRIVATE_KEY is no PEM", "there is MCP_AUTH_PRIVATE_KEY_FILE"]],
+    ["a path for a key", { ...robot, PRIVATE_KEY: "/run/key.pem" }, ["PRIVATE_KEY is not a PEM", "MCP_AUTH_PRIVATE_KEY_FILE"]],
     [
       "a certificate without key",
       { ...robot, CLIENT_CERTIFICATE: "-----BEGIN X" },
@@ -290,14 +290,18 @@ describe("what is wrong is told at once, by name", () => {
     [
       "an unknown method",
       { ...robot, CLIENT_SECRET: secret, TOKEN_ENDPOINT_AUTH_METHOD: "toString" },
-      ["METHOD is none of none, client_secret_basic"],
+      ["METHOD must be one of none, client_secret_basic"],
     ],
     [
       "a token endpoint without credentials",
       { ...robot, TOKEN_ENDPOINT: "https://as.example/token" },
       ["TOKEN_ENDPOINT needs MCP_AUTH_CLIENT_SECRET or"],
     ],
-    ["URLs that are none", { ...robot, SERVER_URL: "mcp.example", ISSUER: "as" }, ["SERVER_URL is no URL", "ISSUER is no URL"]],
+    [
+      "URLs that are none",
+      { ...robot, SERVER_URL: "mcp.example", ISSUER: "as" },
+      ["SERVER_URL is not a valid URL", "ISSUER is not a valid URL"],
+    ],
     [
       "half a sign-on",
       { ...robot, IDP_ISSUER: "https://idp.example" },

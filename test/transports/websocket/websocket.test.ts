@@ -370,7 +370,7 @@ describe("a connection", () => {
     const server = await startWebSocketServer({ protection: apiKeys({ keys: { a: "key" } }) });
     onTestFinished(() => server.close());
     const error = await failureOf(watched(server.url).transport.start());
-    expect(error).toMatchObject({ code: "network_error", message: expect.stringContaining("`credential`") });
+    expect(error).toMatchObject({ code: "network_error", hint: expect.stringContaining("`credential`") });
   });
 });
 
@@ -420,7 +420,7 @@ describe("bad input", () => {
     vi.stubGlobal("WebSocket", Standard);
     const transport = new WebSocketTransport("wss://mcp.example/", { credential: headers({ authorization: "Bearer hush" }) });
     const error = await failureOf(transport.start());
-    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringMatching(/subprotocol.*webSocket/) });
+    expect(error).toMatchObject({ code: "invalid_option", hint: expect.stringMatching(/subprotocol.*webSocket/) });
   });
 
   test("a WebSocket of the app's own", async () => {

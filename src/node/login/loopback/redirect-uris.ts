@@ -44,7 +44,7 @@ export function places(options: RedirectOptions, request: LoginHandlerRequest): 
     const place = (port: number): Place => ({ port, path, uris: (actual) => [withPort(redirectUri, actual)] });
     if (!redirectUri.includes(portMark)) {
       if (fixed && !known.includes(redirectUri))
-        throw new McpAuthError("invalid_option", { detail: "`redirectUri` is none of the client's" });
+        throw new McpAuthError("invalid_option", { detail: "`redirectUri` is not one of the client's redirect URIs" });
       return appPorts.map(place);
     }
     const knownPorts = known.map((uri) => portIn(uri, redirectUri)).filter((port) => port !== undefined && usable(port));

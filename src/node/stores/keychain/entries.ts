@@ -106,7 +106,8 @@ export class KeychainEntries {
     await this.#keychain.setPassword(this.#service, account, text);
     if ((await this.#get(account)) === text) return;
     throw new McpAuthError("store_failed", {
-      detail: `the keychain does not keep ${text.length} characters as they are; set \`partSize\``,
+      detail: `the keychain does not keep ${text.length} characters as they are`,
+      hint: "Set a smaller `partSize`.",
     });
   }
 }

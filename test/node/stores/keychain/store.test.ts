@@ -39,7 +39,7 @@ describe("no record is cut", () => {
     await store.set("small", { v: 1 });
     await expect(store.set("k", { v: 1, text: "x".repeat(5000) })).rejects.toMatchObject({
       code: "store_failed",
-      message: expect.stringContaining("partSize"),
+      hint: expect.stringContaining("partSize"),
     });
     await expect(store.get("k")).rejects.toMatchObject({ code: "invalid_record" });
     expect(await store.get("small")).toEqual({ v: 1 });
