@@ -30,7 +30,7 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
-/** One run at a time: whoever comes while it runs shares its outcome. */
+/** Runs one thing at a time. Callers that come while it runs share its outcome. */
 export class SingleFlight<T> {
   #running: Promise<T> | undefined;
 
@@ -43,7 +43,7 @@ export class SingleFlight<T> {
       const running = start().finally(() => {
         if (this.#running === running) this.#running = undefined;
       });
-      // Whoever gave up waiting does not hear of a failure; that is no unhandled rejection.
+      // A caller that has stopped waiting does not see a failure: that must not be an unhandled rejection.
       running.catch(() => {});
       this.#running = running;
     }

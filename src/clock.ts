@@ -24,7 +24,7 @@ export const systemClock: Clock = {
       const due = () => {
         timer = setTimeout(wake);
       };
-      // Timers hold at most 2^31-1 ms; whoever sleeps so long asks the clock again on waking.
+      // Timers hold at most 2^31-1 ms. A caller that sleeps longer looks at the clock again when it wakes.
       let timer = setTimeout(background ? due : wake, Math.min(ms, 2 ** 31 - 1));
       // Node's timers keep a process alive, browsers' are numbers.
       if (background) (timer as unknown as { unref?(): void }).unref?.();

@@ -1,6 +1,6 @@
 import type { Challenge } from "./discovery/challenge.ts";
 
-/** What a credential is told about a request. */
+/** A request, as a credential sees it. */
 export interface CredentialRequest {
   /** HTTP method, in upper case. */
   method: string;
@@ -31,9 +31,9 @@ export interface Credential {
    * @throws McpAuthError when a login was refused or is impossible.
    */
   onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
-  /** Whether an answer refuses `used`, beside 401 and the 403 for lack of scopes, which always do. */
+  /** Whether a response refuses `used`, beside 401 and the 403 for lack of scopes, which always do. */
   isChallenge?(response: Response, used: Record<string, string>): boolean;
-  /** What an answer that is no challenge teaches: that these headers were accepted, a DPoP nonce, a cookie. */
+  /** Learns from a response that is not a challenge: that these headers were accepted, a DPoP nonce, a cookie. */
   onResponse?(response: Response, used: Record<string, string>): void;
   /** What sends, where the credential is part of the connection: client certificates. */
   send?: typeof globalThis.fetch;

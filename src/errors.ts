@@ -17,7 +17,7 @@ const as = "authorization-server";
 
 type Text = readonly [what: string, hint: string, party: McpAuthErrorParty, transient?: true];
 
-/** For every code: what happened, what can be done, at which party, and whether it passes by itself. */
+/** For every code: what happened, what can be done, at which party, and whether it is transient. */
 const texts = {
   // options and requests
   invalid_option: ["An option is wrong", "Correct the option.", "app"],
@@ -28,7 +28,7 @@ const texts = {
   unsupported_runtime: ["This runtime cannot be used", "Update it; Node must be 22.13 or newer.", "machine"],
   // network
   network_error: ["The server cannot be reached", "Check the network, the address, the proxy and the certificates.", "network", true],
-  timeout: ["There was no answer in time", wait, "network", true],
+  timeout: ["There was no response in time", wait, "network", true],
   server_error: ["The server failed", wait, "server", true],
   rate_limited: ["The server asks for fewer requests", wait, "server", true],
   response_too_large: ["The response is too large", askOperator, as],
@@ -58,7 +58,7 @@ const texts = {
   redirect_port_in_use: ["No port for the login's redirect URI is free", "End the program that uses it, or allow more ports.", "machine"],
   browser_failed: ["No browser could be opened", "Log in from a terminal, which shows the address, or pass `openBrowser`.", "machine"],
   state_mismatch: ["The authorization response belongs to another login", logIn, "user"],
-  issuer_mismatch: ["The answer comes from another authorization server", "Do not log in there.", as],
+  issuer_mismatch: ["The response comes from another authorization server", "Do not log in there.", as],
   invalid_authorization_response: ["The authorization response is not valid", logIn, as],
   authorization_denied: ["The login was denied", "Log in again and allow access.", "user"],
   authorization_error: ["The authorization server refused the login", "Ask an administrator to allow this client.", as],
@@ -110,11 +110,11 @@ export interface McpAuthErrorDetails {
   serverUrl?: string | undefined;
   /** The authorization server. */
   issuer?: string | undefined;
-  /** HTTP status of the answer that caused it. */
+  /** HTTP status of the response that caused it. */
   status?: number | undefined;
-  /** `error` of an OAuth error answer (RFC 6749 §5.2, §4.1.2.1). */
+  /** `error` of an OAuth error response (RFC 6749 §5.2, §4.1.2.1). */
   serverError?: string | undefined;
-  /** `error_description` of an OAuth error answer. Text of a stranger: shortened and without control characters. */
+  /** `error_description` of an OAuth error response. Untrusted text: shortened, without control characters. */
   serverDescription?: string | undefined;
   /** Milliseconds that the server asks to wait (`Retry-After`). */
   retryAfterMs?: number | undefined;
@@ -150,11 +150,11 @@ export class McpAuthError extends Error {
   declare readonly serverUrl: string | undefined;
   /** The authorization server. */
   declare readonly issuer: string | undefined;
-  /** HTTP status of the answer that caused it. */
+  /** HTTP status of the response that caused it. */
   declare readonly status: number | undefined;
-  /** `error` of an OAuth error answer. */
+  /** `error` of an OAuth error response. */
   declare readonly serverError: string | undefined;
-  /** `error_description` of an OAuth error answer: text of a stranger. */
+  /** `error_description` of an OAuth error response: untrusted text. */
   declare readonly serverDescription: string | undefined;
   /** Milliseconds that the server asks to wait. */
   declare readonly retryAfterMs: number | undefined;
@@ -242,7 +242,7 @@ export function codeOf(error: unknown): McpAuthErrorCode | undefined {
   return error instanceof McpAuthError ? error.code : undefined;
 }
 
-/** A failure that may be gone with the next try. */
+/** Whether a failure may be gone with the next try. */
 export function isTransient(error: unknown): error is McpAuthError {
   return error instanceof McpAuthError && error.transient;
 }
@@ -275,7 +275,7 @@ export function withoutQuery(url: string): string {
   return url.replace(/[?#].*$/s, "");
 }
 
-/** Text of a stranger, fit for a terminal and a log line. */
+/** Makes untrusted text fit for a terminal and a log line. */
 function printable(text: string | undefined, length = 200): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
   return text?.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").slice(0, length);

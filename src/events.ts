@@ -1,6 +1,6 @@
 import type { McpAuthErrorCode } from "./errors.ts";
 
-/** What an event tells, beside the server that it is about. */
+/** The contents of an event, without the server that it is about. */
 export type AuthEventFacts =
   | { type: "discovery.started" }
   | { type: "discovery.finished"; resource: string; issuer: string; legacy: boolean }
@@ -19,7 +19,7 @@ export type AuthEventFacts =
   | { type: "login.opened"; issuer: string; redirectUri: string }
   | { type: "login.finished"; issuer: string; scopes: readonly string[] }
   | { type: "login.failed"; code: McpAuthErrorCode }
-  /** The user has been told where to type a code. */
+  /** The user has been shown a code and where to enter it. */
   | { type: "login.device-code"; issuer: string; verificationUri: string }
   /** Of a program, too, which asks for a new token with its own credentials; `missing`: it had none. */
   | { type: "refresh.started"; issuer: string; reason: "missing" | "ahead" | "expired" | "refused" }
@@ -43,7 +43,7 @@ export type AuthEventFacts =
   | { type: "step-up.started"; scopes: readonly string[]; acrValues?: string | undefined; maxAge?: string | undefined; attempt: number }
   | { type: "logout.finished"; revoked: boolean };
 
-/** What a store on this machine tells. `path` is its folder. */
+/** Events of a store on this machine. `path` is its folder. */
 export type StoreEvent =
   /** Once a process: where values are kept, and where the key that encrypts them lives. */
   | { type: "store.opened"; kind: "sqlite" | "keychain"; key: "keychain" | "file"; path: string }
@@ -63,10 +63,10 @@ export type AuthEvent = AuthEventFacts & {
 /** Receives events. What it throws is ignored. */
 export type AuthEventListener = (event: AuthEvent) => void;
 
-/** Tells what has happened. */
+/** Reports an event. */
 export type Emit = (event: AuthEventFacts) => void;
 
-/** Tells the app's listener, whose mistakes never break a login. */
+/** Reports to the app's listener. What that throws never breaks a login. */
 export function emitter(listener: AuthEventListener | undefined, serverUrl: string): Emit {
   return (event) => {
     try {

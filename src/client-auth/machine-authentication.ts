@@ -17,18 +17,18 @@ const needs: Readonly<Record<MachineAuthMethod, "privateKey" | "clientSecret" | 
 const methods = Object.keys(needs) as MachineAuthMethod[];
 
 /**
- * How a program proves itself in token requests. Keep the result: a key is imported once for it, when it is first used.
+ * How a program authenticates in token requests. Keep the result: a key is imported once for it, when it is first used.
  *
- * @param clock tells when a client assertion is made. Default: `systemClock`
- * @returns what adds the proof to a request; it throws `invalid_option` for a key that cannot be used, `timeout` and
- *   `credential_unavailable` for a signer that does not answer or fails
+ * @param clock dates client assertions. Default: `systemClock`
+ * @returns adds the authentication to a request; it throws `invalid_option` for a key that cannot be used, `timeout` and
+ *   `credential_unavailable` for a signer that fails or takes too long
  * @throws McpAuthError `invalid_option` when the method, what it needs and what the server lists do not fit together
  * @see RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2; REQ-CC-02
  */
 export function machineAuthentication(client: MachineClient, server: AuthorizationServerMetadata, clock: Clock = systemClock): ClientAuth {
   const { clientId, clientSecret } = client;
   const method = authenticationMethod(client, server);
-  // An assertion of the grant says it all: not even a client ID is sent.
+  // The assertion of the grant is enough: not even a client ID is sent.
   if (clientId === undefined) return () => {};
   switch (method) {
     case "private_key_jwt":
@@ -68,7 +68,7 @@ export function authenticationMethod(client: MachineClient, server: Authorizatio
     const need = needs[method];
     return need && client[need] !== undefined;
   });
-  // Without credentials there is nothing to prove: the server says whether it takes such a client.
+  // A client without credentials: the server decides whether it takes one.
   if (possible.length === 0) return methods.find((method) => !needs[method] && isListed(method)) ?? "none";
   const method = possible.find(isListed);
   if (method) return method;

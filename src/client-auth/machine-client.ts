@@ -58,7 +58,7 @@ export interface SigningCryptoKey {
   readonly usages: readonly string[];
 }
 
-/** A private key: PEM (PKCS #8), a JWK as object or JSON text, a `CryptoKey`, or somebody who signs with it. */
+/** A private key: PEM (PKCS #8), a JWK as object or JSON text, a `CryptoKey`, or a signer. */
 export type PrivateKey = string | PrivateJwk | SigningCryptoKey | Signer;
 
 /** How a program authenticates (RFC 7591 §2, RFC 8705 §2). */
@@ -70,9 +70,9 @@ export type MachineAuthMethod =
   | "tls_client_auth"
   | "self_signed_tls_client_auth";
 
-/** Who a program is to its authorization server: arranged beforehand. */
+/** A program as its authorization server knows it, registered beforehand. */
 export interface MachineClient {
-  /** As the authorization server knows it. Not needed where an assertion says it all. */
+  /** As the authorization server knows it. Not needed where an assertion is enough. */
   clientId?: string | undefined;
   /** Its secret. */
   clientSecret?: string | undefined;

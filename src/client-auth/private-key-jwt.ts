@@ -11,7 +11,7 @@ const lifetime = 60;
  * Authentication by a JWT that the client signs for each request.
  *
  * @throws McpAuthError `invalid_option` for a key that cannot be used; the result also `timeout` and
- *   `credential_unavailable` for a signer that does not answer or fails
+ *   `credential_unavailable` for a signer that fails or takes too long
  * @see RFC 7523 §2.2, §3; REQ-CC-03
  */
 export async function privateKeyJwt(client: MachineClient, server: AuthorizationServerMetadata, clock: Clock): Promise<ClientAuth> {

@@ -1,7 +1,7 @@
 import { type ClientAuth, ClientSecretPost, None } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
 
-/** Who the client is to one authorization server. */
+/** A client, as one authorization server knows it. */
 export interface ClientIdentity {
   /** As the authorization server knows it. */
   clientId: string;
@@ -12,7 +12,7 @@ export interface ClientIdentity {
 }
 
 /**
- * How the client proves itself in a token request.
+ * How the client authenticates in a token request.
  *
  * @throws McpAuthError `invalid_option` when the method needs a secret and there is none.
  * @see RFC 6749 §2.3.1

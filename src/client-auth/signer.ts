@@ -9,13 +9,13 @@ const limit = 10_000;
 /** Bytes of an ECDSA signature: R and S (RFC 7518 §3.4). */
 const lengths: Readonly<Record<string, number>> = { ES256: 64, ES384: 96, ES512: 132 };
 
-/** Tells a signer from a key. */
+/** Whether it is a signer, not a key. */
 export function isSigner(key: object | string): key is Signer {
   return typeof (key as Partial<Signer> | null)?.sign === "function";
 }
 
 /**
- * A JWT that somebody else signs.
+ * Makes a JWT that a signer signs.
  *
  * @throws McpAuthError `timeout` after 10 seconds, `credential_unavailable` with the signer's own error as `cause` (unless
  *   that is one of ours),

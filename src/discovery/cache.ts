@@ -3,8 +3,8 @@ import type { Store } from "../stores/store.ts";
 import type { Discovery } from "./discovery.ts";
 
 /**
- * What was discovered about a server earlier, expired or not: whether `validUntil` matters is the caller's to judge.
- * A record that cannot be understood is no record: it is only a cache.
+ * Reads an earlier discovery, expired or not: the caller decides whether `validUntil` matters. A record that cannot be read
+ * counts as none: it is only a cache.
  */
 export async function readDiscovery(store: Store, serverUrl: string | URL): Promise<Discovery | undefined> {
   const record = await store.get(keyOf(serverUrl));
@@ -19,7 +19,7 @@ export async function readDiscovery(store: Store, serverUrl: string | URL): Prom
   return usable ? discovery : undefined;
 }
 
-/** Keeps a discovery; one that must not be kept is not. */
+/** Stores a discovery, if it may be kept. */
 export async function writeDiscovery(store: Store, discovery: Discovery): Promise<void> {
   if (discovery.validUntil > discovery.fetchedAt) await store.set(keyOf(discovery.serverUrl), { v: 1, ...discovery });
 }

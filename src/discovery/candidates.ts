@@ -16,7 +16,7 @@ const patienceMs = 2000;
 const nothing = (): readonly [] => [];
 
 /**
- * Runs all candidates at once; the first by *priority* wins, whichever answers first. Those that are not needed any
+ * Runs all candidates at once; the first by *priority* wins, whichever comes first in time. Those that are not needed any
  * more are aborted.
  *
  * @param candidates by falling priority

@@ -8,9 +8,9 @@ export interface AuthenticateChallenge {
   parameters: Readonly<Record<string, string>>;
 }
 
-/** What a refused answer says about logging in. */
+/** What the response to a refused request says about logging in. */
 export interface Challenge {
-  /** HTTP status of the answer. */
+  /** HTTP status of the response. */
   status: number;
   /** Every challenge, of any scheme, in order. */
   challenges: AuthenticateChallenge[];
@@ -20,7 +20,7 @@ export interface Challenge {
   scope?: string | undefined;
   /** Error code (RFC 6750 §3.1), such as `insufficient_scope`. */
   error?: string | undefined;
-  /** Text of a stranger. */
+  /** Untrusted text. */
   errorDescription?: string | undefined;
   /** Authentication contexts of which the server wants one, separated by spaces (RFC 9470 §3). */
   acrValues?: string | undefined;
@@ -30,12 +30,12 @@ export interface Challenge {
 
 /** Name and value, quoted or bare; bare ones are wider than a token, because servers leave URLs unquoted. */
 const parameter = /([\w!#$%&'*+.^`|~-]+)[ \t]*=[ \t]*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"]+))/;
-/** A name without "=" behind it, which ends with a space, a comma or the header. The inner lookahead tells `abc=` from `abc=def`. */
+/** A name without "=" behind it, which ends with a space, a comma or the header. The inner lookahead keeps `abc=` and `abc=def` apart. */
 const scheme = /([\w!#$%&'*+.^`|~-]+)(?![ \t]*=)(?:[ \t]+([\w.~+/-]+=*(?=[ \t]*(?:,|$)))?|(?=,|$))/;
 
 /**
  * Parses `WWW-Authenticate`: several challenges, in one header or in several joined by commas. Never throws: what
- * cannot be understood ends the reading, what came before it counts.
+ * cannot be parsed ends the parsing, what came before it counts.
  *
  * @see RFC 9110 §11.2, §11.6.1, §5.6
  */
@@ -52,7 +52,7 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
 }
 
 /**
- * Reads what an answer's challenges say. The values come from one `Bearer` or `DPoP` challenge: the first with
+ * Reads the challenges of a response. The values come from one `Bearer` or `DPoP` challenge: the first with
  * `resource_metadata`, else the first with `error`, else the first.
  *
  * @see RFC 9728 §5.1, RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3

@@ -6,7 +6,7 @@ import type { Http } from "../http/http.ts";
 import { members } from "../http/json.ts";
 import type { Found } from "./candidates.ts";
 
-/** A JSON object from a well-known URL, not yet validated; empty where the answer is none. */
+/** A JSON object from a well-known URL, not yet validated; empty where the response is not one. */
 export interface MetadataDocument {
   /** Where it was found. */
   url: string;
@@ -57,7 +57,7 @@ export async function fetchDocument<T>(
   }
 }
 
-/** One try. Servers of 2025-03-26 may answer by revision (REQ-LEG-03). */
+/** Sends one request. Servers of 2025-03-26 may respond by revision (REQ-LEG-03). */
 export async function requestDocument(
   /** Where it was found. */
   url: string,

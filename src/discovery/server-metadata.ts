@@ -16,7 +16,7 @@ export interface DiscoverAuthorizationServerOptions {
   http?: Http | undefined;
   /** Default: `systemClock`. */
   clock?: Clock | undefined;
-  /** Told about concessions. */
+  /** Receives events about concessions. */
   emit?: Emit | undefined;
   /** Forbids the concession that an empty path and `/` are the same issuer. */
   strictIssuer?: boolean | undefined;
@@ -65,7 +65,7 @@ export async function findAuthorizationServer(
   return conceding(await firstByPriority(candidates, { clock, signal }, (reasons) => noServer(issuer, reasons)), issuer, emit);
 }
 
-/** Tells when what was found calls itself otherwise than we do: with or without a final slash. */
+/** Reports an issuer that differs from the expected one by a final slash. */
 export function conceding(found: FoundServer, detail: string, emit: Emit | undefined): FoundServer {
   const { issuer } = found.value;
   if (issuer !== detail) emit?.({ type: "discovery.concession", concession: "issuer-final-slash", issuer, detail });
@@ -90,7 +90,7 @@ export function validateServer(
   }
 
   const theirs = { issuer, party: "authorization-server" } as const;
-  // Members of a wrong type count as absent, so that nobody after this has to look again.
+  // Members of a wrong type count as absent, so that no later check is needed.
   const metadata: Record<string, unknown> = { ...json };
   for (const [name, value] of Object.entries(json)) {
     if (name.endsWith("_supported") && typeof value !== "boolean") metadata[name] = strings(value);

@@ -1,7 +1,7 @@
 import { systemClock } from "../clock.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
 import { text } from "../http/json.ts";
-import { answerError, parse, postForm, seconds, type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
+import { endpointError, parse, postForm, seconds, type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** `grant_type` of RFC 8628. */
 export const deviceCodeGrantType = "urn:ietf:params:oauth:grant-type:device_code";
@@ -30,7 +30,7 @@ export interface DeviceCodePrompt {
 
 /** A login on another device that has begun: what the user needs, and what this client asks with. */
 export interface DeviceCode extends DeviceCodePrompt {
-  /** Secret: whoever has it gets the tokens. */
+  /** Secret: its holder gets the tokens. */
   deviceCode: string;
   /** The least time between two requests, in milliseconds. */
   intervalMs: number;
@@ -46,19 +46,19 @@ export interface DeviceCodePoll extends TokenRequestOptions {
 
 /** The interval of a server that names none, and what each `slow_down` adds, in ms (RFC 8628 §3.2, §3.5). */
 const intervalStepMs = 5000;
-/** Servers that name less than this, or nothing sensible, mean no hurry, in ms. */
+/** The shortest interval that is used, whatever the server names, in ms. */
 const shortestIntervalMs = 1000;
-/** Nobody types for longer than this, in ms. */
+/** A code is not used for longer than this, in ms. */
 const longestLifeMs = 3_600_000;
-/** Of a server that does not say how long its code lives, in ms. */
+/** Lifetime of a code where the server names none, in ms. */
 const usualLifeMs = 600_000;
-/** Backing off goes no further, in ms. */
+/** The longest pause between two requests, in ms. */
 const longestPauseMs = 60_000;
 
 /**
  * Begins a login on another device: one request to the device authorization endpoint.
  *
- * @throws McpAuthError `grant_unsupported` when the server has no such endpoint; `invalid_token_response` when its answer
+ * @throws McpAuthError `grant_unsupported` when the server has no such endpoint; `invalid_token_response` when its response
  *   cannot be used, `invalid_url` and `insecure_url` when it sends the user where no browser should go; `invalid_client`,
  *   `token_request_refused`, `server_error`, `rate_limited`, and what `http.fetch` throws.
  * @see RFC 8628 §3.1, §3.2
@@ -70,7 +70,7 @@ export async function requestDeviceCode(request: DeviceCodeRequest): Promise<Dev
   const parameters = { ...request.parameters, scope, resource };
   const response = await postForm(endpoint, parameters, request);
   const body = parse(await response.text());
-  if (!response.ok || (body.error && !body.device_code)) throw answerError(response, body, parameters, request);
+  if (!response.ok || (body.error && !body.device_code)) throw endpointError(response, body, parameters, request);
 
   const deviceCode = text(body.device_code);
   const userCode = printable(body.user_code, 64);
@@ -107,9 +107,9 @@ export async function pollDeviceCode(poll: DeviceCodePoll): Promise<TokenRespons
   const { code, resource, server, clock = systemClock, signal } = poll;
   const { issuer } = server;
   let { intervalMs } = code;
-  /** Of the server, one after the other. */
+  /** Transient failures in a row. */
   let faults = 0;
-  /** What it has asked for, beyond the interval. */
+  /** What `Retry-After` asks, beyond the interval. */
   let retryAfterMs = 0;
   for (;;) {
     const pauseMs = Math.max(intervalMs, retryAfterMs, faults && Math.min(intervalMs * 2 ** faults, longestPauseMs));
@@ -117,7 +117,7 @@ export async function pollDeviceCode(poll: DeviceCodePoll): Promise<TokenRespons
     await clock.sleep(Math.max(Math.min(pauseMs, leftMs), 0), { signal });
     if (pauseMs >= leftMs) throw new McpAuthError("login_timeout", { issuer, detail: "the code has expired" });
     try {
-      // Without the signal: the answer may be the tokens, and a login that nobody knows of would be left at the server.
+      // Without the signal: the response may hold the tokens, and a login that is unknown here would be left at the server.
       return await tokenRequest(deviceCodeGrantType, { device_code: code.deviceCode, resource }, { ...poll, signal: undefined });
     } catch (error) {
       signal?.throwIfAborted();

@@ -1,5 +1,5 @@
 /**
- * Token requests one by one, for those who build their own flow: each function sends one request and checks the answer.
+ * Token requests one by one, for those who build their own flow: each function sends one request and checks the response.
  *
  * @module mcp-client-auth/grants
  */

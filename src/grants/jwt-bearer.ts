@@ -5,7 +5,7 @@ export const jwtBearerGrantType = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /** What is asked for with an assertion. */
 export interface JwtBearerGrant extends TokenRequestOptions {
-  /** The JWT that speaks for whoever the token is for. */
+  /** A JWT that speaks for the program or user whom the token is for. */
   assertion: string;
   /** Space-separated scopes. Default: what the server gives. */
   scope?: string | undefined;

@@ -17,7 +17,7 @@ export const tokenTypes = {
   idJag: "urn:ietf:params:oauth:token-type:id-jag",
 } as const;
 
-/** What is exchanged, and for what. */
+/** A token to exchange, and what is wanted for it. */
 export interface TokenExchange extends TokenRequestOptions {
   /** Stands for the party on whose behalf the request is made. */
   subjectToken: string;
@@ -39,7 +39,7 @@ export interface TokenExchange extends TokenRequestOptions {
   parameters?: Readonly<Record<string, string>> | undefined;
 }
 
-/** What came of an exchange. */
+/** The result of an exchange. */
 export interface ExchangedToken {
   /** The token, of whatever kind. */
   token: string;
@@ -59,13 +59,13 @@ export interface ExchangedToken {
  * Exchanges one token for another: one token request. For a service that acts on behalf of its caller, and for getting a
  * token that is good elsewhere.
  *
- * An answer is refused that names another kind of token than was requested, or none although one was requested.
+ * A response is refused that has another kind of token than was requested, or names none although one was requested.
  *
  * @throws McpAuthError `invalid_option` for an actor token without its type, `invalid_token_response`, and what other token
  *   requests throw: `invalid_grant` when the server refuses a token that was given, `invalid_client`, `token_request_refused`
  *   (`invalid_target` and others), `server_error`, `rate_limited`, `discovery_failed`, and what `http.fetch` throws
  * @see RFC 8693 §2
- * @example An MCP server that calls another one in the name of whoever calls it:
+ * @example An MCP server that calls another one in the name of its own caller:
  * ```ts
  * const http = createHttp();
  * const server = await discoverAuthorizationServer("https://as.example.com", { http });
@@ -81,8 +81,8 @@ export async function tokenExchange(exchange: TokenExchange): Promise<ExchangedT
   return readExchanged(await askForExchange(exchange), exchange);
 }
 
-/** Sends the request. @returns the answer, unread: it may hold a refresh token that must not be lost, whatever else is wrong */
-export async function askForExchange(exchange: TokenExchange): Promise<Answer> {
+/** Sends the request. @returns the response, not yet checked: it may hold a refresh token that must not be lost */
+export async function askForExchange(exchange: TokenExchange): Promise<TokenEndpointResponse> {
   const { actorToken, actorTokenType } = exchange;
   if ((actorToken === undefined) !== (actorTokenType === undefined)) {
     throw new McpAuthError("invalid_option", { detail: "`actorToken` and `actorTokenType` belong together" });
@@ -101,13 +101,13 @@ export async function askForExchange(exchange: TokenExchange): Promise<Answer> {
   return askForTokens(tokenExchangeGrantType, parameters, exchange);
 }
 
-/** Reads the answer. @throws McpAuthError `invalid_token_response` */
-export function readExchanged({ body, status }: Answer, { server, requestedTokenType }: TokenExchange): ExchangedToken {
+/** Reads the response. @throws McpAuthError `invalid_token_response` */
+export function readExchanged({ body, status }: TokenEndpointResponse, { server, requestedTokenType }: TokenExchange): ExchangedToken {
   const wrong = (detail: string) => new McpAuthError("invalid_token_response", { issuer: server.issuer, status, detail });
   const token = presentable(body.access_token);
   if (token === undefined) throw wrong("`access_token` is missing or not usable");
   const issued = text(body.issued_token_type);
-  // A token of another kind may say more, or be good for more, than whoever gets it should have.
+  // A token of another kind may be good for more than its receiver should have.
   if (requestedTokenType !== undefined && issued !== requestedTokenType) {
     throw wrong(`\`issued_token_type\` is ${issued === undefined ? "missing" : quoted(issued)}`);
   }
@@ -122,4 +122,4 @@ export function readExchanged({ body, status }: Answer, { server, requestedToken
   };
 }
 
-type Answer = Awaited<ReturnType<typeof askForTokens>>;
+type TokenEndpointResponse = Awaited<ReturnType<typeof askForTokens>>;

@@ -10,21 +10,21 @@ import { defined, members, text } from "../http/json.ts";
 export interface TokenRequestOptions {
   /** Metadata of the authorization server. */
   server: AuthorizationServer;
-  /** Who asks, and how it proves that. */
+  /** The client, and how it authenticates. */
   client: ClientIdentity;
-  /** Proves it in another way than by a secret: by key, by certificate. */
+  /** Authenticates in another way than by a secret: by key, by certificate. */
   authentication?: ClientAuth | undefined;
   /** What sends. */
   http: Http;
-  /** Tells how far away a date in `Retry-After` is. Default: `systemClock`. */
+  /** Measures how far away a date in `Retry-After` is. Default: `systemClock`. */
   clock?: Clock | undefined;
   /** Ends the request; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
 
-/** A token answer, read as far as it can be read. */
+/** A token response, read as far as it can be read (RFC 6749 §5.1). */
 export interface TokenResponse {
-  /** Absent when the answer was unusable but carried a refresh token, which must not be lost. */
+  /** Absent when the response was unusable but carried a refresh token, which must not be lost. */
   accessToken?: string | undefined;
   /** Replaces the one that was used; absent: that one stays. */
   refreshToken?: string | undefined;
@@ -34,18 +34,18 @@ export interface TokenResponse {
   expiresIn?: number | undefined;
   /** Granted scopes where they differ from what was asked. */
   scope?: string | undefined;
-  /** Why the answer cannot be used, when there is no access token. */
+  /** Why the response cannot be used, when there is no access token. */
   problem?: McpAuthError | undefined;
 }
 
-/** Parameters that an error may repeat. */
-const told = new Set(["redirect_uri", "resource", "scope", "audience"]);
+/** Parameters that are not secret: an error may repeat them. */
+const harmless = new Set(["redirect_uri", "resource", "scope", "audience"]);
 
 /**
- * Sends one token request and reads its answer.
+ * Sends one token request and reads the response.
  *
- * A 2xx answer is read leniently: a server that sends `null`, a number as text or no `token_type` has consumed the
- * code or refresh token all the same, and what it gave in exchange must survive.
+ * A 2xx response is read leniently: a server that sends `null`, a number as text or no `token_type` has consumed the
+ * code or refresh token all the same, and what it issued in exchange must survive.
  *
  * @throws McpAuthError `discovery_failed` when there is no token endpoint, `invalid_grant`, `invalid_client`, `token_request_refused` (any other 4xx), `server_error`,
  *   `rate_limited`, `invalid_token_response`, and what `http.fetch` throws.
@@ -57,14 +57,14 @@ export async function tokenRequest(
   options: TokenRequestOptions,
 ): Promise<TokenResponse> {
   const { body, status } = await askForTokens(grantType, parameters, options);
-  return readAnswer(body, options.server.issuer, status);
+  return readTokenResponse(body, options.server.issuer, status);
 }
 
 /**
  * Sends one token request.
  *
- * @returns what a 2xx answer says, unread
- * @throws McpAuthError as {@link tokenRequest}, for any other answer
+ * @returns the body of a 2xx response, not yet checked
+ * @throws McpAuthError as {@link tokenRequest}, for any other response
  */
 export async function askForTokens(
   grantType: string,
@@ -78,10 +78,10 @@ export async function askForTokens(
   const body = parse(await response.text());
   // Some servers report errors with status 200.
   if (response.ok && (body.access_token || body.refresh_token || !body.error)) return { body, status: response.status };
-  throw answerError(response, body, parameters, options);
+  throw endpointError(response, body, parameters, options);
 }
 
-/** Sends a form to an endpoint of the authorization server, with the client's authentication. Any status is an answer. */
+/** Sends a form to an endpoint of the authorization server, with the client's authentication. Any status is a response. */
 export async function postForm(
   endpoint: string,
   parameters: Record<string, string | undefined>,
@@ -93,48 +93,48 @@ export async function postForm(
   return http.fetch(endpoint, { method: "POST", headers, body, signal: signal ?? null });
 }
 
-/** JSON or, as GitHub answers, form encoding; anything else is an empty answer. */
+/** Parses JSON or form encoding (GitHub); anything else counts as empty. */
 export function parse(body: string): Readonly<Record<string, unknown>> {
   return /^\s*[\w.-]+=/.test(body) ? Object.fromEntries(new URLSearchParams(body.trim())) : members(body);
 }
 
-function readAnswer(body: Readonly<Record<string, unknown>>, issuer: string, status: number): TokenResponse {
+function readTokenResponse(body: Readonly<Record<string, unknown>>, issuer: string, status: number): TokenResponse {
   const accessToken = presentable(body.access_token);
   const refreshToken = text(body.refresh_token);
-  const answer = {
+  const issued = {
     refreshToken,
     idToken: presentable(body.id_token),
     expiresIn: seconds(body.expires_in),
     scope: text(Array.isArray(body.scope) ? body.scope.join(" ") : body.scope),
   };
   const isBearer = /^bearer$/i.test(text(body.token_type) ?? "bearer");
-  if (accessToken && isBearer) return { accessToken, ...answer };
+  if (accessToken && isBearer) return { accessToken, ...issued };
   const detail = accessToken ? "`token_type` is not Bearer" : "`access_token` is missing or not usable";
   const problem = new McpAuthError("invalid_token_response", { issuer, status, detail });
-  if (refreshToken) return { ...answer, problem };
+  if (refreshToken) return { ...issued, problem };
   throw problem;
 }
 
-/** A token that a header can carry (RFC 6749 §A.12): the error of a refused header would quote it. */
+/** The value, if a header can carry it (RFC 6749 §A.12): the error of an invalid header would quote it. */
 export function presentable(value: unknown): string | undefined {
   return typeof value === "string" && /^[ -~]+$/.test(value) ? value : undefined;
 }
 
-/** A lifetime as number or text; nonsense, and 0, mean that the lifetime is unknown. */
+/** A lifetime, from a number or text; `undefined` for 0 and for anything else. */
 export function seconds(value: unknown): number | undefined {
   const number = typeof value === "string" ? Number(value) : value;
   return typeof number === "number" && number > 0 && number < Infinity ? number : undefined;
 }
 
-/** What an endpoint of the authorization server refused, without anything secret of what was sent. */
-export function answerError(
+/** The error for a refusal by an endpoint of the authorization server, without the secrets that were sent. */
+export function endpointError(
   response: Response,
   body: Readonly<Record<string, unknown>>,
   parameters: Record<string, string | undefined>,
   { server: { issuer }, client, clock = systemClock }: TokenRequestOptions,
 ): McpAuthError {
   const { status } = response;
-  const secrets = Object.entries(parameters).map(([name, value]) => (told.has(name) ? undefined : value));
+  const secrets = Object.entries(parameters).map(([name, value]) => (harmless.has(name) ? undefined : value));
   secrets.push(client.clientSecret);
   const serverError = scrub(text(body.error), secrets);
   const serverDescription = scrub(text(body.error_description), secrets);
@@ -146,9 +146,9 @@ export function answerError(
   return new McpAuthError(transient ? "server_error" : final, details);
 }
 
-/** Text of the server without anything secret that it may have echoed, decoded or as it was sent. */
-function scrub(told: string | undefined, secrets: readonly (string | undefined)[]): string | undefined {
-  let result = told?.replace(/\b(Basic|Bearer) +[\w+/=.~-]{16,}/gi, "$1 [removed]").replace(/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, "[removed]");
+/** Text of the server without secrets that it may have echoed, decoded or encoded. */
+function scrub(said: string | undefined, secrets: readonly (string | undefined)[]): string | undefined {
+  let result = said?.replace(/\b(Basic|Bearer) +[\w+/=.~-]{16,}/gi, "$1 [removed]").replace(/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, "[removed]");
   for (const secret of secrets) {
     // Short values (a code of six digits) could be any word.
     if (!secret || secret.length < 8) continue;

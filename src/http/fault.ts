@@ -1,7 +1,7 @@
 import { McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
 
 /**
- * The error for an answer that says nothing about the request itself: 429 and 5xx.
+ * The error for a response that says nothing about the request itself: 429 and 5xx.
  *
  * @param now milliseconds since 1970, for a `Retry-After` that is a date
  */
@@ -11,7 +11,7 @@ export function faultOf(response: Response, details: McpAuthErrorDetails, now: n
   return code ? new McpAuthError(code, { ...details, status, retryAfterMs: retryAfter(response, now) }) : undefined;
 }
 
-/** The error for a server that has not answered, with the runtime's reason where it has one: `ECONNREFUSED`. */
+/** The error for a server that did not respond, with the runtime's reason where it has one, such as `ECONNREFUSED`. */
 export function unreachable(cause: unknown, detail?: string, serverUrl?: string): McpAuthError {
   const { code } = Object((cause as Error | undefined)?.cause ?? cause) as { code?: unknown };
   const reason = typeof code === "string" ? code : undefined;

@@ -22,8 +22,8 @@ export interface HttpOptions {
 /** Bounded requests: time, size, redirects and schemes. */
 export interface Http {
   /**
-   * A `fetch` whose answers have arrived whole. GETs follow at most 3 redirects, within the origin; others none.
-   * Any status is an answer, not an error.
+   * A `fetch` whose responses have arrived whole. GETs follow at most 3 redirects, within the origin; others none.
+   * Any status is a response, not an error.
    *
    * @throws McpAuthError `insecure_url`, `invalid_url`, `network_error`, `timeout`, `response_too_large`,
    *   `redirect_refused`; the caller's `signal.reason` when it aborts.
@@ -69,7 +69,7 @@ export function createHttp(options: HttpOptions = {}): Http {
     return url;
   }
 
-  /** Requests, follows what may be followed, and reads the whole answer. */
+  /** Sends, follows the redirects that may be followed, and reads the whole response. */
   async function load(url: URL, init: RequestInit): Promise<Response> {
     const followed = (init.method ?? "GET").toUpperCase() === "GET" ? maxRedirects : 0;
     for (let redirects = 0; ; redirects++) {
@@ -102,7 +102,7 @@ export function createHttp(options: HttpOptions = {}): Http {
         if (error instanceof McpAuthError) throw error;
         throw unreachable(error, withoutQuery(url.href));
       } finally {
-        // Ends the time limit, too. Whatever is still open, an answer too large for example, is closed.
+        // Ends the time limit, too, and closes what is still open, such as a response that is too large.
         end.abort();
       }
     },

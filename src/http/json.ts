@@ -1,4 +1,4 @@
-/** The members of a stranger's JSON object; none for anything else, text that is no JSON included. */
+/** The members of a JSON object in untrusted text; none when the text is anything else. */
 export function members(text: string): Readonly<Record<string, unknown>> {
   try {
     return Object(JSON.parse(text));
@@ -7,7 +7,7 @@ export function members(text: string): Readonly<Record<string, unknown>> {
   }
 }
 
-/** A string that says something; `undefined` for anything else. */
+/** A string that is not empty; `undefined` for anything else. */
 export function text(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
@@ -17,14 +17,14 @@ export function strings(value: unknown): string[] | undefined {
   return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
 }
 
-/** The object without members that say nothing: undefined, null, empty text. */
+/** The object without members that are undefined, null or empty. */
 export function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => (value ?? "") !== "")) as {
     [K in keyof T]?: Exclude<T[K], undefined>;
   };
 }
 
-/** A stranger's value, fit for a message. */
+/** Makes an untrusted value fit for a message. */
 export function quoted(value: unknown): string {
   return String(JSON.stringify(value))
     .replace(/[^ -~]/g, "?")

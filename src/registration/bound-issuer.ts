@@ -20,7 +20,7 @@ export interface BoundClient {
  * server is moved nor when it is taken over (REQ-REG-06).
  *
  * Only the app knows where a client was registered. If it does not say so, the first use decides; the same ID at
- * another protected server is another client. A configured issuer is the app's word and replaces what was remembered.
+ * another protected server is another client. A configured issuer comes from the app and replaces what was stored.
  *
  * @throws McpAuthError `client_issuer_mismatch`
  */

@@ -6,7 +6,7 @@ import { type RegisterClientOptions, registerClient } from "./dynamic.ts";
 import { type ClientRegistration, chooseAuthMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 import { findRegistration, saveRegistration, staleReason } from "./stored.ts";
 
-/** What is needed to be a client of an authorization server, in one way or another. */
+/** Everything that any way to a client identity needs. */
 export interface ObtainClientOptions extends RegisterClientOptions {
   store: Store;
   /** The protected server that the login is for. */
@@ -22,7 +22,7 @@ export interface ObtainClientOptions extends RegisterClientOptions {
 }
 
 /**
- * Finds out who we are at an authorization server: the client registered beforehand, else the metadata document
+ * Obtains the client's identity at an authorization server: the client registered beforehand, else the metadata document
  * where the server supports it, else the stored registration while it serves, else a new one.
  *
  * @throws McpAuthError `client_issuer_mismatch` when the given client belongs to another authorization server;
@@ -45,7 +45,7 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
     const reason = stored && staleReason(stored, redirectUris, clock.now(), options.grantTypes);
     if (stored && !reason) return stored;
     if (reason) emit?.({ type: "registration.stale", issuer, reason });
-    // What it could do before it can do again: nobody who logs in otherwise next has to register anew.
+    // It keeps the grants of the old registration: the next login, by another flow, need not register anew.
     const grantTypes = [...new Set([...(stored?.grantTypes ?? []), ...(options.grantTypes ?? [])])];
     client = await registerClient({ ...options, grantTypes });
     await saveRegistration(store, client);

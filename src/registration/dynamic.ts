@@ -25,7 +25,7 @@ export interface RegisterClientOptions {
   http?: Http | undefined;
   /** Default: `systemClock`. */
   clock?: Clock | undefined;
-  /** Told about foreign redirect URIs. */
+  /** Receives events about foreign redirect URIs. */
   emit?: Emit | undefined;
   /** Ends the registration; its reason is thrown. */
   signal?: AbortSignal | undefined;
@@ -57,7 +57,7 @@ export async function registerClient(options: RegisterClientOptions): Promise<Cl
   throw refusal;
 }
 
-/** The error code of such a refusal cannot be relied on, and firewalls answer 403. */
+/** Whether other redirect URIs may help. The error code cannot be relied on, and firewalls respond with 403. */
 function mayBeOfRedirectUris(error: unknown): boolean {
   return error instanceof McpAuthError && error.code === "registration_refused" && (error.status === 400 || error.status === 403);
 }
@@ -92,26 +92,26 @@ async function request(endpoint: string, redirectUris: readonly string[], option
   const now = clock.now();
   const fault = faultOf(response, { issuer, party: "authorization-server" }, now);
   if (fault) throw fault;
-  // Read leniently: servers answer 200, leave out when a secret expires, and add members of odd types.
-  const answer = members(await response.text());
-  const clientId = text(answer.client_id);
+  // Read leniently: servers respond with 200, leave out when a secret expires, and add members of odd types.
+  const body = members(await response.text());
+  const clientId = text(body.client_id);
   if (!response.ok || clientId === undefined) {
     throw new McpAuthError("registration_refused", {
       issuer,
       status: response.status,
-      serverError: text(answer.error),
-      serverDescription: text(answer.error_description),
+      serverError: text(body.error),
+      serverDescription: text(body.error_description),
       detail: response.ok ? "the response has no `client_id`" : `the redirect URIs were ${options.redirectUris.join(" and ")}`,
     });
   }
 
-  const answered = Array.isArray(answer.redirect_uris) ? answer.redirect_uris : [];
-  if (answered.some((uri) => !redirectUris.includes(uri))) emit?.({ type: "registration.foreign-redirect-uris", issuer });
-  const registered = redirectUris.filter((uri) => answered.includes(uri));
+  const listed = Array.isArray(body.redirect_uris) ? body.redirect_uris : [];
+  if (listed.some((uri) => !redirectUris.includes(uri))) emit?.({ type: "registration.foreign-redirect-uris", issuer });
+  const registered = redirectUris.filter((uri) => listed.includes(uri));
 
-  const clientSecret = text(answer.client_secret);
-  const expiresAt = Number(answer.client_secret_expires_at);
-  const named = authMethods.find((method) => method === answer.token_endpoint_auth_method);
+  const clientSecret = text(body.client_secret);
+  const expiresAt = Number(body.client_secret_expires_at);
+  const named = authMethods.find((method) => method === body.token_endpoint_auth_method);
   return {
     issuer,
     kind: "dynamic",

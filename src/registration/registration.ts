@@ -15,15 +15,15 @@ export interface ClientRegistration {
   clientSecret?: string | undefined;
   /** Milliseconds since 1970. Absent: never. */
   clientSecretExpiresAt?: number | undefined;
-  /** How the client proves itself in token requests. */
+  /** How the client authenticates in token requests. */
   tokenEndpointAuthMethod: TokenEndpointAuthMethod;
   /** Those of a dynamic registration, the preferred one first. */
   redirectUris?: readonly string[] | undefined;
-  /** Grants for which a dynamic registration was asked beside the usual ones; the answer may say otherwise. */
+  /** Grants for which a dynamic registration was asked beside the usual ones; the response may say otherwise. */
   grantTypes?: readonly string[] | undefined;
   /** Milliseconds since 1970. */
   createdAt: number;
-  /** The last interactive login with it ended without any answer: the server may have forgotten it. */
+  /** The last interactive login with it ended without any response: the server may have forgotten it. */
   unanswered?: boolean | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface ClientRegistration {
 export const authMethods: readonly TokenEndpointAuthMethod[] = ["client_secret_basic", "client_secret_post", "none"];
 
 /**
- * How a client authenticates where nobody has said it: `preferred` where the server's list allows it or there is no
+ * The method by which a client authenticates where none is given: `preferred` where the server's list allows it or there is no
  * list, else the first of ours in the list.
  *
  * @see RFC 8414 §2 (an absent list means `client_secret_basic`), REQ-REG-07

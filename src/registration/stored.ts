@@ -37,7 +37,7 @@ export async function findRegistration(store: Store, issuer: string): Promise<Cl
   return usable ? registration : undefined;
 }
 
-/** Under the lock, so that whoever compares and then changes the old one does not bring it back. */
+/** Stores it under the lock: a change that compares first does not bring the old one back. */
 export async function saveRegistration(store: Store, registration: ClientRegistration): Promise<void> {
   const key = registrationKey(registration.issuer);
   await store.withLock(key, (held) => held.set(key, { v: 1, ...registration }));
@@ -52,7 +52,7 @@ export async function forgetRegistration(store: Store, issuer: string, clientId:
 }
 
 /**
- * Remembers that a login ended without any answer: the server may have forgotten the client, and shows the user an
+ * Notes that a login ended without any response: the server may have forgotten the client, and shows the user an
  * error page that the client never hears of.
  */
 export async function markUnanswered(store: Store, issuer: string, clientId: string): Promise<void> {
@@ -66,7 +66,7 @@ export async function markUnanswered(store: Store, issuer: string, clientId: str
 /**
  * Why a dynamic registration must be made anew for a login of a user; refreshing never depends on it.
  *
- * @param redirectUris those at which an answer can be received
+ * @param redirectUris where a response can be received
  * @param now milliseconds since 1970
  * @param grantTypes those that it must have been asked for
  */

@@ -44,7 +44,7 @@ export class MemoryStore implements Store {
   async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options: LockOptions = {}): Promise<T> {
     const before = this.#locks.get(key);
     const { promise: left, resolve: leave } = Promise.withResolvers<void>();
-    // Whoever gives up keeps its place in the line until its turn comes, and passes it on then.
+    // A caller that stops waiting keeps its place in the line, and leaves it when the callers before it are done.
     const place = Promise.all([before, left]).then(() => {
       if (this.#locks.get(key) === place) this.#locks.delete(key);
     });
@@ -55,7 +55,7 @@ export class MemoryStore implements Store {
       await write();
     };
     try {
-      await turn(before, key, options);
+      await waitFor(before, key, options);
       return await action({
         signal: new AbortController().signal,
         set: (k, value) => whileHeld(() => this.set(k, value)),
@@ -69,7 +69,7 @@ export class MemoryStore implements Store {
 }
 
 /** Waits for the holders before, within bounds. */
-async function turn(before: Promise<void> | undefined, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
+async function waitFor(before: Promise<void> | undefined, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
   signal?.throwIfAborted();
   const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }), signal);
   try {
