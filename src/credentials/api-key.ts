@@ -29,7 +29,7 @@ type Keys = string | readonly (string | undefined)[];
 const maxKeys = 4;
 
 /** Headers that belong to the connection, the body, or the protocol above. */
-const taken =
+const reserved =
   /^(host|cookie2?|set-cookie|content-.*|accept(-.*)?|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|date|origin|referer|via|proxy-.*|sec-.*|last-event-id|mcp-(session-id|protocol-version|method|name|param-.*))$/;
 
 /**
@@ -149,6 +149,7 @@ export class ApiKeyCredential extends ServerCredential {
 function headerName(header: string): string {
   const name = header.toLowerCase();
   if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw new McpAuthError("invalid_option", { detail: "`header` is not a valid header name" });
-  if (taken.test(name)) throw new McpAuthError("invalid_option", { detail: `\`header\` must not be ${name}, which has another meaning` });
+  if (reserved.test(name))
+    throw new McpAuthError("invalid_option", { detail: `\`header\` must not be ${name}, which has another meaning` });
   return name;
 }

@@ -6,7 +6,7 @@ import { type AuthEventFacts, type AuthEventListener, type Emit, emitter } from 
 import { createHttp } from "../http/http.ts";
 import { authFetch } from "../transports/fetch.ts";
 
-/** What every credential of this entry is told. */
+/** Options of every credential of this entry. */
 export interface ServerCredentialOptions {
   /** The protected server. The credential is sent to its origin only. */
   serverUrl: string | URL;
@@ -14,7 +14,7 @@ export interface ServerCredentialOptions {
   fetch?: typeof globalThis.fetch | undefined;
   /** Host names to which plain http is allowed although they are not loopback. The credential can be read on the way there. */
   allowInsecure?: readonly string[] | undefined;
-  /** Told what happens; never receives a secret. */
+  /** Receives events. They hold no secret. */
   onEvent?: AuthEventListener | undefined;
 }
 

@@ -92,7 +92,7 @@ export async function storeLogin(
     ...(scopes.length > 0 && { scope: scopes.join(" ") }),
     ...fromAnswer(response, now),
   };
-  await keeper.locked(resource, (turn) => turn.save(record));
+  await keeper.locked(resource, (login) => login.save(record));
   // A stored login that cannot be found is asked for again, which is no reason to fail now.
   await keeper.index(resource).catch(() => {});
   if (response.problem) throw response.problem;

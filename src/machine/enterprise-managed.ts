@@ -9,7 +9,7 @@ export type { EnterpriseManagedOptions } from "./id-jag.ts";
  * server that the company allows, without being asked there.
  *
  * Each assertion (an ID-JAG) is made by exchanging the sign-on's token at the identity provider, for one authorization server
- * and one MCP server. It is neither stored nor told to anybody else. One source serves all MCP servers of a user.
+ * and one MCP server. It is neither stored nor sent to any other server. One source serves all MCP servers of a user.
  *
  * With a refresh token there must be one source only, in one process: its exchanges take turns, so that no token is shown
  * twice. Where several processes share a sign-on, use its ID token.

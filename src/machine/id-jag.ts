@@ -70,9 +70,9 @@ export function idJagExchange(options: EnterpriseManagedOptions): (request: Asse
 
   let last: Promise<unknown> = Promise.resolve();
   return (request) => {
-    const turn = rotates ? last.then(() => exchange(request)) : exchange(request);
-    last = turn.catch(() => {});
-    return abortable(turn.catch(atIdentityProvider(issuer ?? tokenEndpoint)), request.signal);
+    const running = rotates ? last.then(() => exchange(request)) : exchange(request);
+    last = running.catch(() => {});
+    return abortable(running.catch(atIdentityProvider(issuer ?? tokenEndpoint)), request.signal);
   };
 }
 

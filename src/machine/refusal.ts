@@ -3,7 +3,7 @@ import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { Http } from "../http/http.ts";
 import type { MachineSession } from "./session.ts";
 
-/** How far two clocks may differ before it is told, in ms. */
+/** How far two clocks may differ before it is an error, in ms. */
 const skewMs = 30_000;
 
 /** What was known when a token request failed. */
@@ -47,8 +47,8 @@ function skewed(
   isAsserted: boolean,
   serverTime: number | undefined,
 ): McpAuthError | undefined {
-  const isProof = codeOf(error) === "invalid_client" ? options.privateKey !== undefined : codeOf(error) === "invalid_grant" && isAsserted;
-  if (!isProof || serverTime === undefined) return undefined;
+  const isSigned = codeOf(error) === "invalid_client" ? options.privateKey !== undefined : codeOf(error) === "invalid_grant" && isAsserted;
+  if (!isSigned || serverTime === undefined) return undefined;
   const aheadMs = clock.now() - serverTime;
   if (Math.abs(aheadMs) <= skewMs) return undefined;
   const minutes = (Math.abs(aheadMs) / 60_000).toFixed(1);

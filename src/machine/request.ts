@@ -27,7 +27,7 @@ export async function requestToken(session: RequestSession, target: Target, scop
   if (grants && !grants.includes(grantType)) throw new McpAuthError("grant_unsupported", { issuer, detail: grantType });
 
   const secret = await suppliedSecret(session);
-  assertProof(session, target, secret);
+  assertCredential(session, target, secret);
   try {
     return await send(session, target, scopes, secret);
   } catch (error) {
@@ -39,11 +39,12 @@ export async function requestToken(session: RequestSession, target: Target, scop
 }
 
 /**
- * This grant is for clients that prove who they are: most often a variable was empty. Whoever means it says so.
+ * This grant is for clients that authenticate: without a secret or key, most often a variable was empty. An app that means it
+ * gives a `tokenEndpointAuthMethod`.
  *
  * @see RFC 6749 §4.4
  */
-function assertProof({ options }: RequestSession, { server }: Target, clientSecret: string | undefined): void {
+function assertCredential({ options }: RequestSession, { server }: Target, clientSecret: string | undefined): void {
   const isMeant = options.assertion !== undefined || options.tokenEndpointAuthMethod !== undefined;
   if (isMeant || authenticationMethod({ ...options, clientSecret }, server) !== "none") return;
   const detail = "`clientSecret` or `privateKey` is missing";

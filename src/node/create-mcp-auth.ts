@@ -92,7 +92,7 @@ function create(serverUrl: string | URL, options: McpAuthOptions = {}): TokenMan
   const way = how === "paste" && options.openBrowser ? "browser" : how;
   const isOwn = options.loginHandler !== undefined || options.onDeviceCode !== undefined;
   const onEvent = debugListener(options.onEvent);
-  // Only who has asked before can be told when the process ends.
+  // It notices the end of the process only from its first call on.
   isEnding();
   return new TokenManager({
     ...options,

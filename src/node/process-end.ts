@@ -31,7 +31,7 @@ export function waitUntil(work: Promise<unknown>): void {
   pending.add(work);
   const done = () => {
     pending.delete(work);
-    // A signal that arrives together with the answer is told a little later, and would be lost without its listener.
+    // A signal that arrives together with the response is reported a little later, and would be lost without its listener.
     if (pending.size === 0) setTimeout(stopWhenIdle, lingerMs).unref();
   };
   work.then(done, done);

@@ -216,7 +216,7 @@ export class CachedToken<R extends IssuedToken> {
     try {
       const outcome = await this.#renewal.refresh(record, demand);
       this.backoff.onAnswer();
-      // A login whose tokens were never accepted is not proven by a refresh; one that was not asked for by a refusal proves nothing.
+      // A refresh does not show that a login whose tokens were never accepted is good; nor does one that no refusal asked for.
       const origin =
         this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" && !outcome.isShared ? "refresh" : "store";
       this.use(outcome.record, origin);

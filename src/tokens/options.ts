@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { AuthEventListener } from "../events.ts";
 import type { Store } from "../stores/store.ts";
 
-/** What every manager of tokens is told, whoever the tokens are for. */
+/** Options of every token manager, for a user or a program. */
 export interface SessionOptions {
   /** The protected MCP server. */
   serverUrl: string | URL;
@@ -20,11 +20,11 @@ export interface SessionOptions {
   fetch?: typeof globalThis.fetch | undefined;
   /** Host names to which plain http is allowed although they are not loopback. Tokens can be read on the way there. */
   allowInsecure?: readonly string[] | undefined;
-  /** Told about everything that matters; never receives a secret. */
+  /** Receives events. They hold no secret. */
   onEvent?: AuthEventListener | undefined;
   /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
-  /** Told about work that must not be cut off, as service workers' `waitUntil`. */
+  /** Receives work that must not be cut off, as service workers' `waitUntil` does. */
   waitUntil?: ((work: Promise<unknown>) => void) | undefined;
   /** Whether the process knows that it ends: nothing is started in the background then. */
   isEnding?: (() => boolean) | undefined;

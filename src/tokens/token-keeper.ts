@@ -11,8 +11,8 @@ export interface TokenKeeperOptions extends LoginRecordsOptions {
   emit: Emit;
 }
 
-/** One holder's turn with a login: nobody else, in any process, changes it meanwhile. */
-export interface Turn {
+/** A login under its lock: nobody else, in any process, changes it meanwhile. */
+export interface LockedLogin {
   /** The newest record. */
   readonly current: TokenRecord | undefined;
   /**
@@ -90,11 +90,11 @@ export class TokenKeeper extends LoginRecords {
    * @param known the login in memory: the newest, and stored again, when the store was lost while it was in use
    * @throws McpAuthError `lock_timeout`, `store_failed`, `invalid_record`, and what `action` throws.
    */
-  locked<T>(resource: string, action: (turn: Turn) => Promise<T>, known?: TokenRecord): Promise<T> {
+  locked<T>(resource: string, action: (login: LockedLogin) => Promise<T>, known?: TokenRecord): Promise<T> {
     return this.#inQueue(async () => {
       const key = tokenKey(await this.account(), resource);
       const unsaved = this.#unsaved.get(key);
-      return unsaved?.state === "kept" ? action(this.#turn(unsaved.hold)) : this.#acquire(key, action, known);
+      return unsaved?.state === "kept" ? action(this.#locked(unsaved.hold)) : this.#acquire(key, action, known);
     });
   }
 
@@ -111,7 +111,7 @@ export class TokenKeeper extends LoginRecords {
     return done;
   }
 
-  #acquire<T>(key: string, action: (turn: Turn) => Promise<T>, known?: TokenRecord): Promise<T> {
+  #acquire<T>(key: string, action: (login: LockedLogin) => Promise<T>, known?: TokenRecord): Promise<T> {
     const outcome = Promise.withResolvers<T>();
     const { store } = this.#options;
     const holding = store.withLock(
@@ -121,7 +121,7 @@ export class TokenKeeper extends LoginRecords {
           const stored = await readTokens(store, key);
           const hold = { key, held, stored, next: stored };
           await this.#restore(hold, known);
-          outcome.resolve(await action(this.#turn(hold)));
+          outcome.resolve(await action(this.#locked(hold)));
         } catch (error) {
           outcome.reject(error);
         }
@@ -142,7 +142,7 @@ export class TokenKeeper extends LoginRecords {
     return outcome.promise;
   }
 
-  #turn(hold: Hold): Turn {
+  #locked(hold: Hold): LockedLogin {
     const { key, held, next: current } = hold;
     const { store, clock } = this.#options;
     return {
@@ -173,7 +173,7 @@ export class TokenKeeper extends LoginRecords {
   /** Writes what is newer than the store: what a lost lock has left, unless somebody else has changed the login; all of a lost store. */
   async #restore(hold: Hold, known: TokenRecord | undefined): Promise<void> {
     const { key, held, stored } = hold;
-    const { save } = this.#turn(hold);
+    const { save } = this.#locked(hold);
     const isEmptied = !stored && held.restarted;
     const lost = this.#unsaved.get(key);
     if (lost) {
@@ -188,7 +188,7 @@ export class TokenKeeper extends LoginRecords {
     const { key } = hold;
     for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       if (isUnsaved(hold) && !this.#isDisposed) await this.#pause(pauseMs);
-      // In the queue: a refresh may be using this lock right now, and whoever comes after this turn takes the lock anew.
+      // In the queue: a refresh may be using this lock right now, and the next caller takes the lock anew.
       const isOver = await this.#inQueue(async () => {
         try {
           if (isUnsaved(hold)) {

@@ -60,7 +60,7 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
     issuedAt: now,
     expiresAt: expiresIn && now + expiresIn * 1000,
   };
-  await keeper.locked(record.resource, (turn) => turn.save(record));
+  await keeper.locked(record.resource, (login) => login.save(record));
   await keeper.index(record.resource);
   return record;
 }

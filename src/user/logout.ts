@@ -3,7 +3,7 @@ import { revokeToken } from "../grants/revocation.ts";
 import type { Session } from "../login/session.ts";
 import { defaultAccount, defaultKey } from "../tokens/default-account.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
-import type { Turn } from "../tokens/token-keeper.ts";
+import type { LockedLogin } from "../tokens/token-keeper.ts";
 import { readTokens, type TokenRecord, tokenKey } from "../tokens/token-record.ts";
 import { listAccounts } from "./accounts.ts";
 
@@ -70,7 +70,7 @@ async function endOwn(session: Session, known: TokenRecord | undefined): Promise
   try {
     const record = known ?? (await keeper.load());
     if (!record) return undefined;
-    const end = async ({ current, save }: Turn) => {
+    const end = async ({ current, save }: LockedLogin) => {
       const revoked = current && (await revoke(session, current));
       await save(undefined);
       return revoked;

@@ -3,7 +3,7 @@ import type { Session } from "../login/session.ts";
 import { forgetRegistration } from "../registration/stored.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
-import type { Turn } from "../tokens/token-keeper.ts";
+import type { LockedLogin } from "../tokens/token-keeper.ts";
 import { afterRefresh, sameTokens, type TokenRecord, without } from "../tokens/token-record.ts";
 import { revoke } from "./logout.ts";
 import { requestRefresh } from "./refresh-request.ts";
@@ -22,12 +22,17 @@ const interrupted = "an earlier refresh was interrupted";
  * @see RFC 6749 §6, §10.4
  */
 export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
-  return session.keeper.locked(known.resource, (turn) => refreshOnce(session, turn, known, demand), known);
+  return session.keeper.locked(known.resource, (login) => refreshOnce(session, login, known, demand), known);
 }
 
-async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
+async function refreshOnce(
+  session: Session,
+  login: LockedLogin,
+  known: TokenRecord,
+  demand: RefreshDemand,
+): Promise<RefreshOutcome<TokenRecord>> {
   const { clock, emit } = session;
-  const { current } = turn;
+  const { current } = login;
   if (!current || current.issuer !== known.issuer) return { record: current };
   const { issuer, refreshToken } = current;
   if (!sameTokens(current, known) && serves(current, known, demand, clock.now())) {
@@ -36,13 +41,13 @@ async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, dem
   }
   if (!refreshToken) return { record: current };
 
-  await turn.markRefresh();
+  await login.markRefresh();
   emit({ type: "refresh.started", issuer, reason: demand.reason });
   try {
     const answer = await requestRefresh(session, { ...current, refreshToken });
     const next = afterRefresh(current, answer, clock.now());
-    if (await isReplaced(turn)) return await discard(session, next);
-    await turn.save(next);
+    if (await isReplaced(login)) return await discard(session, next);
+    await login.save(next);
     if (answer.problem) {
       emit({ type: "refresh.failed", issuer, code: answer.problem.code, transient: false });
       return { record: next, error: answer.problem };
@@ -53,7 +58,7 @@ async function refreshOnce(session: Session, turn: Turn, known: TokenRecord, dem
     if (!(error instanceof McpAuthError)) throw error;
     emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
     if (error.transient) throw error;
-    return afterRefusal(session, turn, current, demand, error);
+    return afterRefusal(session, login, current, demand, error);
   }
 }
 
@@ -65,8 +70,8 @@ function serves(record: TokenRecord, known: TokenRecord, { reason }: RefreshDema
 }
 
 /** A store that cannot be read now does not say that the login was replaced. */
-function isReplaced(turn: Turn): Promise<boolean> {
-  return turn.isReplaced().catch(() => false);
+function isReplaced(login: LockedLogin): Promise<boolean> {
+  return login.isReplaced().catch(() => false);
 }
 
 /** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
@@ -78,7 +83,7 @@ async function discard(session: Session, unwanted: TokenRecord): Promise<Refresh
 /** Deletes exactly what the server has finally refused, and only when it was needed. */
 async function afterRefusal(
   session: Session,
-  turn: Turn,
+  login: LockedLogin,
   current: TokenRecord,
   demand: RefreshDemand,
   error: McpAuthError,
@@ -89,7 +94,7 @@ async function afterRefusal(
   const clientRefused = error.code === "invalid_client" && current.client.kind === "dynamic";
   if (!needed || !(error.code === "invalid_grant" || clientRefused)) return { record: current, error };
   // Before a refusal is believed: has another holder rotated the token meanwhile?
-  if (await isReplaced(turn)) return { record: await session.keeper.load() };
+  if (await isReplaced(login)) return { record: await session.keeper.load() };
 
   if (clientRefused) {
     await forgetRegistration(store, current.issuer, current.client.clientId);
@@ -97,7 +102,7 @@ async function afterRefusal(
   }
   const dead = fresh === "expired" || demand.reason === "refused";
   const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
-  await turn.save(next);
+  await login.save(next);
   emit({ type: "tokens.deleted", reason: clientRefused ? "client-refused" : "refused" });
   return {
     record: next,

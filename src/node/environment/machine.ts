@@ -25,7 +25,7 @@ export async function machineFrom(settings: Settings, options: MachineTokenManag
   const emit = emitter(onEvent, withoutQuery(new URL(settings.serverUrl).href));
   // Where the assertion does not say whose it is, the token is kept in memory: nobody else must find it.
   const isNamed = !assertion || options.account !== undefined || assertion.identity !== undefined;
-  // Only who has asked before can be told when the process ends.
+  // It notices the end of the process only from its first call on.
   isEnding();
   return new MachineTokenManager({
     ...options,
@@ -48,8 +48,8 @@ export async function machineFrom(settings: Settings, options: MachineTokenManag
 function authMethod({ texts, secrets }: Settings): MachineTokenManagerOptions["tokenEndpointAuthMethod"] {
   const { TOKEN_ENDPOINT_AUTH_METHOD: given, CLIENT_ID: clientId, WORKLOAD: workload } = texts;
   if (given) return given as MachineTokenManagerOptions["tokenEndpointAuthMethod"];
-  const isOnlyProof = secrets.CLIENT_CERTIFICATE && clientId && !secrets.CLIENT_SECRET && !secrets.PRIVATE_KEY && !workload;
-  return isOnlyProof ? "tls_client_auth" : undefined;
+  const isOnlyCredential = secrets.CLIENT_CERTIFICATE && clientId && !secrets.CLIENT_SECRET && !secrets.PRIVATE_KEY && !workload;
+  return isOnlyCredential ? "tls_client_auth" : undefined;
 }
 
 function assertionSource({ texts, secrets }: Settings): AssertionSource | undefined {
@@ -66,15 +66,15 @@ function assertionSource({ texts, secrets }: Settings): AssertionSource | undefi
 }
 
 /** The default store, which all processes of a job share; in memory where nothing can be written, as in many containers. */
-async function sharedStore(tell: Emit): Promise<Store> {
-  const store = sqliteStore({ onEvent: tell });
+async function sharedStore(emit: Emit): Promise<Store> {
+  const store = sqliteStore({ onEvent: emit });
   try {
     await store.withLock("environment", async () => {});
     return store;
   } catch (error) {
     const code = codeOf(error);
     if (code !== "store_failed" && code !== "lock_unsupported" && code !== "unsupported_runtime") throw error;
-    tell({ type: "tokens.unsaved", code });
+    emit({ type: "tokens.unsaved", code });
     return new MemoryStore();
   }
 }

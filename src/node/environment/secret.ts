@@ -11,7 +11,7 @@ export type Secret = () => string;
 /**
  * A secret from its variable or from the file that `…_FILE` names, which is read once to see that it can be.
  *
- * @param wrong told what is wrong: the variable and the path, nothing of the file
+ * @param wrong receives what is wrong: the variable and the path, nothing of the file
  * @returns `undefined` when there is none
  */
 export function findSecret(env: NodeJS.ProcessEnv, name: SecretName, wrong: (problem: string) => void): Secret | undefined {

@@ -50,7 +50,7 @@ const excluding: readonly [Name, Name][] = [
   ["WORKLOAD", "IDP_ISSUER"],
 ];
 
-/** What each method proves itself with. */
+/** The secret that each method authenticates with. */
 const methods: Readonly<Record<MachineAuthMethod, SecretName | undefined>> = {
   none: undefined,
   client_secret_basic: "CLIENT_SECRET",
@@ -75,7 +75,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     const value = env[prefix + name]?.trim();
     if (value) texts[name] = value;
   }
-  // One that cannot be read is told of once: nothing is missing then.
+  // One that cannot be read is reported once: it does not count as missing.
   const unreadable = new Set<Name>();
   for (const name of secretNames) {
     const secret = findSecret(env, name, (problem) => {
@@ -119,7 +119,7 @@ function unusable(texts: Settings["texts"], secrets: Settings["secrets"], has: H
   if (account.includes("/")) problems.push(`${prefix}ACCOUNT holds a slash`);
   if (method && !Object.hasOwn(methods, method))
     problems.push(`${prefix}TOKEN_ENDPOINT_AUTH_METHOD must be one of ${Object.keys(methods).join(", ")}`);
-  const proof = methods[method as MachineAuthMethod];
-  if (proof && !has(proof)) problems.push(`${prefix}TOKEN_ENDPOINT_AUTH_METHOD needs ${prefix}${proof}`);
+  const secret = methods[method as MachineAuthMethod];
+  if (secret && !has(secret)) problems.push(`${prefix}TOKEN_ENDPOINT_AUTH_METHOD needs ${prefix}${secret}`);
   return problems;
 }

@@ -11,7 +11,7 @@ import { Records } from "./records.ts";
 
 /** Options of `sqliteStore`. */
 export interface SqliteStoreOptions extends FolderOptions, KeyOptions {
-  /** Told where records and key are kept, and what became of a database that could not be used. */
+  /** Receives events: where records and key are kept, and what became of a database that could not be used. */
   onEvent?: ((event: StoreEvent) => void) | undefined;
 }
 

@@ -51,9 +51,9 @@ const handshakeMs = 10_000;
  * ```
  */
 export class WebSocketTransport {
-  /** Told once when the connection has ended, for any reason. Set by the SDK's client. */
+  /** Called once when the connection has ended, for any reason. Set by the SDK's client. */
   onclose?: (() => void) | undefined;
-  /** Told of what went wrong outside a call. Set by the SDK's client. */
+  /** Called for what went wrong outside a call. Set by the SDK's client. */
   onerror?: ((error: Error) => void) | undefined;
   /** Receives messages. Set by the SDK's client. */
   onmessage?: ((message: object) => void) | undefined;

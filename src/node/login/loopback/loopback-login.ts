@@ -25,8 +25,8 @@ export interface LoopbackLoginOptions extends ListenerLoginOptions {
   print?: ((line: string) => void) | undefined;
 }
 
-/** Brings the user to `url`. Returns or rejects at any time; `signal` aborts when the login has ended. */
-export type Bring = (url: URL, session: LoginSession, listener: Listener, responses: Responses, signal: AbortSignal) => Promise<void>;
+/** Shows the user where to log in. Returns or rejects at any time; `signal` aborts when the login has ended. */
+export type ShowUrl = (url: URL, session: LoginSession, listener: Listener, responses: Responses, signal: AbortSignal) => Promise<void>;
 
 /**
  * Login through a browser on this machine (RFC 8252 §7.3): listens on loopback, prints the authorization URL, opens the
@@ -54,14 +54,14 @@ export function loopbackLogin(options: LoopbackLoginOptions = {}): LoginHandler 
   });
 }
 
-/** A login whose responses arrive at a listener on this machine; `bring` says how the user gets to the URL. */
-export function listenerLogin(options: ListenerLoginOptions, bring: Bring): LoginHandler {
+/** A login whose responses arrive at a listener on this machine; `showUrl` says how the user gets to the URL. */
+export function listenerLogin(options: ListenerLoginOptions, showUrl: ShowUrl): LoginHandler {
   checkRedirectOptions(options);
   return {
     async start(request) {
       request.signal.throwIfAborted();
       for (const place of places(options, request)) {
-        const session = await startAt(place, options, request, bring);
+        const session = await startAt(place, options, request, showUrl);
         if (session) return session;
       }
       throw new McpAuthError("redirect_port_in_use", { serverUrl: request.serverUrl });
@@ -73,7 +73,7 @@ async function startAt(
   place: Place,
   options: ListenerLoginOptions,
   request: LoginHandlerRequest,
-  bring: Bring,
+  showUrl: ShowUrl,
 ): Promise<LoginSession | undefined> {
   let responses: Responses | undefined;
   const listener = await listen({
@@ -83,8 +83,8 @@ async function startAt(
     proxyHost: (port) => options.redirectUri && new URL(place.uris(port, false)[0] as string).host,
     answer: async (query) => {
       // Before there is an authorization request, a response can only be an older one's.
-      const taken = (await responses?.submit(query)) ?? ({ kind: "foreign", error: undefined } as const);
-      return answerFor({ ...taken, serverUrl: request.serverUrl, appName: options.appName }, options.page);
+      const outcome = (await responses?.submit(query)) ?? ({ kind: "foreign", error: undefined } as const);
+      return answerFor({ ...outcome, serverUrl: request.serverUrl, appName: options.appName }, options.page);
     },
   });
   if (!listener) return undefined;
@@ -118,7 +118,7 @@ async function startAt(
       signal.addEventListener("abort", abort, { once: true });
       const over = new AbortController();
       // What the user does counts, not when the browser's command returns.
-      bring(url, session, listener, current, over.signal).catch(current.endWhenIdle);
+      showUrl(url, session, listener, current, over.signal).catch(current.endWhenIdle);
       try {
         await current.ended;
       } finally {

@@ -1,6 +1,6 @@
 import type { McpAuthError } from "../../../errors.ts";
 
-/** How a login ended, as the user's browser is told. */
+/** How a login ended, for the page in the user's browser. */
 export interface LoginOutcome {
   /**
    * - `success`: the code has been exchanged and the login is usable.

@@ -1,16 +1,16 @@
 import { McpAuthError } from "../../../errors.ts";
 import type { LoginOutcome } from "./page.ts";
 
-/** How one response was taken. */
-export type Taken = Pick<LoginOutcome, "kind" | "error">;
+/** What became of one response. */
+export type ResponseOutcome = Pick<LoginOutcome, "kind" | "error">;
 
 /** Where the responses to one authorization request are brought, from the browser or the terminal. */
 export interface Responses {
   /** Hands a response to the login and tells how it went. Never rejects. */
-  submit(parameters: string): Promise<Taken>;
+  submit(parameters: string): Promise<ResponseOutcome>;
   /** Resolves when a response was good; rejects with the error of one that was ours but bad, or with `end`'s reason. */
   readonly ended: Promise<void>;
-  /** Gives up. Who waits for an outcome is told that the login has expired. */
+  /** Gives up. Those who wait for an outcome get `expired`. */
   end(reason: unknown): void;
   /** Gives up as soon as no response is being looked at, unless that one was the right one. */
   endWhenIdle(reason: unknown): void;
@@ -24,15 +24,15 @@ export function collectResponses(receive: (parameters: URLSearchParams) => Promi
     settle = { resolve, reject };
   });
   ended.catch(() => {});
-  let expire: (taken: Taken) => void;
-  const expired = new Promise<Taken>((resolve) => {
+  let expire: (outcome: ResponseOutcome) => void;
+  const expired = new Promise<ResponseOutcome>((resolve) => {
     expire = resolve;
   });
 
   let idle: Promise<unknown> = Promise.resolve();
-  let last: { parameters: string; taken: Promise<Taken> } | undefined;
+  let last: { parameters: string; outcome: Promise<ResponseOutcome> } | undefined;
 
-  const take = async (parameters: string): Promise<Taken> => {
+  const receiveOne = async (parameters: string): Promise<ResponseOutcome> => {
     if (over) return { kind: "finished", error: undefined };
     try {
       await receive(new URLSearchParams(parameters));
@@ -61,11 +61,11 @@ export function collectResponses(receive: (parameters: URLSearchParams) => Promi
     submit(parameters) {
       // A page that is loaded again while the code is exchanged gets the same answer.
       if (last?.parameters !== parameters) {
-        const turn = idle.then(() => take(parameters));
-        idle = turn;
-        last = { parameters, taken: Promise.race([turn, expired]) };
+        const received = idle.then(() => receiveOne(parameters));
+        idle = received;
+        last = { parameters, outcome: Promise.race([received, expired]) };
       }
-      return last.taken;
+      return last.outcome;
     },
     end,
     endWhenIdle: (reason) => void idle.then(() => end(reason)),

@@ -20,7 +20,7 @@ export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {
   fallback?: "error" | "key-file" | undefined;
   /** The longest text that one entry of the keychain takes, in characters. Default: 1,280 on Windows, else no limit. */
   partSize?: number | undefined;
-  /** Told where records are kept. */
+  /** Receives events: where records are kept. */
   onEvent?: ((event: StoreEvent) => void) | undefined;
 }
 
