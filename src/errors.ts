@@ -82,7 +82,9 @@ const texts = {
   // stores
   lock_timeout: ["Another process holds the lock", "Continue or end that process.", "machine", true],
   lock_lost: ["The lock was lost", wait, "machine", true],
-  store_failed: ["The store cannot be read or written", "Check disk space and permissions.", "machine", true],
+  store_failed: ["The store cannot be read or written now", "Check disk space, then try again.", "machine", true],
+  store_denied: ["The store may not be read or written", "Give this user access to it, or use another folder.", "machine"],
+  store_unusable: ["What is in the store's place cannot be used", "Restore it or move it away, or use another folder.", "machine"],
   lock_unsupported: ["The file system has no working locks", "Keep the store on a local disk.", "machine"],
   store_damaged: ["The database cannot be used and was set aside", logIn, "machine", true],
   keychain_unavailable: ["There is no keychain", "Install one, or use a key file.", "machine"],

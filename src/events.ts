@@ -43,10 +43,23 @@ export type AuthEventFacts =
   | { type: "step-up.started"; scopes: readonly string[]; acrValues?: string | undefined; maxAge?: string | undefined; attempt: number }
   | { type: "logout.finished"; revoked: boolean };
 
+/** Under which name an app keeps its logins, and why under this one. */
+export interface AppNameSpace {
+  /** The name of the app's folder. */
+  name: string;
+  /**
+   * What gives the name: the option `app`; the name in the package.json at `path`; the folder at `path`, where no package.json
+   * has a name; the file name of the executable at `path`. `script`: the script at `path`, whose logins are found only as long
+   * as it is called so.
+   */
+  from: "option" | "package" | "folder" | "script" | "executable";
+  path?: string | undefined;
+}
+
 /** Events of a store on this machine. `path` is its folder. */
 export type StoreEvent =
-  /** Once a process: where values are kept, and where the key that encrypts them lives. */
-  | { type: "store.opened"; kind: "sqlite" | "keychain"; key: "keychain" | "file"; path: string }
+  /** Once a process: where values are kept, under which name, and where the key that encrypts them lives. */
+  | { type: "store.opened"; kind: "sqlite" | "keychain"; key: "keychain" | "file"; path: string; app: AppNameSpace }
   /** A database that is damaged, somebody else's, or without its key was renamed to `path`; a new one takes its place. */
   | { type: "store.set-aside"; path: string; reason: "damaged" | "foreign" | "key-missing" }
   /** The database was deleted while it was in use, and was made anew: what is in memory is written again. */

@@ -36,7 +36,7 @@ export {
   type McpAuthErrorDetails,
   type McpAuthErrorParty,
 } from "./errors.ts";
-export type { AuthEvent, AuthEventFacts, AuthEventListener, Emit, StoreEvent } from "./events.ts";
+export type { AppNameSpace, AuthEvent, AuthEventFacts, AuthEventListener, Emit, StoreEvent } from "./events.ts";
 export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
 export type { DeviceCodePrompt } from "./grants/device-code.ts";
 export { type RefreshGrant, refreshGrant } from "./grants/refresh.ts";

@@ -1,3 +1,5 @@
+import type { AppNameSpace } from "../events.ts";
+
 /** Plain JSON with a version: what a store keeps under a key. */
 export interface StoredRecord {
   /** Version of the record's schema. */
@@ -23,6 +25,8 @@ export interface StoreStatus {
   kind: string;
   /** Its folder, where it has one. */
   path?: string | undefined;
+  /** Under which name the app keeps its logins, and why: programs share them only under the same. */
+  app?: AppNameSpace | undefined;
   /** Where the key that encrypts the values lives. */
   key?: "keychain" | "file" | undefined;
 }

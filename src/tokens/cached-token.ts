@@ -1,5 +1,5 @@
 import { abortable, SingleFlight } from "../async.ts";
-import { isTransient, type McpAuthError } from "../errors.ts";
+import { isTransient, McpAuthError } from "../errors.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
 import { RefreshBackoff } from "./refresh-backoff.ts";
 import type { ServerSession } from "./session.ts";
@@ -157,8 +157,8 @@ export class CachedToken<R extends IssuedToken> {
     try {
       await abortable(this.refresh({ reason: record ? "expired" : "missing" }), signal);
     } catch (error) {
-      // A fault that passes costs nobody a token that is still good.
-      if (isTransient(error) && this.freshness !== "expired") return this.#bearer;
+      // No fault of network or store costs anybody a token that is still good; what a server refuses is not thrown.
+      if (error instanceof McpAuthError && error.code !== "disposed" && this.freshness !== "expired") return this.#bearer;
       throw error;
     }
     return this.freshness === "expired" ? undefined : this.#bearer;

@@ -1,4 +1,4 @@
-import { codeOf, withoutQuery } from "../../errors.ts";
+import { codeOf, type McpAuthErrorCode, withoutQuery } from "../../errors.ts";
 import { type Emit, emitter } from "../../events.ts";
 import { readJwtClaims } from "../../grants/jwt-claims.ts";
 import type { AssertionSource } from "../../machine/assertion.ts";
@@ -65,6 +65,9 @@ function assertionSource({ texts, secrets }: Settings): AssertionSource | undefi
   return enterpriseManaged({ issuer, clientId, clientSecret: clientSecret?.(), subjectToken, identity: subject && `${issuer} ${subject}` });
 }
 
+/** What says that nothing can be kept here. */
+const unwritable = new Set<McpAuthErrorCode>(["store_failed", "store_denied", "store_unusable", "lock_unsupported", "unsupported_runtime"]);
+
 /** The default store, which all processes of a job share; in memory where nothing can be written, as in many containers. */
 async function sharedStore(emit: Emit): Promise<Store> {
   const store = sqliteStore({ onEvent: emit });
@@ -73,7 +76,7 @@ async function sharedStore(emit: Emit): Promise<Store> {
     return store;
   } catch (error) {
     const code = codeOf(error);
-    if (code !== "store_failed" && code !== "lock_unsupported" && code !== "unsupported_runtime") throw error;
+    if (code === undefined || !unwritable.has(code)) throw error;
     emit({ type: "tokens.unsaved", code });
     return new MemoryStore();
   }

@@ -50,7 +50,8 @@ export function isWithoutLocks(error: unknown): boolean {
   return code === codes.protocol || code === codes.noLocks || lockingFailed.has(code);
 }
 
-function resultCode(error: unknown): number {
+/** SQLite's extended result code; 0 for what is no error of SQLite. */
+export function resultCode(error: unknown): number {
   const code = error instanceof Error ? Reflect.get(error, "errcode") : undefined;
   return typeof code === "number" ? code : 0;
 }

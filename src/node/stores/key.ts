@@ -1,8 +1,9 @@
 import { basename, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
-import { fs } from "../builtins.ts";
+import { members } from "../../http/json.ts";
 import type { StoreKey } from "./encryption.ts";
-import { fileAt, secureFile, secureFolder, writeNewFile } from "./folder.ts";
+import { typed } from "./error.ts";
+import { fileAt, readText, secureFile, secureFolder, unusable, writeNewFile } from "./files.ts";
 import { isKeychainError } from "./keychain/error.ts";
 import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain/keychain.ts";
 import type { FileLocks } from "./lock.ts";
@@ -49,15 +50,14 @@ export function findKey(folder: string): StoreKey["place"] | undefined {
  * way leaves an entry behind that nothing refers to. Every key has an entry of its own, so that none is ever overwritten.
  *
  * @throws McpAuthError `keychain_locked` when the key lives in the keychain and cannot be had (`cause` says why);
- *   `invalid_record` when its file is damaged; `store_failed`, `lock_timeout`, `lock_unsupported`; with `keychainFailure:
- *   "error"` the keychain's own.
+ *   `store_unusable` when its file is damaged; `store_denied`, `store_failed`, `lock_timeout`, `lock_unsupported`; with
+ *   `keychainFailure: "error"` the keychain's own.
  */
-export async function openKey(place: KeyPlace): Promise<StoreKey> {
-  try {
-    return (await existingKey(place)) ?? (await place.locks.withLock("key", async () => (await existingKey(place)) ?? firstKey(place)));
-  } catch (cause) {
-    throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { detail: place.folder, cause });
-  }
+export function openKey(place: KeyPlace): Promise<StoreKey> {
+  const { folder, locks } = place;
+  const open = async () =>
+    (await existingKey(place)) ?? (await locks.withLock("key", async () => (await existingKey(place)) ?? firstKey(place)));
+  return typed(folder, open);
 }
 
 async function existingKey(place: KeyPlace): Promise<StoreKey | undefined> {
@@ -73,18 +73,26 @@ async function existingKey(place: KeyPlace): Promise<StoreKey | undefined> {
 
 async function keyInFile(path: string): Promise<StoreKey> {
   secureFile(path);
-  const text = parseKey(fs.readFileSync(path, "utf8"));
-  if (!text) throw new McpAuthError("invalid_record", { detail: `${path} holds no key` });
+  const text = parseKey(readText(path));
+  if (!text) throw unusable(path, "holds no key");
   return imported(text, "file");
 }
 
 function keyInKeychain(place: KeyPlace): Promise<StoreKey> {
-  const { kid } = JSON.parse(fs.readFileSync(markerOf(place.folder), "utf8")) as { kid: string };
+  const kid = readMarker(markerOf(place.folder));
   const found = known.get(kid) ?? readFromKeychain(place, kid);
   known.set(kid, found);
   // A keychain may be unlocked any time.
   found.catch(() => known.delete(kid));
   return found;
+}
+
+/** The ID of the key. */
+function readMarker(path: string): string {
+  secureFile(path);
+  const { kid } = members(readText(path));
+  if (typeof kid !== "string") throw unusable(path, "does not name a key");
+  return kid;
 }
 
 function readFromKeychain(place: KeyPlace, kid: string): Promise<StoreKey> {

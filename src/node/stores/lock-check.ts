@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import { fs } from "../builtins.ts";
 import { isBusy, openDatabase } from "./database.ts";
-import { fileAt, secureFile } from "./folder.ts";
+import { fileAt, secureFile } from "./files.ts";
 
 /** `f_type` of file systems whose locks may not reach other machines (Linux, statfs(2)). */
 const networkFileSystems: Readonly<Record<number, string>> = {

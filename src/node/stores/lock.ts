@@ -6,8 +6,9 @@ import { McpAuthError } from "../../errors.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { LockOptions } from "../../stores/store.ts";
 import { fs, sha256 } from "../builtins.ts";
-import { isBusy, isDamaged, isWithoutLocks, openDatabase, sqlite } from "./database.ts";
-import { isStillAt, secureFile, secureFolder } from "./folder.ts";
+import { isBusy, isDamaged, openDatabase, sqlite } from "./database.ts";
+import { storeError } from "./error.ts";
+import { isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";
 import { checkLockable, checkLocking } from "./lock-check.ts";
 
 /** The pause between two attempts grows to this, in ms: a waiting process costs little, and learns soon that it is its turn. */
@@ -45,7 +46,7 @@ export class FileLocks {
   /**
    * Runs `action` while nobody else, in any process, runs with the same key.
    *
-   * @throws McpAuthError `lock_timeout` after `waitMs`, `lock_unsupported`, `store_failed`; `signal.reason`.
+   * @throws McpAuthError `lock_timeout` after `waitMs`, `lock_unsupported`; `store_denied`, `store_unusable`, `store_failed`; `signal.reason`.
    */
   withLock<T>(key: string, action: (lock: FileLock) => Promise<T>, { signal, waitMs = 60_000 }: LockOptions = {}): Promise<T> {
     const path = join(this.#folder, `${sha256(key).slice(0, 32)}.lock`);
@@ -53,7 +54,9 @@ export class FileLocks {
     const turn = async () => {
       const held = await this.#acquire(path, limit.signal).finally(limit.stop);
       try {
-        await checkLocking(this.#folder, path);
+        await checkLocking(this.#folder, path).catch((error: unknown) => {
+          throw storeError(error, this.#folder);
+        });
         return await action(held);
       } finally {
         held.release();
@@ -76,19 +79,29 @@ export class FileLocks {
     try {
       secureFolder(this.#folder);
       const inode = secureFile(path);
+      secureJournal(path);
       database = openDatabase(path);
       database.exec("BEGIN IMMEDIATE");
       // Another file may have taken the path since.
       if (isStillAt(path, inode)) return new HeldFileLock(path, inode, database);
     } catch (error) {
       database?.close();
-      if (isDamaged(error)) fs.truncateSync(path);
-      else if (isBusy(error)) checkLockable(this.#folder);
-      else throw failure(error, this.#folder);
+      this.#recover(path, error);
       return undefined;
     }
     database.close();
     return undefined;
+  }
+
+  /** Returns where another attempt may succeed. */
+  #recover(path: string, error: unknown): void {
+    try {
+      if (isDamaged(error)) fs.truncateSync(path);
+      else if (isBusy(error)) checkLockable(this.#folder);
+      else throw error;
+    } catch (cause) {
+      throw storeError(cause, path);
+    }
   }
 }
 
@@ -120,9 +133,4 @@ class HeldFileLock implements FileLock {
     this.#database?.close();
     this.#database = undefined;
   }
-}
-
-function failure(cause: unknown, folder: string): McpAuthError {
-  if (cause instanceof McpAuthError) return cause;
-  return new McpAuthError(isWithoutLocks(cause) ? "lock_unsupported" : "store_failed", { detail: folder, cause });
 }

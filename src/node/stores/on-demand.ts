@@ -7,7 +7,7 @@ import type { SqliteStoreOptions } from "./sqlite.ts";
  * Logins that survive: one database a user and app, shared by all processes, encrypted with a key that lives in the
  * keychain where one works, else in a file that only this user can read. The default of `createMcpAuth`.
  *
- * @throws McpAuthError `invalid_option`. Its operations: `unsupported_runtime` without `node:sqlite`; `store_failed`;
+ * @throws McpAuthError `invalid_option`. Its operations: `unsupported_runtime` without `node:sqlite`; `store_failed`, `store_denied`, `store_unusable`;
  *   `lock_timeout`, `lock_unsupported`; `keychain_locked` when the key is where it cannot be read now; `store_damaged` once for
  *   a database that had to be set aside; `invalid_record` for a single record.
  * @example
@@ -42,7 +42,11 @@ export function keychainStore(options: KeychainStoreOptions = {}): Store {
 function whenNeeded(load: () => Promise<Required<Store>>): Store {
   let loading: Promise<Required<Store>> | undefined;
   const store = () => {
-    loading ??= load();
+    // What failed is tried again: a package.json may have been corrected.
+    loading ??= load().catch((error: unknown) => {
+      loading = undefined;
+      throw error;
+    });
     return loading;
   };
   return {

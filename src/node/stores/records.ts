@@ -4,8 +4,9 @@ import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import type { StoreEvent } from "../../events.ts";
 import { fs } from "../builtins.ts";
-import { isBusy, isDamaged, isWithoutLocks, openDatabase } from "./database.ts";
-import { fileAt, isStillAt, secureFile, secureFolder } from "./folder.ts";
+import { isBusy, isDamaged, openDatabase } from "./database.ts";
+import { storeError, typed } from "./error.ts";
+import { fileAt, isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";
 import type { FileLocks } from "./lock.ts";
 
 /** Marks our databases (`PRAGMA application_id`): "MCPA". */
@@ -69,13 +70,14 @@ export class Records {
     const inode = this.#opened?.inode ?? fileAt(path)?.ino;
     this.#close();
     const aside = `${path}.${reason}-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}-${process.pid}`;
-    const where = await locks.withLock("set-aside", async () => {
+    const move = async () => {
       // The new one is good.
       if (inode === undefined || !isStillAt(path, inode)) return "set aside by another process";
       for (const suffix of ["", "-journal"]) if (fileAt(path + suffix)) fs.renameSync(path + suffix, aside + suffix);
       tell({ type: "store.set-aside", path: aside, reason });
       return `now ${aside}`;
-    });
+    };
+    const where = await typed(path, () => locks.withLock("set-aside", move));
     throw new McpAuthError("store_damaged", { detail: `${reason}, ${where}` });
   }
 
@@ -91,8 +93,7 @@ export class Records {
         if (error instanceof McpAuthError) throw error;
         if (isDamaged(error) || error instanceof DamagedDatabase) return await this.setAside("damaged");
         if (error instanceof ForeignDatabase) return await this.setAside("foreign");
-        if (!isBusy(error))
-          throw new McpAuthError(isWithoutLocks(error) ? "lock_unsupported" : "store_failed", { detail: path, cause: error });
+        if (!isBusy(error)) throw storeError(error, path);
         if (process.uptime() > until) throw new McpAuthError("lock_timeout", { detail: path, cause: error });
       }
       // SQLite's own waiting would block the event loop.
@@ -107,7 +108,7 @@ export class Records {
     if (!create && !fileAt(path)) return undefined;
     secureFolder(dirname(path));
     const inode = secureFile(path);
-    if (fileAt(`${path}-journal`)) secureFile(`${path}-journal`);
+    secureJournal(path);
     const database = openDatabase(path);
     try {
       prepare(database);
@@ -147,7 +148,7 @@ function prepare(database: DatabaseSync): void {
   const version = pragma(database, "user_version");
   if (id === applicationId && version === schemaVersion) {
     // Without it a page that was cut off looks like one without records.
-    if (pragma(database, "quick_check(1)") !== "ok") throw new DamagedDatabase();
+    if (pragma(database, "quick_check(1)") !== "ok" || !hasRecords(database)) throw new DamagedDatabase();
     return;
   }
   if (id === applicationId && Number(version) > schemaVersion) {
@@ -163,6 +164,11 @@ function prepare(database: DatabaseSync): void {
       CREATE TABLE records (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
   }
   database.exec("COMMIT");
+}
+
+function hasRecords(database: DatabaseSync): boolean {
+  const columns = database.prepare("SELECT name FROM pragma_table_info('records') ORDER BY cid").all();
+  return columns.map(({ name }) => name).join() === "key,value";
 }
 
 function pragma(database: DatabaseSync, name: string): unknown {

@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { decodeProtectedHeader } from "jose";
-import type { StoreEvent } from "../../events.ts";
+import type { AppNameSpace, StoreEvent } from "../../events.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
 import { type StoreKey, seal, unseal } from "./encryption.ts";
-import { appFolder, type FolderOptions } from "./folder.ts";
+import { typed } from "./error.ts";
+import { type AppFolder, appFolder, type FolderOptions } from "./folder.ts";
 import { findKey, type KeyOptions, openKey } from "./key.ts";
 import { FileLocks } from "./lock.ts";
 import { networkFileSystem } from "./lock-check.ts";
@@ -22,16 +23,18 @@ export interface SqliteStoreOptions extends FolderOptions, KeyOptions {
 export class SqliteStore implements Store {
   readonly #options: SqliteStoreOptions;
   readonly #folder: string;
+  readonly #app: AppNameSpace;
   readonly #locks: FileLocks;
   readonly #records: Records;
   #key: Promise<StoreKey> | undefined;
   /** After which restart of the database something was written under a lock. */
   readonly #confirmed = new Map<string, number>();
 
-  /** @throws McpAuthError `invalid_option` */
-  constructor(options: SqliteStoreOptions = {}) {
+  /** @throws McpAuthError `invalid_option`, `store_unusable` as {@link appFolder}; `unsupported_runtime` */
+  constructor(options: SqliteStoreOptions = {}, { path, app }: AppFolder = appFolder(options)) {
     this.#options = options;
-    this.#folder = appFolder(options);
+    this.#folder = path;
+    this.#app = app;
     this.#locks = new FileLocks(join(this.#folder, "locks"));
     const tell = (event: StoreEvent) => {
       // Whoever makes the folder anew makes a new key with it.
@@ -93,14 +96,14 @@ export class SqliteStore implements Store {
   }
 
   async status(): Promise<StoreStatus> {
-    return { kind: "sqlite", path: this.#folder, key: findKey(this.#folder) };
+    return { kind: "sqlite", path: this.#folder, app: this.#app, key: findKey(this.#folder) };
   }
 
   /** Read once, as long as it is there. What failed is tried again: a keychain may have been unlocked. */
   #openKey(): Promise<StoreKey> {
     this.#records.notice();
     if (!findKey(this.#folder)) this.#key = undefined;
-    this.#key ??= this.#findKey().catch((error: unknown) => {
+    this.#key ??= typed(this.#folder, () => this.#findKey()).catch((error: unknown) => {
       this.#key = undefined;
       throw error;
     });
@@ -116,7 +119,7 @@ export class SqliteStore implements Store {
     if (sealed.length > 0 && !findKey(folder)) await this.#records.setAside("key-missing");
     const key = await openKey({ ...options, folder, locks: this.#locks });
     if (sealed.length > 0 && sealed.every((jwe) => isOfAnother(key, jwe))) await this.#records.setAside("key-missing");
-    this.#options.onEvent?.({ type: "store.opened", kind: "sqlite", key: key.place, path: folder });
+    this.#options.onEvent?.({ type: "store.opened", kind: "sqlite", key: key.place, path: folder, app: this.#app });
     const fileSystem = networkFileSystem(folder);
     if (fileSystem) this.#options.onEvent?.({ type: "store.on-network", path: folder, fileSystem });
     return key;

@@ -352,7 +352,7 @@ describe("where the token is kept", () => {
     const variables = { SERVER_URL: server.url, CLIENT_ID: clientId, CLIENT_SECRET: clientSecret };
     const auth = await start(variables, { onEvent: (event) => void events.push(event) });
     expect(await whoami(auth)).toMatchObject({ clientId });
-    expect(events).toContainEqual({ type: "tokens.unsaved", code: "store_failed", serverUrl: server.url });
+    expect(events).toContainEqual({ type: "tokens.unsaved", code: "store_unusable", serverUrl: server.url });
   });
 
   test("a folder that is wrong is told, not passed over", async () => {

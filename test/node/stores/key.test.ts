@@ -162,7 +162,7 @@ describe("a key file", () => {
     const secret = "c2VjcmV0c2VjcmV0";
     writeFileSync(join(folder, "key"), `{"v":1,"k":"${secret}`);
     const error: unknown = await open({ keychain: false }).catch((error: unknown) => error);
-    expect(error).toMatchObject({ code: "invalid_record" });
+    expect(error).toMatchObject({ code: "store_unusable", transient: false });
     expect(String(error)).not.toContain(secret);
     expect(readFileSync(join(folder, "key"), "utf8")).toContain(secret);
   });
@@ -174,13 +174,13 @@ describe("a key file", () => {
     writeFileSync(target, readFileSync(join(folder, "key")));
     await rm(join(folder, "key"));
     symlinkSync(target, join(folder, "key"));
-    await expect(open({ keychain: false })).rejects.toMatchObject({ code: "store_failed" });
+    await expect(open({ keychain: false })).rejects.toMatchObject({ code: "store_unusable" });
   });
 
-  test("cannot be written: store_failed, and the next attempt succeeds", async () => {
+  test("that cannot be written is an error, and the next attempt succeeds", async () => {
     const { folder, open } = await appFolder();
     writeFileSync(folder, "in the way");
-    await expect(open({ keychain: false })).rejects.toMatchObject({ code: "store_failed" });
+    await expect(open({ keychain: false })).rejects.toMatchObject({ code: "store_unusable" });
     await rm(folder);
     expect(await open({ keychain: false })).toMatchObject({ place: "file" });
   });

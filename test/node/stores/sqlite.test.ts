@@ -3,7 +3,6 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -25,6 +24,7 @@ import { failure } from "../../storm/support.ts";
 import { expectContractOfProcesses } from "./processes.ts";
 
 const app = "test";
+const named = { name: app, from: "option" };
 const record = { v: 1, token: "the-secret-of-the-test" };
 
 async function temporaryFolder(): Promise<string> {
@@ -78,7 +78,7 @@ describe("what is on the disk", () => {
     const store = open();
     expect([await store.get("k"), await store.take("k"), await store.keys("")]).toEqual([undefined, undefined, []]);
     await store.delete("k");
-    expect(await store.status()).toEqual({ kind: "sqlite", path: join(folder, app), key: undefined });
+    expect(await store.status()).toEqual({ kind: "sqlite", path: join(folder, app), app: named, key: undefined });
     expect(readdirSync(folder)).toEqual([]);
   });
 
@@ -117,7 +117,7 @@ describe("what is on the disk", () => {
     symlinkSync(elsewhere, path(name));
     const store = open();
     const error = await failure(store.withLock("k", (held) => held.set("k", record)));
-    expect([error.code, error.message]).toEqual(["store_failed", expect.stringContaining(name === "" ? app : name)]);
+    expect([error.code, error.message]).toEqual(["store_unusable", expect.stringContaining(name === "" ? app : name)]);
   });
 
   test("no value is there in clear, nor its key in the database", async () => {
@@ -136,8 +136,8 @@ describe("what is on the disk", () => {
     const store = open();
     await store.set("k", record);
     await store.set("k", record);
-    expect(events).toEqual([{ type: "store.opened", kind: "sqlite", key: "file", path: path() }]);
-    expect(await store.status()).toEqual({ kind: "sqlite", path: path(), key: "file" });
+    expect(events).toEqual([{ type: "store.opened", kind: "sqlite", key: "file", path: path(), app: named }]);
+    expect(await store.status()).toEqual({ kind: "sqlite", path: path(), app: named, key: "file" });
   });
 });
 
@@ -377,45 +377,5 @@ describe("name spaces", () => {
     await open("one").set("k", record);
     expect(await open("two").get("k")).toBeUndefined();
     expect(await open("one").get("k")).toEqual(record);
-  });
-
-  /** The folder's name for a program at this path, run in one of these ways. */
-  function nameOf(folder: string, script: string, ...args: string[]): string {
-    mkdirSync(join(script, ".."), { recursive: true });
-    const source = import.meta.resolve("../../../src/node/stores/sqlite.ts");
-    writeFileSync(
-      script,
-      `const { SqliteStore } = await import(${JSON.stringify(source)}); console.log((await new SqliteStore().status()).path);`,
-    );
-    const stdout = execFileSync(process.execPath, [...args, script], {
-      env: { ...process.env, MCP_AUTH_DATA_DIR: folder },
-      encoding: "utf8",
-    });
-    return stdout.trim().slice(folder.length + 1);
-  }
-
-  test("a program is called as the package that it belongs to", async () => {
-    const folder = await temporaryFolder();
-    const packages = {
-      "agent/package.json": { name: "agent" },
-      "agent/dist/package.json": { type: "module" },
-      "scoped/package.json": { name: "@acme/agent" },
-    };
-    for (const [name, content] of Object.entries(packages)) {
-      mkdirSync(join(folder, name, ".."), { recursive: true });
-      writeFileSync(join(folder, name), JSON.stringify(content));
-    }
-    expect(nameOf(folder, join(folder, "agent/dist/cli.mjs"))).toBe("agent");
-    expect(nameOf(folder, join(folder, "agent/other.mjs"))).toBe("agent");
-    expect(nameOf(folder, join(folder, "scoped/bin/run.mjs"))).toBe("@acme+agent");
-  });
-
-  test("scripts of no package are told apart by their paths", async () => {
-    const folder = await temporaryFolder();
-    const names = [nameOf(folder, join(folder, "one/run.mjs")), nameOf(folder, join(folder, "two/run.mjs"))];
-    expect(names).toEqual([expect.stringMatching(/^run\.mjs-[0-9a-f]{8}$/), expect.stringMatching(/^run\.mjs-[0-9a-f]{8}$/)]);
-    expect(names[0]).not.toBe(names[1]);
-    // The same script is the same program tomorrow.
-    expect(nameOf(folder, join(folder, "one/run.mjs"))).toBe(names[0]);
   });
 });

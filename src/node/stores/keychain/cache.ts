@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { fs, sha256 } from "../../builtins.ts";
-import { isErrno, secureFolder } from "../folder.ts";
+import { readText, secureFolder } from "../files.ts";
 
 interface Cached {
   readonly version: string;
@@ -40,7 +40,7 @@ export class KeychainCache {
   /** Around a write of the text. `write` resolves to what is stored then. */
   async replace(account: string, write: () => Promise<string | null>): Promise<void> {
     secureFolder(this.#folder);
-    fs.rmSync(this.#fileOf(account), { force: true });
+    fs.rmSync(this.#fileOf(account), { force: true, recursive: true });
     this.#cached.delete(account);
     const text = await write();
     if (text === null) return;
@@ -49,13 +49,12 @@ export class KeychainCache {
     this.#cached.set(account, { version, text });
   }
 
-  /** Empty while the file is being written: none then. */
+  /** None where the file cannot be read, and while it is being written, when it is empty: nothing is taken from memory then. */
   #version(account: string): string | undefined {
     try {
-      return fs.readFileSync(this.#fileOf(account), "utf8") || undefined;
-    } catch (error) {
-      if (isErrno(error, "ENOENT")) return undefined;
-      throw error;
+      return readText(this.#fileOf(account)) || undefined;
+    } catch {
+      return undefined;
     }
   }
 

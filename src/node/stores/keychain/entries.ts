@@ -52,7 +52,7 @@ export class KeychainEntries {
     throw new McpAuthError("invalid_record", { detail: `${account}: parts are missing` });
   }
 
-  /** @throws McpAuthError `store_failed` when the keychain does not keep it as it is; what the keychain throws. */
+  /** @throws McpAuthError `invalid_option` when the keychain does not keep it as it is; what the keychain throws. */
   async write(account: string, json: string): Promise<void> {
     const text = json.replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
     const before = parseHead(await this.#get(account));
@@ -105,7 +105,7 @@ export class KeychainEntries {
   async #set(account: string, text: string): Promise<void> {
     await this.#keychain.setPassword(this.#service, account, text);
     if ((await this.#get(account)) === text) return;
-    throw new McpAuthError("store_failed", {
+    throw new McpAuthError("invalid_option", {
       detail: `the keychain does not keep ${text.length} characters as they are`,
       hint: "Set a smaller `partSize`.",
     });

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { McpAuthError } from "../../../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
 import { sha256 } from "../../builtins.ts";
+import { typed } from "../error.ts";
+import type { AppFolder } from "../folder.ts";
 import type { FileLocks } from "../lock.ts";
 import { KeychainCache } from "./cache.ts";
 import type { BoundedKeychain } from "./calls.ts";
@@ -12,7 +14,7 @@ export interface KeychainRecordsOptions {
   keychain: BoundedKeychain;
   service: string;
   /** For what is no secret: which versions of the records are current. */
-  folder: string;
+  place: AppFolder;
   locks: FileLocks;
   partSize: number;
 }
@@ -29,14 +31,14 @@ export class KeychainRecords implements Store {
   readonly #entries: KeychainEntries;
   readonly #cache: KeychainCache;
   readonly #locks: FileLocks;
-  readonly #folder: string;
+  readonly #place: AppFolder;
 
-  constructor({ keychain, service, folder, locks, partSize }: KeychainRecordsOptions) {
+  constructor({ keychain, service, place, locks, partSize }: KeychainRecordsOptions) {
     this.#keychain = keychain;
     this.#entries = new KeychainEntries(keychain, service, partSize);
-    this.#cache = new KeychainCache(join(folder, "keychain"));
+    this.#cache = new KeychainCache(join(place.path, "keychain"));
     this.#locks = locks;
-    this.#folder = folder;
+    this.#place = place;
   }
 
   /** Whether this keychain holds records of the app, maybe none any more. */
@@ -96,7 +98,7 @@ export class KeychainRecords implements Store {
   }
 
   async status(): Promise<StoreStatus> {
-    return { kind: "keychain", path: this.#folder, key: "keychain" };
+    return { kind: "keychain", path: this.#place.path, app: this.#place.app, key: "keychain" };
   }
 
   async #delete(key: string): Promise<void> {
@@ -127,14 +129,14 @@ export class KeychainRecords implements Store {
   }
 
   #locked(): never {
-    throw new McpAuthError("keychain_locked", { detail: `the records of ${this.#folder}` });
+    throw new McpAuthError("keychain_locked", { detail: `the records of ${this.#place.path}` });
   }
 
   /** Runs `work` while no other process writes. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const turn = async () => {
-        await work().then(resolve, reject);
+        await typed(this.#place.path, work).then(resolve, reject);
         // A write that was given up may still land: until then nobody else writes.
         await this.#keychain.settled();
       };

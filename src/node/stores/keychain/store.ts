@@ -1,9 +1,12 @@
 import { basename, join } from "node:path";
 import { McpAuthError } from "../../../errors.ts";
 import type { StoreEvent } from "../../../events.ts";
+import { members } from "../../../http/json.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
-import { fs, sha256 } from "../../builtins.ts";
-import { appFolder, type FolderOptions, fileAt, secureFile, secureFolder, writeNewFile } from "../folder.ts";
+import { sha256 } from "../../builtins.ts";
+import { typed } from "../error.ts";
+import { fileAt, readText, replaceFile, secureFile, secureFolder, unusable } from "../files.ts";
+import { type AppFolder, appFolder, type FolderOptions } from "../folder.ts";
 import { FileLocks } from "../lock.ts";
 import { SqliteStore } from "../sqlite.ts";
 import type { BoundedKeychain } from "./calls.ts";
@@ -42,6 +45,7 @@ const windowsPartSize = 1280;
  */
 export class KeychainStore implements Store {
   readonly #options: KeychainStoreOptions;
+  readonly #place: AppFolder;
   readonly #folder: string;
   readonly #locks: FileLocks;
   #opened: Promise<Store> | undefined;
@@ -52,7 +56,8 @@ export class KeychainStore implements Store {
       throw new McpAuthError("invalid_option", { detail: "`partSize` must be 100 or more" });
     }
     this.#options = options;
-    this.#folder = appFolder(options);
+    this.#place = appFolder(options);
+    this.#folder = this.#place.path;
     this.#locks = new FileLocks(join(this.#folder, "locks"));
   }
 
@@ -84,12 +89,13 @@ export class KeychainStore implements Store {
     const opened = await this.#opened?.catch(() => undefined);
     if (opened?.status) return opened.status();
     const place = this.#marker()?.place;
-    return place === "sqlite" ? this.#inDatabase().status() : { kind: "keychain", path: this.#folder, key: place };
+    if (place === "sqlite") return this.#inDatabase().status();
+    return { kind: "keychain", path: this.#folder, app: this.#place.app, key: place };
   }
 
   /** Reading decides nothing: what was never written is nowhere. */
   #existing(): Promise<Store | undefined> {
-    return this.#typed(async () => {
+    return typed(this.#folder, async () => {
       const exists = this.#opened !== undefined || this.#marker() !== undefined || (await this.#isInKeychain());
       return exists ? this.#open() : undefined;
     });
@@ -97,19 +103,11 @@ export class KeychainStore implements Store {
 
   /** What failed is tried again: a keychain may be unlocked any time. */
   #open(): Promise<Store> {
-    this.#opened ??= this.#typed(() => this.#find()).catch((error: unknown) => {
+    this.#opened ??= typed(this.#folder, () => this.#find()).catch((error: unknown) => {
       this.#opened = undefined;
       throw error;
     });
     return this.#opened;
-  }
-
-  async #typed<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (cause) {
-      throw cause instanceof McpAuthError ? cause : new McpAuthError("store_failed", { detail: this.#folder, cause });
-    }
   }
 
   async #find(): Promise<Store> {
@@ -162,7 +160,7 @@ export class KeychainStore implements Store {
 
   #records(keychain: BoundedKeychain): KeychainRecords {
     const { partSize = process.platform === "win32" ? windowsPartSize : Number.POSITIVE_INFINITY } = this.#options;
-    return new KeychainRecords({ keychain, service: this.#service(), folder: this.#folder, locks: this.#locks, partSize });
+    return new KeychainRecords({ keychain, service: this.#service(), place: this.#place, locks: this.#locks, partSize });
   }
 
   /** Two folders of one app do not know each other's locks: each has records of its own. */
@@ -171,21 +169,23 @@ export class KeychainStore implements Store {
   }
 
   #tell(records: KeychainRecords): Store {
-    this.#options.onEvent?.({ type: "store.opened", kind: "keychain", key: "keychain", path: this.#folder });
+    this.#options.onEvent?.({ type: "store.opened", kind: "keychain", key: "keychain", path: this.#folder, app: this.#place.app });
     return records;
   }
 
   /** It tells by itself where the key is. */
   #inDatabase(): SqliteStore {
-    const { app, folder, onEvent } = this.#options;
-    return new SqliteStore({ app, folder, onEvent, keychain: false });
+    return new SqliteStore({ onEvent: this.#options.onEvent, keychain: false }, this.#place);
   }
 
   #marker(): Marker | undefined {
     const path = this.#markerPath();
     if (!fileAt(path)) return undefined;
     secureFile(path);
-    return JSON.parse(fs.readFileSync(path, "utf8")) as Marker;
+    const { v, place, service } = members(readText(path));
+    const isMarker = v === 1 && (place === "keychain" || place === "sqlite") && typeof service === "string" && service !== "";
+    if (!isMarker) throw unusable(path, "does not say where the records are");
+    return { v, place, service };
   }
 
   #mark(place: Marker["place"]): void {
@@ -193,8 +193,7 @@ export class KeychainStore implements Store {
     secureFolder(this.#folder);
     const marker: Marker = { v: 1, place, service: this.#service() };
     // The app may want the keychain's errors where it had the database before.
-    fs.rmSync(path, { force: true });
-    writeNewFile(path, JSON.stringify(marker));
+    replaceFile(path, JSON.stringify(marker));
   }
 
   #markerPath(): string {

@@ -9,6 +9,8 @@ import type { StoredRecord } from "../../../../src/stores/store.ts";
 import { storeContract } from "../../../stores/contract-suite.ts";
 import { FakeKeychain, temporaryFolder, WindowsKeychain } from "./support.ts";
 
+const named = { name: "acme", from: "option" };
+
 async function folderOfStores() {
   const folder = await temporaryFolder();
   const events: StoreEvent[] = [];
@@ -38,7 +40,7 @@ describe("no record is cut", () => {
     const store = open({ keychain: new WindowsKeychain() });
     await store.set("small", { v: 1 });
     await expect(store.set("k", { v: 1, text: "x".repeat(5000) })).rejects.toMatchObject({
-      code: "store_failed",
+      code: "invalid_option",
       hint: expect.stringContaining("partSize"),
     });
     await expect(store.get("k")).rejects.toMatchObject({ code: "invalid_record" });
@@ -235,9 +237,9 @@ describe("where the keychain does not work", () => {
     const { open, events, path } = await folderOfStores();
     const store = open({ keychain: keychain() });
     await store.set("k", { v: 1 });
-    expect(await store.status()).toEqual({ kind: "sqlite", path, key: "file" });
-    expect(events).toEqual([{ type: "store.opened", kind: "sqlite", key: "file", path }]);
-    expect(await open({ keychain: false }).status()).toEqual({ kind: "sqlite", path, key: "file" });
+    expect(await store.status()).toEqual({ kind: "sqlite", path, key: "file", app: named });
+    expect(events).toEqual([{ type: "store.opened", kind: "sqlite", key: "file", path, app: named }]);
+    expect(await open({ keychain: false }).status()).toEqual({ kind: "sqlite", path, key: "file", app: named });
     const working = new FakeKeychain();
     expect(await open({ keychain: working }).get("k")).toEqual({ v: 1 });
     expect(working.calls).toEqual([]);
@@ -268,8 +270,9 @@ test("nothing but locks and versions is on disk, and a deleted folder loses noth
   const keychain = new FakeKeychain();
   const store = open({ keychain });
   await store.set("tokens/default/https://mcp.example", { v: 1, refreshToken: "secret-of-a-user" });
-  for (const one of [store, open({ keychain })]) expect(await one.status()).toEqual({ kind: "keychain", path, key: "keychain" });
-  expect(events).toEqual([{ type: "store.opened", kind: "keychain", key: "keychain", path }]);
+  for (const one of [store, open({ keychain })])
+    expect(await one.status()).toEqual({ kind: "keychain", path, key: "keychain", app: named });
+  expect(events).toEqual([{ type: "store.opened", kind: "keychain", key: "keychain", path, app: named }]);
   const files = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   for (const { parentPath, name } of files) {
     const text = readFileSync(join(parentPath, name), "latin1");

@@ -1,0 +1,170 @@
+import type { Stats } from "node:fs";
+import { dirname } from "node:path";
+import { McpAuthError } from "../../errors.ts";
+import { fs } from "../builtins.ts";
+import { isErrno, storeError } from "./error.ts";
+
+/** Far above what any file of ours holds, far below what memory minds. */
+const maxBytes = 1024 * 1024;
+
+/**
+ * Creates a folder that only this user can enter, or mends one that others could.
+ *
+ * @throws McpAuthError `store_unusable` when it is a link or the like, `store_denied` when it belongs to another user; what the file system throws.
+ */
+export function secureFolder(path: string): void {
+  const found = fileAt(path) ?? createFolder(path);
+  if (!found.isDirectory()) throw unusable(path, "is not a folder of its own");
+  mend(path, found, 0o700);
+}
+
+/**
+ * Creates an empty file that only this user can read, or mends one that others could.
+ *
+ * @returns its inode, which tells it from another one that takes its place later
+ * @throws McpAuthError `store_unusable` when it is a link or the like, `store_denied` when it belongs to another user; what the file system throws.
+ */
+export function secureFile(path: string): number {
+  const found = fileAt(path) ?? createFile(path);
+  checkFile(path, found);
+  return found.ino;
+}
+
+/** The same for what SQLite may keep beside a database. Nothing is created. */
+export function secureJournal(path: string): void {
+  const found = fileAt(`${path}-journal`);
+  if (found) checkFile(`${path}-journal`, found);
+}
+
+function checkFile(path: string, found: Stats): void {
+  if (!found.isFile()) throw unusable(path, "is not a file of its own");
+  mend(path, found, 0o600);
+}
+
+/** What is at this path; links are not followed. @throws McpAuthError where nobody can look */
+export function fileAt(path: string): Stats | undefined {
+  try {
+    return fs.lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw storeError(error, path);
+  }
+}
+
+function createFolder(path: string): Stats {
+  try {
+    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const above = dirname(path);
+    // Nothing, and yet something: a link that leads nowhere.
+    if (isErrno(error, "ENOENT") && fileAt(above)) throw unusable(above, "is not a folder of its own");
+    throw error;
+  }
+  return fs.lstatSync(path);
+}
+
+function createFile(path: string): Stats {
+  try {
+    // Never truncates: of two processes that create it at once the second finds it.
+    fs.closeSync(fs.openSync(path, "wx", 0o600));
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+  }
+  return fs.lstatSync(path);
+}
+
+/** By path: opening a file that is locked would free its lock (POSIX). */
+function mend(path: string, { mode, uid }: Stats, wanted: number): void {
+  if (process.platform === "win32") return;
+  if (uid !== process.geteuid?.()) throw new McpAuthError("store_denied", { detail: `${path} belongs to another user` });
+  if ((mode & 0o077) !== 0) fs.chmodSync(path, wanted);
+}
+
+export function unusable(path: string, what: string): McpAuthError {
+  return new McpAuthError("store_unusable", { detail: `${path} ${what}` });
+}
+
+/**
+ * The text of a small file, whatever is in its place.
+ *
+ * @throws McpAuthError `store_unusable` when it is no file, or no small one; what the file system throws.
+ */
+export function readText(path: string): string {
+  const { O_RDONLY, O_NONBLOCK = 0 } = fs.constants;
+  // A pipe in its place must not make anybody wait.
+  const file = fs.openSync(path, O_RDONLY | O_NONBLOCK);
+  try {
+    const found = fs.fstatSync(file);
+    if (!found.isFile()) throw unusable(path, "is not a file");
+    if (found.size > maxBytes) throw unusable(path, "is too large to be ours");
+    return fs.readFileSync(file, "utf8").replace(/^\uFEFF/, "");
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+/**
+ * Replaces a file, so that after a crash at any moment it holds the old text or the new one. What else is in its place stays.
+ *
+ * @throws what the file system throws
+ */
+export function replaceFile(path: string, text: string): void {
+  const temporary = writeTemporary(path, text);
+  try {
+    fs.renameSync(temporary, path);
+  } catch (error) {
+    fs.rmSync(temporary, { force: true });
+    throw error;
+  }
+  syncFolder(dirname(path));
+}
+
+/**
+ * Writes a new file, so that after a crash at any moment it is there completely or not at all.
+ *
+ * @returns `false` when there is one already; it is left as it is
+ */
+export function writeNewFile(path: string, text: string): boolean {
+  const temporary = writeTemporary(path, text);
+  try {
+    fs.linkSync(temporary, path);
+  } catch (error) {
+    if (isErrno(error, "EEXIST")) return false;
+    throw error;
+  } finally {
+    fs.rmSync(temporary, { force: true });
+  }
+  syncFolder(dirname(path));
+  return true;
+}
+
+/** Complete and durable, beside the place where it belongs. */
+function writeTemporary(path: string, text: string): string {
+  const temporary = `${path}.${crypto.randomUUID()}`;
+  const file = fs.openSync(temporary, "wx", 0o600);
+  try {
+    fs.writeFileSync(file, text);
+    fs.fsyncSync(file);
+  } catch (error) {
+    fs.rmSync(temporary, { force: true });
+    throw error;
+  } finally {
+    fs.closeSync(file);
+  }
+  return temporary;
+}
+
+/** A name in a folder is durable when the folder is. Windows cannot, and need not, do that. */
+function syncFolder(path: string): void {
+  if (process.platform === "win32") return;
+  const folder = fs.openSync(path, "r");
+  try {
+    fs.fsyncSync(folder);
+  } finally {
+    fs.closeSync(folder);
+  }
+}
+
+/** Whether the file that was opened is still the one at its path. Looking by path leaves locks alone. */
+export function isStillAt(path: string, inode: number): boolean {
+  return fileAt(path)?.ino === inode;
+}
