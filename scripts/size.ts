@@ -2,17 +2,20 @@
 import manifest from "../package.json" with { type: "json" };
 import { bundle } from "./bundle.ts";
 
-/** What a program imports, where it runs, and the limit in bytes, minified and gzipped. */
-const programs: [name: string, code: string, platform: "neutral" | "node", limit?: number][] = [
-  [". (everything)", `export * from "./dist/index.js";`, "neutral", 20_000],
-  [". (generateCodeVerifier)", `export { generateCodeVerifier } from "./dist/index.js";`, "neutral", 2_000],
-  ["./node", `export * from "./dist/node/index.js";`, "node"],
-  ["./node (printDeviceCode)", `export { printDeviceCode } from "./dist/node/index.js";`, "node", 1_000],
-  ["./machine", `export * from "./dist/machine/index.js";`, "node", 12_000],
-  ["./credentials", `export * from "./dist/credentials/index.js";`, "neutral"],
-  ["./websocket", `export * from "./dist/transports/websocket/websocket.js";`, "neutral"],
-  ["./sdk-v1", `export * from "./dist/transports/sdk/v1.js";`, "neutral"],
-  ["./sdk-v2", `export * from "./dist/transports/sdk/v2.js";`, "neutral"],
+/**
+ * What a program imports, where it runs, and the limit in bytes, minified and gzipped: some 15 % above what it is, so that it
+ * notices what comes along by mistake and nobody has to write for it.
+ */
+const programs: [name: string, code: string, platform: "neutral" | "node", limit: number][] = [
+  [". (everything)", `export * from "./dist/index.js";`, "neutral", 24_000],
+  [". (generateCodeVerifier)", `export { generateCodeVerifier } from "./dist/index.js";`, "neutral", 1_200],
+  ["./node", `export * from "./dist/node/index.js";`, "node", 30_500],
+  ["./node (printDeviceCode)", `export { printDeviceCode } from "./dist/node/index.js";`, "node", 800],
+  ["./machine", `export * from "./dist/machine/index.js";`, "node", 15_000],
+  ["./credentials", `export * from "./dist/credentials/index.js";`, "neutral", 10_300],
+  ["./websocket", `export * from "./dist/transports/websocket/websocket.js";`, "neutral", 7_800],
+  ["./sdk-v1", `export * from "./dist/transports/sdk/v1.js";`, "neutral", 4_200],
+  ["./sdk-v2", `export * from "./dist/transports/sdk/v2.js";`, "neutral", 4_300],
 ];
 
 let tooLarge = false;
@@ -20,9 +23,9 @@ const rows = [];
 for (const [name, code, platform, limit] of programs) {
   const isWhole = code.startsWith("export *");
   const { minified, gzipped, later } = await bundle(code, platform, Object.keys(manifest.peerDependencies), isWhole);
-  const fits = limit === undefined || gzipped <= limit;
+  const fits = gzipped <= limit;
   tooLarge ||= !fits;
-  rows.push({ import: name, minified, gzipped, "gzipped, loaded later": later, limit: limit ?? "", "": fits ? "" : "too large" });
+  rows.push({ import: name, minified, gzipped, "gzipped, loaded later": later, limit, "": fits ? "" : "too large" });
 }
 console.table(rows);
 process.exitCode = tooLarge ? 1 : 0;

@@ -4,8 +4,11 @@
  * it is used, not here.
  */
 export const fs = process.getBuiltinModule?.("node:fs");
+export const { basename, dirname, isAbsolute, join } = process.getBuiltinModule?.("node:path") ?? ({} as typeof import("node:path"));
+export const crypto = () => process.getBuiltinModule("node:crypto");
+export const homedir = () => process.getBuiltinModule("node:os").homedir();
 
 /** SHA-256 in hexadecimal. */
 export function sha256(text: string): string {
-  return process.getBuiltinModule("node:crypto").hash("sha256", text);
+  return crypto().hash("sha256", text);
 }

@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import { crypto } from "./builtins.ts";
 
 /** PEM as text or bytes; PKCS #12 as bytes. */
 export type CertificateBytes = string | Uint8Array;
@@ -26,7 +27,7 @@ export interface ClientCertificate {
  */
 export function checkCertificate(certificate: ClientCertificate, now: number): number {
   const { cert, key, pfx, passphrase, ca } = certificate;
-  const { X509Certificate, createPrivateKey } = process.getBuiltinModule("node:crypto");
+  const { X509Certificate, createPrivateKey } = crypto();
   for (const authority of ca === undefined ? [] : Array.isArray(ca) ? ca : [ca]) {
     readable(() => new X509Certificate(authority), "`ca` is not a certificate in PEM");
   }

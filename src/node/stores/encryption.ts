@@ -1,4 +1,4 @@
-import { CompactEncrypt, compactDecrypt } from "jose";
+import { compactDecrypt } from "jose/jwe/compact/decrypt";
 import { McpAuthError } from "../../errors.ts";
 import type { StoredRecord } from "../../stores/store.ts";
 
@@ -19,7 +19,9 @@ const algorithms = { keyManagementAlgorithms: ["dir"], contentEncryptionAlgorith
  *
  * @see RFC 7516, RFC 7518 §5.3
  */
-export function seal({ kid, key }: StoreKey, name: string, record: StoredRecord): Promise<string> {
+export async function seal({ kid, key }: StoreKey, name: string, record: StoredRecord): Promise<string> {
+  // A program that only reads starts without it.
+  const { CompactEncrypt } = await import("jose/jwe/compact/encrypt");
   return new CompactEncrypt(new TextEncoder().encode(JSON.stringify(record)))
     .setProtectedHeader({ alg: "dir", enc: "A256GCM", kid, name })
     .encrypt(key);

@@ -1,6 +1,5 @@
-import { dirname } from "node:path";
 import { McpAuthError, type McpAuthErrorCode } from "../../errors.ts";
-import { fs } from "../builtins.ts";
+import { dirname, fs } from "../builtins.ts";
 import { isWithoutLocks, resultCode } from "./database.ts";
 
 /** What the file system refuses, and will refuse again. All others may pass: a full disk, too many open files. */

@@ -1,7 +1,6 @@
 import type { Stats } from "node:fs";
-import { dirname } from "node:path";
 import { McpAuthError } from "../../errors.ts";
-import { fs } from "../builtins.ts";
+import { dirname, fs } from "../builtins.ts";
 import { isErrno, storeError } from "./error.ts";
 
 /** Far above what any file of ours holds, far below what memory minds. */

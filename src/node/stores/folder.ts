@@ -1,8 +1,6 @@
-import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import type { AppNameSpace } from "../../events.ts";
-import { fs } from "../builtins.ts";
+import { fs, homedir, isAbsolute, join } from "../builtins.ts";
 import { type AppOptions, checkApp } from "./name-space.ts";
 import { programNameSpace } from "./program.ts";
 

@@ -1,6 +1,6 @@
-import { basename, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import { members } from "../../http/json.ts";
+import { basename, join } from "../builtins.ts";
 import type { StoreKey } from "./encryption.ts";
 import { typed } from "./error.ts";
 import { fileAt, readText, secureFile, secureFolder, unusable, writeNewFile } from "./files.ts";

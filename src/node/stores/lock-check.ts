@@ -1,6 +1,5 @@
-import { join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
-import { fs } from "../builtins.ts";
+import { fs, join } from "../builtins.ts";
 import { isBusy, openDatabase } from "./database.ts";
 import { fileAt, secureFile } from "./files.ts";
 

@@ -1,11 +1,10 @@
-import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { deadline } from "../../async.ts";
 import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { LockOptions } from "../../stores/store.ts";
-import { fs, sha256 } from "../builtins.ts";
+import { fs, join, sha256 } from "../builtins.ts";
 import { isBusy, isDamaged, openDatabase, sqlite } from "./database.ts";
 import { storeError } from "./error.ts";
 import { isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";

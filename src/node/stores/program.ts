@@ -1,7 +1,6 @@
-import { basename, dirname, join } from "node:path";
 import { McpAuthError } from "../../errors.ts";
 import type { AppNameSpace } from "../../events.ts";
-import { fs, sha256 } from "../builtins.ts";
+import { basename, dirname, fs, join, sha256 } from "../builtins.ts";
 import { isErrno, storeError } from "./error.ts";
 import { readText } from "./files.ts";
 import { isAppName } from "./name-space.ts";

@@ -1,9 +1,8 @@
-import { dirname } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import type { StoreEvent } from "../../events.ts";
-import { fs } from "../builtins.ts";
+import { dirname, fs } from "../builtins.ts";
 import { isBusy, isDamaged, openDatabase } from "./database.ts";
 import { storeError, typed } from "./error.ts";
 import { fileAt, isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";

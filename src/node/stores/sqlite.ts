@@ -1,7 +1,7 @@
-import { join } from "node:path";
-import { decodeProtectedHeader } from "jose";
+import { decodeProtectedHeader } from "jose/decode/protected_header";
 import type { AppNameSpace, StoreEvent } from "../../events.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
+import { join } from "../builtins.ts";
 import { type StoreKey, seal, unseal } from "./encryption.ts";
 import { typed } from "./error.ts";
 import { type AppFolder, appFolder, type FolderOptions } from "./folder.ts";

@@ -1,5 +1,4 @@
-import { join } from "node:path";
-import { fs, sha256 } from "../../builtins.ts";
+import { fs, join, sha256 } from "../../builtins.ts";
 import { readText, secureFolder } from "../files.ts";
 
 interface Cached {

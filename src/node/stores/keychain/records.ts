@@ -1,7 +1,6 @@
-import { join } from "node:path";
 import { McpAuthError } from "../../../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
-import { sha256 } from "../../builtins.ts";
+import { join, sha256 } from "../../builtins.ts";
 import { typed } from "../error.ts";
 import type { AppFolder } from "../folder.ts";
 import type { FileLocks } from "../lock.ts";

@@ -1,9 +1,8 @@
-import { basename, join } from "node:path";
 import { McpAuthError } from "../../../errors.ts";
 import type { StoreEvent } from "../../../events.ts";
 import { members } from "../../../http/json.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
-import { sha256 } from "../../builtins.ts";
+import { basename, join, sha256 } from "../../builtins.ts";
 import { typed } from "../error.ts";
 import { fileAt, readText, replaceFile, secureFile, secureFolder, unusable } from "../files.ts";
 import { type AppFolder, appFolder, type FolderOptions } from "../folder.ts";
