@@ -17,7 +17,7 @@ export interface JwtClaims {
 /**
  * Reads a JWT without verifying it.
  *
- * @returns `undefined` for what is no JWT: three parts of base64url, the second a JSON object
+ * @returns `undefined` for text that is not a JWT: three parts of base64url, the second a JSON object
  * @see RFC 7519 §7.2
  */
 export function readJwtClaims(jwt: string): JwtClaims | undefined {

@@ -60,7 +60,7 @@ export class StepUpMemory {
     return count;
   }
 
-  /** An attempt that came to nothing by a fault that passes does not count. */
+  /** An attempt that ended with a transient fault does not count. */
   undo(cause: string): void {
     const attempt = this.#attempts.get(cause);
     if (attempt) attempt.count--;

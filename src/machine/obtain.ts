@@ -47,7 +47,7 @@ export function tokenObtainer(session: MachineSession): ObtainToken {
  * @param demand why; whoever joins may raise it meanwhile
  * @param said by the protected server
  * @returns no record when the server wants no token; with `error` when the authorization server said no
- * @throws McpAuthError what passes by itself; `disposed`
+ * @throws McpAuthError a transient fault; `disposed`
  */
 async function obtainToken(
   session: RequestSession,

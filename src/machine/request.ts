@@ -17,7 +17,7 @@ import type { Target } from "./target.ts";
  *
  * @throws McpAuthError `grant_unsupported`, `invalid_client`, `invalid_assertion`, `assertion_unavailable`,
  *   `credential_unavailable`, `clock_skewed`,
- *   `insufficient_scope`, `token_request_refused`, `invalid_option`, and what passes, after bounded repetition
+ *   `insufficient_scope`, `token_request_refused`, `invalid_option`, and a transient fault after bounded repetition
  */
 export async function requestToken(session: RequestSession, target: Target, scopes: readonly string[]): Promise<TokenResponse> {
   const { options } = session;

@@ -9,7 +9,7 @@ const pauseAfterFaultMs = 30_000;
 const maxPauseMs = 300_000;
 /** How long a refused, but not finally dead refresh token is left alone, in ms. */
 const pauseAfterRefusalMs = 60_000;
-/** So many refreshes over so long a time must fail before a user is asked although the fault may pass. */
+/** So many refreshes over so long a time must fail before a user is asked although the faults are transient. */
 const outage = { failures: 3, durationMs: 120_000 };
 
 /** When a refresh may be sent again, after what the earlier ones were answered. */
@@ -36,7 +36,7 @@ export class RefreshBackoff {
     return this.#afterFault.leftMs;
   }
 
-  /** Whether refreshing has failed so often, by faults that should have passed, that a user may be asked. */
+  /** Whether refreshing has failed so often, by transient faults, that a user may be asked. */
   get isInOutage(): boolean {
     const { count, since } = this.#faults;
     return count >= outage.failures && this.#clock.now() - since >= outage.durationMs;

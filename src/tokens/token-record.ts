@@ -72,7 +72,7 @@ export function sameTokens(a: IssuedToken | undefined, b: IssuedToken | undefine
   return a?.accessToken === b?.accessToken && a?.refreshToken === b?.refreshToken && a?.issuer === b?.issuer;
 }
 
-/** What of a token answer a record holds. */
+/** The parts of a token response that a record holds. */
 export function fromAnswer(answer: TokenResponse, now: number): Partial<TokenRecord> {
   const { accessToken, refreshToken, idToken, expiresIn, scope } = answer;
   const received = accessToken ? now : undefined;

@@ -91,7 +91,7 @@ async function headersFor(
   try {
     return await call.during(() => credential.headers(asked));
   } catch (error) {
-    // A stream without credentials gets its 401 from the server. Faults that pass are worth a reconnect.
+    // A stream without credentials gets its 401 from the server. Transient faults are worth a reconnect.
     if (request.isStream && error instanceof McpAuthError && !error.transient) return {};
     throw error;
   }

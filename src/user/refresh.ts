@@ -18,7 +18,7 @@ const interrupted = "an earlier refresh was interrupted";
  * 2. Notes durably that the refresh token is about to be sent, so that a full disk costs nothing.
  * 3. Sends it, and stores the answer before anybody gets the new access token.
  *
- * @throws McpAuthError what passes by itself (`transient`), `lock_timeout`, `store_failed`; nothing is deleted then.
+ * @throws McpAuthError a transient fault, `lock_timeout`, `store_failed`; nothing is deleted then.
  * @see RFC 6749 §6, §10.4
  */
 export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {

@@ -57,7 +57,7 @@ export class ProvidedToken {
    * The current token, after a login where one is needed; `undefined` when the server wants none, and when none can be
    * had: an error would let an SSE transport reconnect for ever. The server's 401 ends that, and asks for the reason.
    *
-   * @throws McpAuthError what passes by itself
+   * @throws McpAuthError a transient fault
    */
   async get(): Promise<string | undefined> {
     this.#refusal = undefined;

@@ -32,7 +32,7 @@ const flushMs = 1000;
  * Listens for authorization responses.
  *
  * Both loopback addresses are taken on one port, or the port is not taken at all: `localhost` may resolve to either, and a
- * stranger's program on the other one would receive the code.
+ * foreign program on the other one would receive the code.
  *
  * @returns nothing when the port cannot be had
  * @see RFC 8252 §7.3, §8.3
@@ -121,7 +121,7 @@ async function respond(options: ListenerOptions, port: number, request: Incoming
     response.end();
   };
 
-  // A stranger's name that resolves to loopback (DNS rebinding) must not make us answer its pages.
+  // A foreign name that resolves to loopback (DNS rebinding) must not make us answer its pages.
   const host = request.headers.host?.toLowerCase();
   const hosts = [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`, options.proxyHost(port)];
   if (host === undefined || !hosts.includes(host)) return plain(403);
