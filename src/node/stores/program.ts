@@ -86,7 +86,10 @@ function parsed(path: string, text: string): Readonly<Record<string, unknown>> {
   try {
     return Object(JSON.parse(text));
   } catch {
-    throw new McpAuthError("store_unusable", { detail: `${path} is damaged, so that the app has no name; correct it, or pass \`app\`` });
+    throw new McpAuthError("store_unusable", {
+      detail: `${path} is damaged, so that the app has no name`,
+      hint: "Correct the file, or pass `app`.",
+    });
   }
 }
 
