@@ -11,6 +11,7 @@ export default defineConfig({
     // For what hangs. A test that takes 5 s on a quiet machine takes 20 on one that is busy.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000, interval: 10 } },
     restoreMocks: true,
     unstubEnvs: true,
     unstubGlobals: true,

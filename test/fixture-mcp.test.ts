@@ -6,7 +6,7 @@ import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport as SseV1 } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StreamableHTTPClientTransport as HttpV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import type { Transport as TransportV1 } from "@modelcontextprotocol/sdk/shared/transport.js";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { ProtectedServer } from "./fixture/index.ts";
 import {
   closeAfter,
@@ -101,7 +101,7 @@ describe("MCP server", () => {
     const options = { onprogress: (step: unknown) => progress.push(step) };
     const slow = client instanceof ClientV1 ? call({ name: "slow" }, undefined, options) : call({ name: "slow" }, options);
     await mcpServer.tools.reached(1);
-    await vi.waitFor(() => expect(progress).toHaveLength(2));
+    await expect.poll(() => progress).toHaveLength(2);
     mcpServer.tools.release();
     expect((await slow).content[0]?.text).toBe('"done"');
 
@@ -217,13 +217,13 @@ describe("MCP server", () => {
 
   test("GET streams are counted and can be ended", async () => {
     const { mcpServer: mcp } = server;
-    await vi.waitFor(() => expect(mcp.openStreams).toBe(0));
+    await expect.poll(() => mcp.openStreams).toBe(0);
     const client = new ClientV1({ name: "test", version: "1" });
     await client.connect(new HttpV1(new URL(server.url), { fetch: bearer(await mint()) }) as TransportV1);
     await mcp.streamsReached(1);
     expect(mcp.openStreams).toBe(1);
     mcp.closeStreams();
-    await vi.waitFor(() => expect(mcp.openStreams).toBe(0));
+    await expect.poll(() => mcp.openStreams).toBe(0);
     await client.close();
   });
 

@@ -433,7 +433,7 @@ describe("faults", () => {
     expect(held.waiting).toBe(1);
     held.open();
     expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200]);
-    await vi.waitFor(() => expect(as.requests[0]?.end).toBeTypeOf("number"));
+    await expect.poll(() => as.requests[0]?.end).toBeTypeOf("number");
     expect(as.requests[0]?.status).toBeUndefined();
   });
 });

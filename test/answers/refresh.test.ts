@@ -1,5 +1,5 @@
 /** What a token endpoint may answer to a refresh, seen from the app: what it gets, and what is stored afterwards. */
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type Answer, failure, world } from "../discovery/support.ts";
 import {
   call,
@@ -186,7 +186,7 @@ describe("a refresh ahead of expiry: the valid token stays in use, whatever happ
     accept("access-1", "access-2");
     clock.time += 700_000;
     expect(await auth.getAccessToken()).toBe("access-1");
-    await vi.waitFor(() => expect(events.map(({ type }) => type)).toContainEqual(expect.stringMatching(/^refresh\.(finished|failed)$/)));
+    await expect.poll(() => events.map(({ type }) => type)).toContainEqual(expect.stringMatching(/^refresh\.(finished|failed)$/));
     expect(tokenRequests).toHaveLength(c.asked);
     // Even what is final later is not final while the token is good.
     expect(await stored(store)).toEqual({ access: isGood(c) ? "access-2" : "access-1", refresh: c.refresh ?? "refresh-1" });

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { createMcpAuth } from "../../src/node/index.ts";
 import { startMcpServer } from "../fixture/index.ts";
 
@@ -98,7 +98,7 @@ describe("asking whether a login is needed", () => {
         ["GET", 200],
       ],
     ]);
-    await vi.waitFor(() => expect(server.openStreams).toBe(0));
+    await expect.poll(() => server.openStreams).toBe(0);
   });
 });
 

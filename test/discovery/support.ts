@@ -1,6 +1,6 @@
 import { HttpResponse, http } from "msw";
 import { setupServer } from "msw/node";
-import { afterAll, afterEach, beforeAll, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import type { Clock } from "../../src/clock.ts";
 import { McpAuthError } from "../../src/errors.ts";
 import type { AuthEventFacts } from "../../src/events.ts";
@@ -55,9 +55,7 @@ export class ManualClock implements Clock {
 
   /** Waits until so many sleep, then lets so much time pass that the first wakes; returns how long that was, in ms. */
   async next(sleepers = 1): Promise<number> {
-    await vi.waitFor(() => {
-      if (this.sleepers.length < sleepers) throw new Error(`${this.sleepers.length} sleep`);
-    });
+    await expect.poll(() => this.sleepers.length, { interval: 50 }).toBeGreaterThanOrEqual(sleepers);
     const [first, ...others] = this.sleepers.sort((a, b) => a.due - b.due);
     const passed = (first?.due ?? 0) - this.time;
     this.time += passed;

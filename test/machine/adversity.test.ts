@@ -1,5 +1,5 @@
 /** What goes wrong around a program that asks for tokens: nobody waits for ever, nothing is asked again and again, and what can work does. */
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { InsufficientScopeError, McpAuthError, MemoryStore } from "../../src/index.ts";
 import { failure } from "../discovery/support.ts";
 import { manualClock, minutes, shiftedClock } from "../storm/support.ts";
@@ -47,7 +47,7 @@ function held(servers: Scripted) {
       servers.routes[tokenUrl] = answer;
       open();
     },
-    reached: () => vi.waitFor(() => expect(servers.tokenRequests()).not.toHaveLength(0)),
+    reached: () => expect.poll(() => servers.tokenRequests()).not.toHaveLength(0),
   };
 }
 
@@ -232,7 +232,7 @@ describe("a refusal that another process has met", () => {
       scriptedProgram(servers, { store, clientSecret: "a-secret-of-the-test" }),
     ];
     const refused = failure(one.auth.getToken());
-    await vi.waitFor(() => expect(servers.log.length).toBeGreaterThan(2));
+    await expect.poll(() => servers.log.length).toBeGreaterThan(2);
     const token = other.auth.getToken();
     await new Promise((resolve) => setTimeout(resolve, 5));
     fail();
@@ -496,7 +496,7 @@ test("`requestInit` recovers from a refusal that is over", async () => {
   servers.routes[tokenUrl] = refusesClient;
   clock.shift(minutes(3.5));
   expect(init.headers.authorization).toContain("Bearer");
-  await vi.waitFor(() => expect(servers.tokenRequests()).toHaveLength(2));
+  await expect.poll(() => servers.tokenRequests()).toHaveLength(2);
   clock.shift(minutes(6));
   for (let i = 0; i < 20; i++) {
     expect(() => init.headers).toThrow(McpAuthError);
@@ -507,7 +507,7 @@ test("`requestInit` recovers from a refusal that is over", async () => {
   servers.routes[tokenUrl] = () => servers.issue();
   clock.shift(minutes(2));
   expect(() => init.headers).toThrow(McpAuthError);
-  await vi.waitFor(() => expect(init.headers.authorization).toContain("Bearer"));
+  await expect.poll(() => init.headers.authorization).toContain("Bearer");
 });
 
 test("after `dispose()` a program that waits in line sends nothing", async () => {

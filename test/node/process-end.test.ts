@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 
 interface Program {
   child: ChildProcess;
@@ -19,7 +19,7 @@ async function start(mode: string): Promise<Program> {
     output += chunk;
   });
   const end = new Promise<number | NodeJS.Signals | null>((resolve) => child.on("close", (code, signal) => resolve(signal ?? code)));
-  await vi.waitFor(() => expect(output).toContain("ready"), { timeout: 10_000 });
+  await expect.poll(() => output).toContain("ready");
   return { child, output: () => output, end };
 }
 
@@ -30,7 +30,7 @@ describe.skipIf(process.platform === "win32")("a signal while a refresh is in fl
   test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s ends the process by that signal, after the work", async (signal) => {
     const program = await start("one");
     program.child.kill(signal);
-    await vi.waitFor(() => expect(program.output()).toContain("ending"));
+    await expect.poll(() => program.output()).toContain("ending");
     program.child.stdin?.write("go\n");
     expect(await program.end).toBe(signal);
     expect(program.output()).toBe("ready\nending\nfinished\n");
@@ -71,7 +71,7 @@ describe.skipIf(process.platform === "win32")("a signal while a refresh is in fl
     const program = await start("one");
     program.child.kill("SIGINT");
     program.child.kill("SIGINT");
-    await vi.waitFor(() => expect(program.output()).toContain("ending"));
+    await expect.poll(() => program.output()).toContain("ending");
     program.child.stdin?.write("go\n");
     expect(await program.end).toBe("SIGINT");
     expect(program.output()).toContain("finished");
@@ -114,7 +114,7 @@ describe("without anything in flight", () => {
   test("1000 works need one listener, and none afterwards", async () => {
     const program = await start("many");
     program.child.stdin?.write("go\n");
-    await vi.waitFor(() => expect(program.output()).toContain("listeners"));
+    await expect.poll(() => program.output()).toContain("listeners");
     program.child.kill("SIGTERM");
     expect(await program.end).toBe("SIGTERM");
     expect(program.output()).not.toContain("MaxListenersExceededWarning");

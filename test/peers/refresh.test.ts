@@ -5,7 +5,7 @@
  * login. Several processes are in `processes.test.ts`, files in `storage.test.ts`, keychains in `test/keychain`; what a user
  * over SSH sees is in `test/node`.
  */
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { MemoryStore, type Store } from "../../src/index.ts";
 import { answer, closeAfter, closeBefore, type Hook, tokenRequest, when } from "../fixture/index.ts";
 import { codeOf, connect, desktop, minutes, startServer } from "./support.ts";
@@ -149,7 +149,7 @@ describe("a refresh that fails logs the user out", () => {
     expect(await store.get(`tokens/default/${url}`)).toMatchObject({ accessToken: before?.accessToken });
     expect(saw("tokens.unsaved")).toHaveLength(1);
     store.fullAfter = Number.POSITIVE_INFINITY;
-    await vi.waitFor(() => expect(saw("tokens.saved")).toHaveLength(1), { timeout: 5000 });
+    await expect.poll(() => saw("tokens.saved")).toHaveLength(1);
     expect(await store.get(`tokens/default/${url}`)).toMatchObject({ accessToken: token });
     // What is stored now is the live login: another program goes on with it.
     const other = desktop(url, { store, clock });
@@ -199,7 +199,7 @@ test("a refresh ahead of expiry is refused, and the valid token is thrown away",
   const stop = as.intercept(when(refreshRequest, answer(400, { error: "invalid_grant" })));
   clock.ahead = minutes(3.5);
   await call("whoami");
-  await vi.waitFor(() => expect(saw("refresh.failed")).toHaveLength(1));
+  await expect.poll(() => saw("refresh.failed")).toHaveLength(1);
   await call("whoami");
   expect(refusals()).toBe(refusedBefore);
   expect(as.tokenRequests("refresh_token"), "not tried again while the token is good").toHaveLength(1);

@@ -1,5 +1,5 @@
 /** What users of other clients saw go wrong, as tests named by what they saw: in the life of a session. */
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
 import { recordingFetch } from "../fixture/index.ts";
 import { codeOf, connect, desktop, minutes, startServer } from "./support.ts";
@@ -12,18 +12,18 @@ describe("the token expires while the program is idle, and the stream is gone af
     await auth.authorize();
     await connect(auth);
     // Before the client has its stream, it has nothing to reconnect.
-    await vi.waitFor(() =>
-      expect(fetch.log.filter(({ method, status, url }) => method === "GET" && status === 200 && url.pathname === "/mcp")).toHaveLength(1),
-    );
+    await expect
+      .poll(() => fetch.log.filter(({ method, status, url }) => method === "GET" && status === 200 && url.pathname === "/mcp"))
+      .toHaveLength(1);
     const streams = () => mcp.requests.filter(({ method, path }) => method === "GET" && path === "/mcp");
     clock.ahead = minutes(600);
     mcp.revokeAll();
     mcp.closeStreams();
-    await vi.waitFor(() => expect(streams()).toHaveLength(2));
+    await expect.poll(() => streams()).toHaveLength(2);
     const [before, after] = streams();
     expect(after?.tokenJti).toEqual(expect.any(String));
     expect(after?.tokenJti).not.toBe(before?.tokenJti);
-    await vi.waitFor(() => expect(mcp.openStreams).toBe(1));
+    await expect.poll(() => mcp.openStreams).toBe(1);
     expect(as.tokenRequests("refresh_token")).toHaveLength(1);
     expect(opened).toHaveLength(1);
   });
@@ -94,7 +94,7 @@ describe("headers are fixed for the life of a session", () => {
     await call("whoami");
     clock.ahead = minutes(3.5);
     await call("whoami");
-    await vi.waitFor(() => expect(saw("refresh.finished")).toHaveLength(1));
+    await expect.poll(() => saw("refresh.finished")).toHaveLength(1);
     await call("whoami");
     const calls = mcp.calls("whoami");
     expect(new Set(calls.map(({ headers }) => headers["mcp-session-id"])).size).toBe(1);

@@ -34,6 +34,17 @@ async function coldServer(options?: Parameters<typeof startServer>[0]) {
   };
 }
 
+/** How many logins have the lock or wait for it, from now on. */
+function linedUp(store: Store): () => number {
+  const { withLock } = store;
+  let count = 0;
+  store.withLock = (key, action, options) => {
+    if (key.startsWith("login/")) count++;
+    return withLock.call(store, key, action, options) as ReturnType<typeof action>;
+  };
+  return () => count;
+}
+
 describe("the first login", () => {
   test("100 cold calls: one browser window, one registration, one code exchange", async () => {
     const { as, mcp, auth, handler } = await coldServer();
@@ -78,10 +89,11 @@ describe("the first login", () => {
     as.nextDecision = "deny";
     let decide = () => {};
     handler.until = new Promise<void>((resolve) => (decide = resolve));
+    const lined = linedUp(store);
     const first = failure(post(auth));
     await expect.poll(() => handler.opened).toBe(1);
     const second = failure(post(other.auth));
-    await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(2);
+    await expect.poll(lined).toBe(2);
     decide();
     expect([(await first).code, (await second).code]).toEqual(["authorization_denied", "authorization_denied"]);
     expect(handler.opened).toBe(1);
@@ -95,37 +107,40 @@ describe("the first login", () => {
     handler.until = new Promise(() => {});
     const user = userAtHand();
     const other = manager(server, { store, loginHandler: user });
+    const lined = linedUp(store);
     const first = failure(post(auth));
     await expect.poll(() => handler.opened).toBe(1);
     const second = post(other.auth);
-    await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(2);
+    await expect.poll(lined).toBe(2);
     await auth.dispose();
     expect([(await first).code, await second, user.opened]).toEqual(["disposed", 200, 1]);
   });
 
   test("… also on a store whose writes take a while", async () => {
-    const server = await startServer();
-    const disk = new MemoryStore();
-    const slow: Store = {
-      get: (key) => disk.get(key),
-      set: async (key, value) => {
-        await new Promise((resolve) => setTimeout(resolve, 30));
-        await disk.set(key, value);
-      },
-      delete: (key) => disk.delete(key),
-      take: (key) => disk.take(key),
-      keys: (prefix) => disk.keys(prefix),
-      withLock: (key, action, options) => disk.withLock(key, action, options),
+    const { server, as, handler, store } = await coldServer();
+    const written = Promise.withResolvers<void>();
+    let isWriting = false;
+    const { set } = store;
+    store.set = async (key, value) => {
+      if (key.startsWith("refusals/")) {
+        isWriting = true;
+        await written.promise;
+      }
+      await set.call(store, key, value);
     };
-    const handler = userAtHand();
     let decide = () => {};
     handler.until = new Promise<void>((resolve) => (decide = resolve));
-    server.authorizationServer.nextDecision = "deny";
-    const managers = Array.from({ length: 3 }, () => manager(server, { store: slow, loginHandler: handler }).auth);
+    as.nextDecision = "deny";
+    const lined = linedUp(store);
+    const managers = Array.from({ length: 3 }, () => manager(server, { store, loginHandler: handler }).auth);
     const outcomes = managers.map((auth) => failure(post(auth)).then(({ code }) => code));
-    await expect.poll(() => handler.opened).toBe(1);
-    await expect.poll(() => server.mcpServer.requests.filter(({ status }) => status === 401).length).toBe(3);
+    await expect.poll(() => [handler.opened, lined()]).toEqual([1, 3]);
     decide();
+    // Who is next in line could find nothing yet.
+    await expect.poll(() => isWriting).toBe(true);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(handler.started).toBe(1);
+    written.resolve();
     expect(await Promise.all(outcomes)).toEqual(["authorization_denied", "authorization_denied", "authorization_denied"]);
     expect(handler.opened).toBe(1);
   });

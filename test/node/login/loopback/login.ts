@@ -97,4 +97,5 @@ export async function isOpen(port: number, address = "127.0.0.1"): Promise<boole
   );
 }
 
-export const waitFor = vi.waitFor;
+/** On a machine that is busy, too. */
+export const waitFor = <T>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 15_000, interval: 10 });
