@@ -8,39 +8,39 @@ import type { ClientRegistration } from "../registration/registration.ts";
 import { fromAnswer, type TokenRecord } from "../tokens/token-record.ts";
 import { requestProfile, type Session } from "./session.ts";
 
-/** What an authorization asks for. */
+/** The reasons for an authorization, and what it must get. */
 export interface AuthorizationPlan {
-  /** The protected server's refusal. */
+  /** The protected server's challenge. */
   challenge?: Challenge | undefined;
-  /** Scopes that it must have: a step-up. */
+  /** Scopes that the tokens must have: a step-up. */
   scopes?: readonly string[] | undefined;
-  /** What the login before it had asked for. */
+  /** Scopes that the previous login requested. */
   askedBefore?: readonly string[] | undefined;
-  /** Aborts when the login is given up. */
+  /** Aborts the login. */
   signal: AbortSignal;
 }
 
-/** What an authorization request says, in whatever way the user is asked. */
+/** The contents of an authorization request, by browser or by device code. */
 export interface AuthorizationParameters {
   discovery: Discovery;
   profile: Partial<Profile>;
   scopes: readonly string[];
-  /** Resource indicator; `undefined` where the server refuses the parameter. */
+  /** Resource indicator (RFC 8707); `undefined` if the server refuses the parameter. */
   resource: string | undefined;
-  /** Parameters of the request beyond the protocol's own. */
+  /** Further parameters of the request. */
   parameters: Readonly<Record<string, string>>;
 }
 
-/** An authorization that runs: everything that is settled before the user is asked. */
+/** A running authorization. */
 export interface Authorization extends AuthorizationParameters {
   signal: AbortSignal;
-  /** When the user's time is over, in ms since 1970. */
+  /** When the user's time ends, in ms since 1970. */
   endsAt: number;
-  /** Once the response is there the user's time does not count any more. */
+  /** Stops the time limit, when the response has arrived. */
   onResponse: () => void;
 }
 
-/** Settles what the request says: the server's wishes, the app's, and what the login before it had. */
+/** Decides the contents of the request: from the server's challenge, the app's options, and the previous login. */
 export function planAuthorization(session: Session, discovery: Discovery, plan: AuthorizationPlan): AuthorizationParameters {
   const { server, resource } = discovery;
   const profile = requestProfile(session, discovery.issuer);
@@ -52,7 +52,7 @@ export function planAuthorization(session: Session, discovery: Discovery, plan: 
     askedBefore: plan.askedBefore,
   });
   const authentication = defined({ acr_values: plan.challenge?.acrValues, max_age: plan.challenge?.maxAge });
-  // Parameters of OpenID Connect, which some servers refuse without its scope.
+  // Some servers refuse these OpenID Connect parameters without the scope `openid`.
   const isOpenId = server.scopes_supported?.includes("openid") && !scopes.includes("openid");
   if (scopes.length > 0 && isOpenId && Object.keys(authentication).length > 0) scopes.push("openid");
   return {
@@ -63,16 +63,16 @@ export function planAuthorization(session: Session, discovery: Discovery, plan: 
     parameters: {
       ...(profile.audienceFromResource && { audience: resource }),
       ...profile.authorizationParameters,
-      // What the server insists on wins over what the app likes.
+      // The server's demand overrides the app's option.
       ...authentication,
     },
   };
 }
 
 /**
- * Stores what a user's decision brought. The refresh lock keeps a refresh of the old login from overwriting it.
+ * Stores the tokens of a login. The refresh lock keeps a refresh of the old login from overwriting them.
  *
- * @throws McpAuthError `invalid_token_response` when there is no access token: a refresh token that came alone is stored all the same
+ * @throws McpAuthError `invalid_token_response` when the response has no access token; its refresh token is stored first
  */
 export async function storeLogin(
   { clock, keeper }: Session,
@@ -93,7 +93,7 @@ export async function storeLogin(
     ...fromAnswer(response, now),
   };
   await keeper.locked(resource, (login) => login.save(record));
-  // A stored login that cannot be found is asked for again, which is no reason to fail now.
+  // Without its index entry the login is not found later and the user is asked again. That is no reason to fail now.
   await keeper.index(resource).catch(() => {});
   if (response.problem) throw response.problem;
   return record;

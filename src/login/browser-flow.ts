@@ -15,9 +15,10 @@ import { checkNonce } from "./nonce.ts";
 import type { Session } from "./session.ts";
 
 /**
- * A login by browser, from the request for a place to receive the response to the stored tokens.
+ * Logs the user in by browser: starts to listen for the response, registers a client if needed, opens the authorization URL,
+ * exchanges the code, and stores the tokens.
  *
- * @throws McpAuthError `login_required` without login handler; every code of registration, authorization and token requests
+ * @throws McpAuthError `login_required` without a login handler; every code of registration, authorization and token requests
  * @see RFC 6749 §4.1, RFC 7636, RFC 8252, RFC 8707
  */
 export async function runBrowserFlow(session: Session, authorization: Authorization): Promise<TokenRecord> {
@@ -58,7 +59,7 @@ async function requestAuthorization(
   const pending: PendingAuthorization = {
     state: generateState(),
     codeVerifier,
-    // Some servers refuse a request for an ID token without it.
+    // Some servers refuse a request for an ID token without `nonce`.
     nonce: parameters.nonce ?? (isOpenId(scopes, parameters) ? generateState() : undefined),
     issuer,
     issParameterSupported: server.authorization_response_iss_parameter_supported === true,
@@ -74,16 +75,16 @@ async function requestAuthorization(
     resource,
     parameters: { ...parameters, ...(pending.nonce !== undefined && { nonce: pending.nonce }) },
   });
-  // A handler that only listens would wait for ever.
+  // A handler that ignores an aborted signal would wait without end.
   signal.throwIfAborted();
   emit({ type: "login.opened", issuer, redirectUri: pending.redirectUri });
 
   let record: TokenRecord | undefined;
   const receive = async (response: URLSearchParams) => {
     const { code } = checkAuthorizationResponse(response, pending);
-    // A code is exchanged to the end.
+    // The time limit is for the user: it must not interrupt the exchange of the code.
     authorization.onResponse();
-    // It is used once: the same response again belongs to no login.
+    // `state` is valid once: a repeated response is refused.
     pending.state = generateState();
     const tokens = await exchangeCode({
       server,

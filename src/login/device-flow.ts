@@ -9,25 +9,25 @@ import { type Authorization, storeLogin } from "./authorization.ts";
 import type { Session } from "./session.ts";
 
 /**
- * Redirect URIs of a client that is registered for device codes first: most servers refuse a registration without any. A
- * login by browser brings its own.
+ * Redirect URIs of a client that is first registered for device codes: most servers refuse a registration without any. A
+ * login by browser registers its own.
  */
 const unusedRedirectUris = ["http://127.0.0.1/callback", "http://localhost/callback"];
 
-/** A login on another device that the server has agreed to. */
+/** A login on another device, for which the server has issued a device code. */
 export interface StartedDeviceFlow {
   client: ClientRegistration;
   code: DeviceCode;
 }
 
-/** Whether a login at this server is one by device code. */
+/** Whether the app and the server support a login by device code. */
 export function offersDeviceCode({ options }: Session, server: AuthorizationServerMetadata): boolean {
   const { device_authorization_endpoint: endpoint, grant_types_supported: grants } = server;
   return options.onDeviceCode !== undefined && endpoint !== undefined && (grants?.includes(deviceCodeGrantType) ?? true);
 }
 
 /**
- * Everything that comes before the user is asked.
+ * Prepares the login: gets a client and requests a device code.
  *
  * @throws McpAuthError every code of registration, and of `requestDeviceCode`
  */
@@ -35,7 +35,7 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
   const { options, server: serverUrl, store, http, clock, emit } = session;
   const { discovery, scopes, resource, parameters, signal } = authorization;
   const { issuer, server } = discovery;
-  // Those of a stored registration, so that it serves both ways of logging in.
+  // The stored registration's redirect URIs, so that one registration serves both ways to log in.
   const registered = (await findRegistration(store, issuer))?.redirectUris;
   const client = await obtainClient({
     ...options,
@@ -54,7 +54,7 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
 }
 
 /**
- * Tells the user where to type which code, and waits for the decision.
+ * Shows the user the code and where to enter it, and waits for the decision.
  *
  * @throws McpAuthError as `pollDeviceCode`; what `onDeviceCode` throws
  * @see RFC 8628 §3.3
@@ -68,7 +68,7 @@ export async function finishDeviceFlow(
   const { server } = authorization.discovery;
   const { deviceCode: _, intervalMs: __, ...prompt } = { ...code, expiresAt: Math.min(code.expiresAt, authorization.endsAt) };
   emit({ type: "login.device-code", issuer: server.issuer, verificationUri: withoutQuery(code.verificationUri) });
-  // It may show something for as long as the login takes; only its failure matters: the user has seen nothing.
+  // Not awaited: the app may show the code as long as the login takes. If it fails, the user has seen no code.
   const unseen = new AbortController();
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);

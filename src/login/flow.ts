@@ -12,8 +12,8 @@ import { finishDeviceFlow, offersDeviceCode, startDeviceFlow } from "./device-fl
 import { loginTimeout, type Session } from "./session.ts";
 
 /**
- * Asks the user at one authorization server: by device code where the app and the server have it, else by browser. A
- * registration that the server has forgotten is made anew, once.
+ * Runs a login at one authorization server: by device code if the app and the server support it, else by browser. If the
+ * server has forgotten the client, the client is registered again, once.
  *
  * @throws McpAuthError `login_required` when there is no way to ask the user, `login_timeout`; every code of registration,
  *   authorization and token requests
@@ -39,13 +39,13 @@ function requireWay(session: Session, { issuer, server }: Discovery): void {
 async function runWithTimeLimit(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
   const { options, emit, server: serverUrl, clock } = session;
   const { issuer } = discovery;
-  const asked = planAuthorization(session, discovery, plan);
-  emit({ type: "login.started", issuer, scopes: asked.scopes });
+  const parameters = planAuthorization(session, discovery, plan);
+  emit({ type: "login.started", issuer, scopes: parameters.scopes });
   const limitMs = loginTimeout(options);
   const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("login_timeout", { serverUrl, issuer }), plan.signal);
   try {
-    const record = await askUser(session, { ...asked, signal, endsAt: clock.now() + limitMs, onResponse: stop });
-    emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? asked.scopes.join(" ")) });
+    const record = await askUser(session, { ...parameters, signal, endsAt: clock.now() + limitMs, onResponse: stop });
+    emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? parameters.scopes.join(" ")) });
     return record;
   } finally {
     stop();
@@ -57,7 +57,7 @@ async function askUser(session: Session, authorization: Authorization): Promise<
   if (offersDeviceCode(session, server)) {
     const startedAt = session.clock.now();
     const started = await startDeviceFlow(session, authorization).catch(async (error: unknown) => {
-      // No code was shown yet: the user need not hear of a server that offers them, but not to this client, or not now.
+      // No code was shown yet. The server may not offer device codes to this client, or not now: a browser may still do.
       if (!(error instanceof McpAuthError) || (await isFinal(session, authorization, startedAt, error))) throw error;
       return undefined;
     });
@@ -67,14 +67,14 @@ async function askUser(session: Session, authorization: Authorization): Promise<
   return runBrowserFlow(session, authorization);
 }
 
-/** Whether a login that could not begin by device code need not be tried by browser. */
+/** Whether a failed start by device code is final, so that the browser is not tried. */
 async function isFinal(session: Session, { discovery, signal }: Authorization, startedAt: number, error: McpAuthError): Promise<boolean> {
   if (!session.options.loginHandler || signal.aborted) return true;
-  // A client that the server has forgotten is made anew first: a browser would show an error page.
+  // A client that the server has forgotten must be registered again first: a browser would show an error page.
   return error.code === "invalid_client" && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
 }
 
-/** Forgets a registration that was made for an earlier login and that the server does not know any more. @returns whether it did */
+/** Deletes the registration of an earlier login if the server does not know it any more. @returns whether it did */
 async function forgetUnknownClient(session: Session, issuer: string, startedAt: number, error: unknown): Promise<boolean> {
   const registration = isUnknownClient(error) ? await registrationBefore(session, issuer, startedAt) : undefined;
   if (!registration) return false;
@@ -90,7 +90,7 @@ function isUnknownClient(error: unknown): boolean {
   return isRefusal && (error.serverError === "invalid_client" || error.serverError === "unauthorized_client");
 }
 
-/** The dynamic registration in use, if it was made for an earlier login: the server may have forgotten it. */
+/** The dynamic registration in use, if an earlier login made it: only then can the server have forgotten it. */
 async function registrationBefore({ store, options }: Session, issuer: string, startedAt: number): Promise<ClientRegistration | undefined> {
   const registration = options.clientId === undefined ? await findRegistration(store, issuer) : undefined;
   return registration && registration.createdAt < startedAt ? registration : undefined;

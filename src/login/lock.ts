@@ -9,22 +9,22 @@ import { loginTimeout, type Session } from "./session.ts";
 import { sharingRefusal } from "./shared-refusal.ts";
 import { wantsAuthentication } from "./step-up.ts";
 
-/** What leads to a login. */
+/** Why a login is needed, and what it must get. */
 export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore">, LoginServerSearch {
-  /** The login that will not do any more. */
+  /** The login to replace. */
   known?: TokenRecord | undefined;
-  /** An authorization server that the resource does not name any more: its logins do not count. */
+  /** The former authorization server of the resource. Its logins do not count any more. */
   movedFrom?: string | undefined;
-  /** Milliseconds since 1970: what was refused to others since then is refused to this one. */
-  askedAt: number;
+  /** When the caller began to wait, in ms since 1970. A refusal of another process since then is shared. */
+  waitingSince: number;
 }
 
 /**
- * Logs a user in, once however many processes want it:
+ * Logs the user in. All processes that need it share a single login:
  *
- * 1. takes the login lock; whoever had it before may have logged in already, and that login is used
+ * 1. takes the login lock; uses the login that the previous holder of the lock has stored, if there is one
  * 2. finds the authorization server and its metadata
- * 3. opens a place to receive the response (none for a device code), and gets a client identity that allows it
+ * 3. starts to listen for the response (not for a device code), and gets a client with that redirect URI
  * 4. sends the user to the authorization server, checks the response, exchanges the code
  * 5. stores the tokens, then shows the user the outcome
  *
@@ -37,7 +37,7 @@ export async function logInOnce(session: Session, plan: LoginPlan): Promise<Toke
     const name = `${await keeper.account()}/${server}`;
     return await store.withLock(
       `login/${name}`,
-      () => sharingRefusal(session, name, { at: plan.askedAt }, () => reuseOrLogIn(session, plan)),
+      () => sharingRefusal(session, name, { waitingSince: plan.waitingSince }, () => reuseOrLogIn(session, plan)),
       limits,
     );
   } catch (error) {
@@ -47,16 +47,16 @@ export async function logInOnce(session: Session, plan: LoginPlan): Promise<Toke
   }
 }
 
-/** Under the lock: the login that somebody made meanwhile, here or at the resource where the server leads to, else a new one. */
+/** Under the lock: a login that another process has stored, under the known or the discovered resource; else a new one. */
 async function reuseOrLogIn(session: Session, plan: LoginPlan): Promise<TokenRecord> {
   const { keeper } = session;
   const stored = await keeper.load();
-  if (stored && serves(stored, plan, session)) return stored;
+  if (stored && meetsPlan(stored, plan, session)) return stored;
 
   const discovery = await findLoginServer(session, plan);
   const { issuer, resource } = discovery;
   const elsewhere = await keeper.read(resource);
-  if (elsewhere?.issuer === issuer && serves(elsewhere, plan, session)) {
+  if (elsewhere?.issuer === issuer && meetsPlan(elsewhere, plan, session)) {
     await keeper.index(resource);
     return elsewhere;
   }
@@ -64,11 +64,11 @@ async function reuseOrLogIn(session: Session, plan: LoginPlan): Promise<TokenRec
   return runLoginFlow(session, discovery, { ...plan, askedBefore });
 }
 
-/** Whether a login that somebody else made meanwhile is what this one is for. */
-function serves(record: TokenRecord, plan: LoginPlan, { clock }: Session): boolean {
+/** Whether a login of another process meets this plan. */
+function meetsPlan(record: TokenRecord, plan: LoginPlan, { clock }: Session): boolean {
   const { known } = plan;
   if (sameTokens(record, known) || record.issuer === plan.movedFrom || freshness(record, clock.now(), 1) === "expired") return false;
-  // Refreshed tokens stand for the same authentication.
+  // Refreshed tokens belong to the same, too weak or too old, authentication.
   if (wantsAuthentication(plan.challenge) && !((record.loggedInAt ?? 0) > (known?.loggedInAt ?? 0))) return false;
   const granted = splitScope(record.scope);
   return plan.scopes?.every((scope) => granted.includes(scope) || record.requestedScopes.includes(scope)) ?? true;

@@ -6,28 +6,28 @@ import { McpAuthError } from "../errors.ts";
 import { offersDeviceCode } from "./device-flow.ts";
 import { requestProfile, type Session } from "./session.ts";
 
-/** Where the search for the authorization server begins. */
+/** Input of {@link findLoginServer}. */
 export interface LoginServerSearch {
-  /** The protected server's refusal. */
+  /** The protected server's challenge. */
   challenge?: Challenge | undefined;
-  /** Metadata requests that are under way already. */
+  /** Metadata requests that are running already. */
   speculation?: Speculation | undefined;
-  /** Aborts when the login is given up. */
+  /** Aborts the search. */
   signal: AbortSignal;
 }
 
 /**
- * Finds the authorization server of a login, and refuses one that no login can be safe with.
+ * Finds the authorization server of a login. Refuses a server where no login is safe.
  *
- * @throws McpAuthError every code of discovery; `pkce_unsupported`; `issuer_mismatch` when it is not the app's `issuer`
+ * @throws McpAuthError every code of discovery; `pkce_unsupported`; `issuer_mismatch` when it is not the option `issuer`
  */
 export async function findLoginServer(session: Session, { challenge, speculation, signal }: LoginServerSearch): Promise<Discovery> {
   const { serverUrl, http, clock, emit, store, options } = session;
   const discovery = await discover(serverUrl, { ...options, http, clock, emit, challenge, speculation, signal });
   const { issuer, server } = discovery;
-  // A device code is bound to whoever asked for it: there is no redirect that could be intercepted.
+  // A device code needs no PKCE: there is no redirect that could be intercepted.
   if (!offersDeviceCode(session, server)) requirePkce(server);
-  // A client that was registered there has an error of its own.
+  // With a `clientId`, the binding of the client to its issuer reports this.
   if (options.issuer && !options.clientId && !isSameIssuer(options.issuer, issuer, options.strictIssuer)) {
     throw new McpAuthError("issuer_mismatch", { issuer, detail: `\`issuer\` is ${options.issuer}` });
   }

@@ -5,8 +5,8 @@ import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 
 /**
- * Checks that an ID token was made for this login. One that is encrypted cannot be read; one without `nonce` is accepted,
- * because PKCE binds the code to this login already.
+ * Checks that an ID token was made for this login. An encrypted ID token cannot be checked. An ID token without `nonce` is
+ * accepted, because PKCE already binds the code to this login.
  *
  * @throws McpAuthError `invalid_token_response` for another login's ID token
  * @see OpenID Connect Core 1.0 §3.1.2.1, §3.1.3.7

@@ -7,7 +7,7 @@ import type { ServerSession } from "../tokens/session.ts";
 const protocolVersion = "2026-07-28";
 const limitMs = 10_000;
 
-/** One request of the current revision that any server may answer, and that opens neither session nor stream. */
+/** A request of the current MCP revision that opens neither a session nor a stream. */
 const discoverRequest = /* @__PURE__ */ JSON.stringify({
   jsonrpc: "2.0",
   id: "mcp-client-auth",
@@ -22,13 +22,13 @@ const discoverRequest = /* @__PURE__ */ JSON.stringify({
 });
 
 /**
- * Asks the protected server, without a token, whether it wants one.
+ * Asks the protected server, without a token, whether it needs one.
  *
- * @returns its refusal; `undefined` when it answers without one
- * @throws McpAuthError `network_error`, `timeout`, `server_error`, `rate_limited`, and what a `fetch` of ours throws
+ * @returns the server's challenge; `undefined` when it answers without a token
+ * @throws McpAuthError `network_error`, `timeout`, `server_error`, `rate_limited`, and what a `fetch` of this package throws
  */
 export async function probe(session: ServerSession, signal: AbortSignal | undefined): Promise<Challenge | undefined> {
-  const posted = await ask(session, signal, {
+  const posted = await send(session, signal, {
     method: "POST",
     headers: {
       "content-type": "application/json",
@@ -38,30 +38,30 @@ export async function probe(session: ServerSession, signal: AbortSignal | undefi
     },
     body: discoverRequest,
   });
-  // Servers with the older SSE transport only know a GET at this URL.
+  // Servers with the older SSE transport accept only GET at this URL.
   const response =
-    posted.status === 404 || posted.status === 405 ? await ask(session, signal, { headers: { accept: "text/event-stream" } }) : posted;
+    posted.status === 404 || posted.status === 405 ? await send(session, signal, { headers: { accept: "text/event-stream" } }) : posted;
   if (response.status === 401) return challengeOf(response);
   const fault = faultOf(response, { serverUrl: session.server }, session.clock.now());
   if (fault) throw fault;
   return undefined;
 }
 
-/** Only status and headers count: the body, an endless stream perhaps, is closed at once. */
-async function ask(
+/** Sends a request and closes the body at once, which may be an endless stream. Only status and headers count. */
+async function send(
   { serverUrl, server, options, clock }: ServerSession,
   outer: AbortSignal | undefined,
   init: RequestInit,
 ): Promise<Response> {
   const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("timeout", { serverUrl: server }), outer);
-  const send = options.fetch ?? globalThis.fetch;
+  const fetch = options.fetch ?? globalThis.fetch;
   try {
-    const response = await send(serverUrl, { ...init, redirect: "manual", signal });
+    const response = await fetch(serverUrl, { ...init, redirect: "manual", signal });
     await response.body?.cancel();
     return response;
   } catch (cause) {
     signal.throwIfAborted();
-    // A `fetch` of ours, such as that for client certificates, has said what is wrong.
+    // A `fetch` of this package, such as the one for client certificates, has already named the error.
     if (cause instanceof McpAuthError) throw cause;
     throw unreachable(cause, undefined, server);
   } finally {

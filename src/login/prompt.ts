@@ -8,27 +8,27 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 import type { LoginPlan } from "./lock.ts";
 import type { Session } from "./session.ts";
 
-/** How long a login that was refused is not offered again by itself, in ms. */
+/** How long no login starts by itself after a refused one, in ms. */
 const pauseAfterRefusalMs = 60_000;
 
-/** The token that logins are for. */
+/** The token that a login replaces. */
 export type LoginToken = Pick<CachedToken<TokenRecord>, "use"> & { loginRequired(): McpAuthError };
 
-/** Logins by a user: one at a time, waited for within bounds, not offered again at once to somebody who said no. */
+/** Logins by a user: one at a time, with limits on waiting, and with a pause after a refused one. */
 export class LoginPrompt {
   readonly #session: Session;
   readonly #token: LoginToken;
   readonly #waitMs: number;
   readonly #flight = new SingleFlight<TokenRecord>();
-  /** Of the running login. */
+  /** Aborts the running login. */
   #end = new AbortController();
   #speculation: Speculation | undefined;
-  /** Of the requests that speculate. */
-  #guessing = new AbortController();
-  /** After a login that was refused. */
+  /** Aborts the speculative metadata requests. */
+  #speculating = new AbortController();
+  /** Holds the error of a refused login. */
   readonly #pause: Pause<McpAuthError>;
 
-  /** @param waitMs how long a request waits, in ms */
+  /** @param waitMs how long a request waits for a login, in ms */
   constructor(session: Session, token: LoginToken, waitMs: number) {
     this.#session = session;
     this.#token = token;
@@ -40,89 +40,89 @@ export class LoginPrompt {
     return this.#flight.running;
   }
 
-  /** Whether there is a user who can be asked. */
+  /** Whether a user can be asked. */
   get isPossible(): boolean {
     const { interactive, loginHandler, onDeviceCode } = this.#session.options;
     return interactive !== false && (loginHandler ?? onDeviceCode) !== undefined;
   }
 
-  /** Metadata requests beside the first request to the server. */
+  /** Starts metadata requests that run beside the first request to the server. */
   speculate(): Speculation {
     const { options, serverUrl, http, clock } = this.#session;
-    const { signal } = this.#guessing;
+    const { signal } = this.#speculating;
     this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, { http, clock, signal });
     return this.#speculation;
   }
 
-  /** The server wants no login now. When it does one day, what was asked before is out of date; nothing more is asked ahead. */
-  stopGuessing(): void {
-    if (this.#speculation?.size && !this.running) this.#dropGuesses(new Map());
+  /** Aborts speculative requests when the server needs no login. None start again: by a later login they would be out of date. */
+  stopSpeculating(): void {
+    if (this.#speculation?.size && !this.running) this.#dropSpeculation(new Map());
   }
 
-  /** Starts a login, or joins the one that runs. @throws McpAuthError `login_required`, and as `logInOnce` */
-  ask(plan: Omit<LoginPlan, "signal" | "speculation" | "askedAt">): Promise<TokenRecord> {
+  /** Starts a login, or joins the running one. @throws McpAuthError `login_required`, and what `logInOnce` throws */
+  ask(plan: Omit<LoginPlan, "signal" | "speculation" | "waitingSince">): Promise<TokenRecord> {
     if (this.#session.disposed) throw this.#session.disposed;
     if (!this.isPossible) throw this.#token.loginRequired();
     return this.#flight.run(async () => {
       const session = this.#session;
-      const whole = { ...plan, speculation: this.#speculation, signal: this.#end.signal, askedAt: session.clock.now() };
+      const loginPlan = { ...plan, speculation: this.#speculation, signal: this.#end.signal, waitingSince: session.clock.now() };
       try {
-        // Most processes find a login: what it takes to make one is loaded when one is made.
+        // Loaded only when it is needed: most processes find a stored login.
         const { logInOnce } = await import("./lock.ts");
-        const record = await logInOnce(session, whole);
+        const record = await logInOnce(session, loginPlan);
         this.#token.use(record, "login");
         this.#pause.end();
         return record;
       } catch (error) {
         remember(session, error);
-        // Whoever logs out or disposes of the manager has refused nothing.
+        // A login that `end()` aborts was not refused.
         if (error instanceof McpAuthError && !error.transient && !this.#end.signal.aborted) this.#pause.start(error, pauseAfterRefusalMs);
         throw error;
       } finally {
-        this.#dropGuesses(undefined);
+        this.#dropSpeculation(undefined);
       }
     });
   }
 
-  /** The error of the last login, if that failed a moment ago. */
+  /** The error of the last login, during the pause after it. */
   get refusal(): McpAuthError | undefined {
     return this.#pause.reason;
   }
 
-  /** A request must not open browser after browser. @throws McpAuthError {@link refusal} */
+  /** Keeps requests from opening one browser window after another. @throws McpAuthError {@link refusal} */
   throwIfRefused(): void {
     if (this.refusal) throw this.refusal;
   }
 
   /**
-   * Waits for a login on behalf of a request. The login goes on when the waiting is over, but the request is not sent any
-   * more: its sender may have repeated it.
+   * Waits for a login on behalf of a request. After the time limit the login goes on, but this request fails: its sender may
+   * have repeated it.
    *
-   * @throws McpAuthError `login_pending`, and as the login
+   * @throws McpAuthError `login_pending`, and what the login throws
    */
   async waitFor(flight: Promise<TokenRecord>, signal: AbortSignal | undefined): Promise<"retry"> {
     const { clock, server } = this.#session;
-    const patience = deadline(clock, this.#waitMs, () => new McpAuthError("login_pending", { serverUrl: server }), signal);
+    const limit = deadline(clock, this.#waitMs, () => new McpAuthError("login_pending", { serverUrl: server }), signal);
     try {
-      await abortable(flight, patience.signal);
+      await abortable(flight, limit.signal);
       return "retry";
     } finally {
-      patience.stop();
+      limit.stop();
     }
   }
 
-  /** Ends a login in progress, for all that wait for it. */
+  /** Aborts the running login, for all callers. */
   async end(reason: McpAuthError): Promise<void> {
     this.#end.abort(reason);
     await this.running?.catch(() => {});
     this.#end = new AbortController();
-    this.#dropGuesses(undefined);
+    this.#dropSpeculation(undefined);
   }
 
-  /** One that hangs would keep the process alive; somebody who still waits for it asks again. */
-  #dropGuesses(speculation: Speculation | undefined): void {
+  /** Aborts speculative requests: one that hangs would keep the process alive. A login that still needs them asks again. */
+  #dropSpeculation(speculation: Speculation | undefined): void {
     this.#speculation = speculation;
-    this.#guessing.abort(new McpAuthError("network_error"));
-    this.#guessing = new AbortController();
+    this.#speculating.abort(new McpAuthError("network_error"));
+    this.#speculating = new AbortController();
   }
 }

@@ -6,7 +6,7 @@ import { createServerSession, type ServerSession } from "../tokens/session.ts";
 import { TokenKeeper } from "../tokens/token-keeper.ts";
 import type { LoginOptions } from "./options.ts";
 
-/** What the parts of a token manager share: the options, checked and completed. */
+/** What the parts of a token manager share, such as the checked options. */
 export interface Session extends ServerSession {
   readonly options: LoginOptions;
   readonly keeper: TokenKeeper;
@@ -20,11 +20,11 @@ export function createSession(options: LoginOptions): Session {
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
   const session = createServerSession(options);
   const { store, clock, emit, server: serverUrl } = session;
-  // Assigned, not spread: the session's own fields change while it lives.
+  // Assigned, not spread: a copy would miss later changes of the session's fields.
   return Object.assign(session, { options, keeper: new TokenKeeper({ store, clock, emit, serverUrl, account, clientId }) });
 }
 
-/** How requests to an authorization server differ from the rule: its profile, overridden by the app's options. */
+/** Deviations that an authorization server needs: its profile, overridden by the app's options. */
 export function requestProfile({ options, server }: Session, issuer: string): Partial<Profile> {
   const profile = profileFor(issuer, server);
   const { resourceParameter, redirectHost, refreshScope, bearer } = options;
@@ -35,7 +35,7 @@ export function requestProfile({ options, server }: Session, issuer: string): Pa
   };
 }
 
-/** How long a user has for a login, in ms. */
+/** How long the user has for a login, in ms. */
 export function loginTimeout(options: LoginOptions): number {
   return options.loginTimeout ?? 300_000;
 }

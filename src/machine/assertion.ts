@@ -1,32 +1,31 @@
 import type { Clock } from "../clock.ts";
 import type { Http } from "../http/http.ts";
 
-/** What an assertion is to be used for. Whoever makes it decides how much of that it says. */
+/** What an assertion will be used for. The source decides which of this goes into it. */
 export interface AssertionRequest {
   /** The authorization server: the usual audience. */
   issuer: string;
-  /** Where the assertion will be sent: the audience that some servers want instead. */
+  /** Where the assertion will be sent. Some servers expect it as the audience instead. */
   tokenEndpoint: string;
   /** The protected resource. */
   resource?: string | undefined;
   /** Space-separated scopes. */
   scope?: string | undefined;
-  /** What sends, within bounds. */
+  /** Sends requests, with limits on time and size. */
   http: Http;
   /** Time. */
   clock: Clock;
-  /** Ends the waiting. */
+  /** Aborts the work. */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Where a JWT comes from that speaks for this program, or for the user behind it (RFC 7523 §2.1): asked anew for each
- * token request.
+ * Supplies a JWT that identifies this program, or the user for whom it acts (RFC 7523 §2.1). Called for each token request.
  *
- * Any function will do. One that throws ends the token request with `assertion_unavailable`.
+ * Any function can be a source. If it throws, the token request fails with `assertion_unavailable`.
  */
 export interface AssertionSource {
   (request: AssertionRequest): string | Promise<string>;
-  /** Whose assertions these are: keeps the tokens of several workloads or users apart in a shared store. */
+  /** Whose assertions these are. It separates the tokens of workloads or users in a shared store. */
   readonly identity?: string | undefined;
 }

@@ -4,10 +4,10 @@ import type { MachineClient } from "../client-auth/machine-client.ts";
 import type { Clock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 
-/** How a program authenticates. Kept until server or secret change: a key is imported once. */
+/** A program's client authentication. Kept until the server or the secret changes, so that a key is imported once. */
 export class ClientAuthentication {
   readonly #clock: Clock;
-  #last: { at: string; clientSecret: string | undefined; authentication: ClientAuth } | undefined;
+  #last: { serverKey: string; clientSecret: string | undefined; authentication: ClientAuth } | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -16,9 +16,9 @@ export class ClientAuthentication {
   /** @throws McpAuthError `invalid_option`, as {@link machineAuthentication} */
   at(server: AuthorizationServerMetadata, client: MachineClient): ClientAuth {
     const { issuer, token_endpoint_auth_methods_supported: methods, token_endpoint_auth_signing_alg_values_supported: algorithms } = server;
-    const at = JSON.stringify([issuer, methods, algorithms]);
-    if (this.#last?.at !== at || this.#last.clientSecret !== client.clientSecret) {
-      this.#last = { at, clientSecret: client.clientSecret, authentication: machineAuthentication(client, server, this.#clock) };
+    const serverKey = JSON.stringify([issuer, methods, algorithms]);
+    if (this.#last?.serverKey !== serverKey || this.#last.clientSecret !== client.clientSecret) {
+      this.#last = { serverKey, clientSecret: client.clientSecret, authentication: machineAuthentication(client, server, this.#clock) };
     }
     return this.#last.authentication;
   }

@@ -5,14 +5,14 @@ import type { EnterpriseManagedOptions } from "./id-jag.ts";
 export type { EnterpriseManagedOptions } from "./id-jag.ts";
 
 /**
- * Enterprise-managed authorization: a user who has signed on at the company's identity provider is let in by every MCP
- * server that the company allows, without being asked there.
+ * Enterprise-managed authorization: a user signs on once, at the company's identity provider. Every MCP server that the
+ * company allows then accepts the user without a login of its own.
  *
- * Each assertion (an ID-JAG) is made by exchanging the sign-on's token at the identity provider, for one authorization server
- * and one MCP server. It is neither stored nor sent to any other server. One source serves all MCP servers of a user.
+ * The source exchanges the sign-on's token at the identity provider for an assertion (an ID-JAG), one for each authorization
+ * server and MCP server. It is neither stored nor sent to any other server. One source serves all MCP servers of a user.
  *
- * With a refresh token there must be one source only, in one process: its exchanges take turns, so that no token is shown
- * twice. Where several processes share a sign-on, use its ID token.
+ * With a refresh token use only one source, in one process: it runs its exchanges one after the other, so that no token is
+ * used twice. If several processes share a sign-on, use its ID token.
  *
  * @returns the source; it throws, naming the identity provider as `issuer`, `invalid_grant` when the user has to sign on
  *   again, `invalid_client`, `token_request_refused` when the company does not allow it, `grant_unsupported`,

@@ -7,33 +7,33 @@ import { askForExchange, readExchanged, type TokenExchange, tokenExchangeGrantTy
 import { text } from "../http/json.ts";
 import type { AssertionRequest } from "./assertion.ts";
 
-/** A user's sign-on at the company's identity provider, and who this program is there. */
+/** A user's sign-on at the company's identity provider, and this program's client there. */
 export interface EnterpriseManagedOptions extends MachineClient {
-  /** This program at the identity provider: the client of the sign-on. */
+  /** This program's client ID at the identity provider: the client of the sign-on. */
   clientId: string;
-  /** The identity provider; its metadata is asked for once. */
+  /** The identity provider; its metadata is fetched once. */
   issuer?: string | undefined;
-  /** Its token endpoint, where it has no metadata or the request is to go elsewhere. */
+  /** Its token endpoint, if it has no metadata or if its metadata should not decide. */
   tokenEndpoint?: string | undefined;
-  /** What the sign-on gave: an ID token or a refresh token. A function is asked at each exchange. */
+  /** The sign-on's ID token or refresh token. A function is called at each exchange. */
   subjectToken: string | (() => string | Promise<string>);
-  /** Which of the two. Default `id_token`. */
+  /** Which of the two it is. Default `id_token`. */
   subjectTokenType?: "id_token" | "refresh_token" | undefined;
   /**
-   * Stores a new refresh token, which replaces the one that was used. Needed with `refresh_token`: identity providers that
-   * rotate them end a sign-on whose token is used twice. Until it has succeeded, nothing else is asked for.
+   * Stores a new refresh token, which replaces the used one. Required with `refresh_token`: identity providers that rotate
+   * them end a sign-on whose token is used twice. No further exchange starts until it has succeeded.
    */
   onRefreshToken?: ((refreshToken: string) => void | Promise<void>) | undefined;
   /** Space-separated scopes of the assertion. Default: those of the token request that it is for. */
   scope?: string | undefined;
   /** Further parameters of the exchange. */
   parameters?: Readonly<Record<string, string>> | undefined;
-  /** Whose sign-on it is, such as the user's ID: tells users apart in a shared store. */
+  /** Whose sign-on it is, such as the user's ID. It separates users in a shared store. */
   identity?: string | undefined;
 }
 
 /**
- * Exchanges a sign-on's token for assertions (ID-JAGs), one for each authorization server and MCP server.
+ * Exchanges a sign-on's token for assertions (ID-JAGs): one for each authorization server and MCP server.
  *
  * @see RFC 8693 §2; Identity Assertion JWT Authorization Grant; REQ-EMA-01, REQ-EMA-02
  */
@@ -47,13 +47,13 @@ export function idJagExchange(options: EnterpriseManagedOptions): (request: Asse
     const { http, clock, signal } = request;
     signal?.throwIfAborted();
     const { server, authentication } = await provider(request);
-    const asked: TokenExchange = {
+    const exchangeRequest: TokenExchange = {
       server,
       authentication,
       client: { clientId: options.clientId, clientSecret: options.clientSecret, tokenEndpointAuthMethod: "none" },
       http,
       clock,
-      // A refresh token that is being replaced must arrive, whoever has stopped waiting.
+      // An exchange that may replace the refresh token is never aborted: its answer would be lost.
       signal: rotates ? undefined : signal,
       subjectToken: await subject.current(),
       subjectTokenType: rotates ? tokenTypes.refreshToken : tokenTypes.idToken,
@@ -63,11 +63,12 @@ export function idJagExchange(options: EnterpriseManagedOptions): (request: Asse
       scope: options.scope ?? request.scope,
       parameters: options.parameters,
     };
-    const answer = await askForExchange(asked);
+    const answer = await askForExchange(exchangeRequest);
     if (rotates) await subject.replace(text(answer.body.refresh_token));
-    return readExchanged(answer, asked).token;
+    return readExchanged(answer, exchangeRequest).token;
   }
 
+  /** Exchanges of a refresh token run one after the other. */
   let last: Promise<unknown> = Promise.resolve();
   return (request) => {
     const running = rotates ? last.then(() => exchange(request)) : exchange(request);
@@ -76,7 +77,7 @@ export function idJagExchange(options: EnterpriseManagedOptions): (request: Asse
   };
 }
 
-/** Its metadata, and how the client authenticates there: found once. */
+/** The identity provider's metadata and the client's authentication there, found once. */
 function identityProvider(options: EnterpriseManagedOptions) {
   const { issuer, tokenEndpoint } = options;
 
@@ -101,10 +102,10 @@ function identityProvider(options: EnterpriseManagedOptions) {
   };
 }
 
-/** The sign-on's tokens: what the app gives, or what has replaced it since. */
+/** The sign-on's current token: the app's, or the refresh token that has replaced it since. */
 function subjectTokens({ subjectToken, onRefreshToken }: EnterpriseManagedOptions) {
-  let given: string;
-  let replaced: { given: string; by: string } | undefined;
+  let supplied: string;
+  let replacement: { of: string; token: string } | undefined;
   let unsaved: string | undefined;
 
   async function save(): Promise<void> {
@@ -126,26 +127,26 @@ function subjectTokens({ subjectToken, onRefreshToken }: EnterpriseManagedOption
     async current(): Promise<string> {
       await save();
       try {
-        given = typeof subjectToken === "function" ? await subjectToken() : subjectToken;
+        supplied = typeof subjectToken === "function" ? await subjectToken() : subjectToken;
       } catch (cause) {
         throw new McpAuthError("assertion_unavailable", { detail: "the function `subjectToken` failed", cause });
       }
-      return replaced?.given === given ? replaced.by : given;
+      return replacement?.of === supplied ? replacement.token : supplied;
     },
-    async replace(by: string | undefined): Promise<void> {
-      if (by === undefined) return;
-      replaced = { given, by };
-      unsaved = by;
+    async replace(token: string | undefined): Promise<void> {
+      if (token === undefined) return;
+      replacement = { of: supplied, token };
+      unsaved = token;
       await save();
     },
   };
 }
 
-/** Says at which of the two servers it failed. */
+/** Adds to an error that it failed at the identity provider, not at the authorization server. */
 function atIdentityProvider(issuer: string | undefined) {
   return (cause: unknown): never => {
     if (!(cause instanceof McpAuthError) || cause.party === "app") throw cause;
-    // It says already where it failed.
+    // This error already says where it failed.
     if (cause.issuer !== undefined && cause.serverError === undefined) throw cause;
     const { code, party } = cause;
     const hint = code === "invalid_grant" ? "Sign on again at the identity provider." : undefined;

@@ -3,11 +3,11 @@ import type { StoredRecord } from "../stores/store.ts";
 import type { ServerSession } from "../tokens/session.ts";
 import type { MachineTokenManagerOptions } from "./options.ts";
 
-/** What was arranged with one authorization server is never shown to another one, however the protected server leads there. */
+/** Binds a program's credentials to one authorization server: no other one gets them, whatever the protected server says. */
 export class IssuerBinding {
   readonly #session: ServerSession;
   readonly #client: string;
-  /** Where the store keeps nothing, it holds as long as the manager does. */
+  /** Kept here as well, for stores that cannot keep it. */
   #bound: string | undefined;
 
   constructor(session: ServerSession, { clientId, assertion, account = "default" }: MachineTokenManagerOptions) {

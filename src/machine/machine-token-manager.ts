@@ -16,11 +16,10 @@ import { ownCredentials, ScopeStepUp, throwIfPaused } from "./scope-step-up.ts";
 import { createMachineSession, type MachineSession } from "./session.ts";
 
 /**
- * A program's own access to one protected server: the credential of CI pipelines, scheduled jobs, and servers that call
- * servers. Nobody is ever asked.
+ * A program's own access to one protected server, without a user: for CI pipelines, scheduled jobs, and servers that call
+ * servers.
  *
- * However many calls and processes want a token, it is asked for once; a new one is there before the old one expires.
- * Processes share it when they share a `store`.
+ * All calls share one token, which is replaced before it expires. Processes share it when they share a `store`.
  *
  * @example
  * ```ts
@@ -42,9 +41,9 @@ export class MachineTokenManager implements Credential {
   readonly #session: MachineSession;
   readonly #token: CachedToken<MachineRecord>;
   readonly #stepUp: ScopeStepUp;
-  /** The server has answered without a token, and has not refused since. */
+  /** The server answered without a token, and has not refused since. */
   #isOpen = false;
-  /** The server's last refusal, until a token has come of it. */
+  /** The server's last challenge, until it has led to a token. */
   #refusal: Challenge | undefined;
 
   #obtainer: Promise<ObtainToken> | undefined;
@@ -59,16 +58,16 @@ export class MachineTokenManager implements Credential {
       bearer: ({ accessToken }) => accessToken,
       grant: () => (this.#isOpen ? undefined : ownCredentials),
       refresh: async (record, demand) => {
-        const obtainToken = await this.#obtaining();
+        const obtainToken = await this.#loadObtainToken();
         const refusal = this.#refusal;
         const outcome = await obtainToken(record, demand, { refusal });
         this.#isOpen = !outcome.record && !outcome.error;
-        // One that came meanwhile is for the next time.
+        // A challenge that arrived meanwhile is for the next request.
         if (this.#refusal === refusal) this.#refusal = undefined;
         return outcome;
       },
     });
-    this.#stepUp = new ScopeStepUp(session, this.#token, () => this.#obtaining());
+    this.#stepUp = new ScopeStepUp(session, this.#token, () => this.#loadObtainToken());
     this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
   }
 
@@ -78,10 +77,10 @@ export class MachineTokenManager implements Credential {
   }
 
   /**
-   * A valid access token, for one who sends it by other means than `fetch`.
+   * A valid access token, for requests that cannot go through `fetch`.
    *
-   * @param options.signal ends the waiting; the token request goes on for others
-   * @throws McpAuthError why there is none; the README lists the codes
+   * @param options.signal ends this call's waiting; the token request goes on for other callers
+   * @throws McpAuthError why there is no token; the README lists the codes
    */
   async getToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     const token = await this.#find(options.signal);
@@ -95,7 +94,7 @@ export class MachineTokenManager implements Credential {
   }
 
   /**
-   * Gets a token if the server asks for one, so that a program fails early.
+   * Gets a token if the server needs one, so that a program can fail early.
    *
    * @returns `not-required` when the server answers without a token
    * @throws McpAuthError as {@link getToken}
@@ -105,8 +104,8 @@ export class MachineTokenManager implements Credential {
   }
 
   /**
-   * A live `requestInit` for SDK transports that cannot be given a `fetch`: its `headers` always hold the current
-   * token. Call {@link authorize} first; it cannot retry or step up, and throws without a valid token.
+   * A live `requestInit` for SDK transports that accept no `fetch`: its `headers` always hold the current token.
+   * Call {@link authorize} first. It cannot retry or step up, and its `headers` throw without a valid token.
    */
   requestInit(): LiveRequestInit {
     const { server: serverUrl } = this.#session;
@@ -125,7 +124,7 @@ export class MachineTokenManager implements Credential {
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     return remembering(this.#session, async () => {
-      // A late refusal of an old token says nothing about the newer one.
+      // A late refusal of an old token says nothing about the current one.
       if (this.#token.isOtherThan(bearerToken(used))) return "retry";
       return challenge.error === "insufficient_scope"
         ? this.#stepUp.onInsufficientScope(challenge, request)
@@ -133,7 +132,7 @@ export class MachineTokenManager implements Credential {
     });
   }
 
-  /** Waits for a token request in flight until its answer is stored; sends none any more. */
+  /** Ends the manager. Waits until a running token request is stored; starts no new one. */
   async dispose(): Promise<void> {
     endSession(this.#session);
     await this.#token.dispose();
@@ -145,17 +144,17 @@ export class MachineTokenManager implements Credential {
     return this.dispose();
   }
 
-  /** A token; `undefined` when the server wants none. */
+  /** A token; `undefined` when the server needs none. */
   #find(signal: AbortSignal | undefined): Promise<string | undefined> {
     return remembering(this.#session, async () => {
-      // A machine that slept may find it expired already.
+      // Twice: after the machine has slept, the first token may have expired already.
       const token = (await this.#token.get(signal)) ?? (await this.#token.get(signal));
       if (token === undefined && !this.#isOpen && this.#token.refusal) throw this.#token.refusal;
       return token;
     });
   }
 
-  /** 401: another token, unless this one was new. */
+  /** After a 401: gets another token, unless the refused one was new. */
   async #replace(challenge: Challenge, refused: string | undefined, signal: AbortSignal | undefined): Promise<"retry" | "give-up"> {
     const token = this.#token;
     const { server: serverUrl } = this.#session;
@@ -176,8 +175,8 @@ export class MachineTokenManager implements Credential {
     throw token.refusal ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
   }
 
-  /** A process that finds a token in the store never asks for one: what that takes is loaded when it is needed. */
-  #obtaining(): Promise<ObtainToken> {
+  /** Loads the code for token requests only when it is needed: most processes find a token in the store. */
+  #loadObtainToken(): Promise<ObtainToken> {
     this.#obtainer ??= import("./obtain.ts").then(({ tokenObtainer }) => tokenObtainer(this.#session));
     return this.#obtainer;
   }

@@ -12,73 +12,73 @@ import { type RequestSession, requestSession } from "./request-session.ts";
 import type { MachineSession } from "./session.ts";
 import { findTarget, type Target } from "./target.ts";
 
-/** Longer than a token request may take with all its repetitions, shorter than a request of the SDKs. In ms. */
+/** In ms: longer than a token request with all its retries, shorter than the request timeout of the SDKs. */
 const waitMs = 40_000;
 
-/** What the protected server has said. */
+/** What the protected server demands of the next token. */
 export interface ServerDemand {
-  /** Its refusal of the token before. */
+  /** The challenge with which it refused the previous token. */
   refusal?: Challenge | undefined;
-  /** Scopes that it must have: a step-up. */
+  /** Scopes that the token must have: a step-up. */
   scopes?: readonly string[] | undefined;
 }
 
-/** Gets a new token for a manager, as {@link obtainToken}. */
+/** {@link obtainToken}, bound to one manager. */
 export type ObtainToken = (
   known: MachineRecord | undefined,
   demand: RefreshDemand,
-  said?: ServerDemand,
+  serverDemand?: ServerDemand,
 ) => Promise<RefreshOutcome<MachineRecord>>;
 
-/** What gets the tokens of one manager. */
+/** Binds {@link obtainToken} to one manager. */
 export function tokenObtainer(session: MachineSession): ObtainToken {
   const requests = requestSession(session);
-  return (known, demand, said) => obtainToken(requests, known, demand, said);
+  return (known, demand, serverDemand) => obtainToken(requests, known, demand, serverDemand);
 }
 
 /**
- * Gets a new token, once however many processes want it:
+ * Gets a new token. All processes that need one share a single token request:
  *
- * 1. takes the lock; whoever had it before may have got a token already, and that is used
+ * 1. takes the lock; uses the token that the previous holder of the lock has stored, if there is one
  * 2. finds the authorization server and its metadata
- * 3. asks for a token with the program's own credentials, and stores it
+ * 3. requests a token with the program's own credentials, and stores it
  *
- * @param known the token that will not do any more
- * @param demand why; whoever joins may raise it meanwhile
- * @param said by the protected server
- * @returns no record when the server wants no token; with `error` when the authorization server said no
- * @throws McpAuthError a transient fault; `disposed`
+ * @param known the token to replace
+ * @param demand why it is replaced; another caller that joins may make it more urgent
+ * @param serverDemand what the protected server demands
+ * @returns no record when the server needs no token; with `error` when the authorization server refused
+ * @throws McpAuthError transient errors; `disposed`
  */
 async function obtainToken(
   session: RequestSession,
   known: MachineRecord | undefined,
   demand: RefreshDemand,
-  said: ServerDemand = {},
+  serverDemand: ServerDemand = {},
 ): Promise<RefreshOutcome<MachineRecord>> {
   const { store, clock, emit, tokens } = session;
   const key = machineKey(session);
-  const at = clock.now();
-  const by = await fingerprintOf(session);
+  const waitingSince = clock.now();
+  const fingerprint = await fingerprintOf(session);
   return store.withLock(
     `refresh/${key}`,
     async (held) => {
       const current = await tokens.read();
-      if (current && serves(current, known, said, clock.now())) {
+      if (current && meetsDemand(current, known, serverDemand, clock.now())) {
         emit({ type: "refresh.shared", issuer: current.issuer });
         return { record: current, isShared: true };
       }
-      // Nobody waits for what begins now.
+      // After `dispose()` nobody waits for a new request.
       if (session.disposed) throw session.disposed;
-      const before = current ?? known;
-      let issuer = before?.issuer ?? "";
+      const previous = current ?? known;
+      let issuer = previous?.issuer ?? "";
       try {
-        return await sharingRefusal(session, `${key}/${by}`, { at }, async () => {
-          const target = await findTarget(session, before, said.refusal);
+        return await sharingRefusal(session, `${key}/${fingerprint}`, { waitingSince }, async () => {
+          const target = await findTarget(session, previous, serverDemand.refusal);
           if (!target) return { record: undefined };
           issuer = target.server.issuer;
           emit({ type: "refresh.started", issuer, reason: demand.reason });
-          const record = await askWithinReach(session, target, before, said);
-          // A token that cannot be kept is as good as one that is: the next process asks for its own.
+          const record = await requestWithFallback(session, target, previous, serverDemand);
+          // A token that cannot be stored is still valid here. The next process requests its own.
           await tokens.write(held, record).catch((error: unknown) => {
             emit({ type: "tokens.unsaved", code: codeOf(error) ?? "store_failed" });
           });
@@ -89,7 +89,7 @@ async function obtainToken(
         if (!(error instanceof McpAuthError)) throw error;
         emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
         if (error.transient) throw error;
-        if (demand.reason !== "refused") return { record: before, error };
+        if (demand.reason !== "refused") return { record: previous, error };
         if (current) await tokens.delete(held);
         return { record: undefined, error };
       }
@@ -98,52 +98,55 @@ async function obtainToken(
   );
 }
 
-/** What a step-up once got may not be had any more: then the program goes on with what it has without. */
-async function askWithinReach(
+/**
+ * Requests a token. The server may no longer grant the scopes of an earlier step-up: then the request is repeated without
+ * them.
+ */
+async function requestWithFallback(
   session: RequestSession,
   target: Target,
-  before: MachineRecord | undefined,
-  said: ServerDemand,
+  previous: MachineRecord | undefined,
+  serverDemand: ServerDemand,
 ): Promise<MachineRecord> {
-  const scopes = scopesFor(session, target, before, said);
+  const scopes = scopesFor(session, target, previous, serverDemand);
   try {
-    return await ask(session, target, scopes);
+    return await requestRecord(session, target, scopes);
   } catch (error) {
-    if (!before || said.scopes || codeOf(error) !== "insufficient_scope") throw error;
-    const anew = await findTarget(session, undefined, said.refusal);
-    const fewer = anew && scopesFor(session, anew, undefined, said);
-    if (!fewer || fewer.length >= scopes.length) throw error;
-    return ask(session, anew, fewer);
+    if (!previous || serverDemand.scopes || codeOf(error) !== "insufficient_scope") throw error;
+    const rediscovered = await findTarget(session, undefined, serverDemand.refusal);
+    const fewerScopes = rediscovered && scopesFor(session, rediscovered, undefined, serverDemand);
+    if (!fewerScopes || fewerScopes.length >= scopes.length) throw error;
+    return requestRecord(session, rediscovered, fewerScopes);
   }
 }
 
 function scopesFor(
   { options }: RequestSession,
   { server, scopes }: Target,
-  before: MachineRecord | undefined,
-  said: ServerDemand,
+  previous: MachineRecord | undefined,
+  serverDemand: ServerDemand,
 ): string[] {
   return selectScopes({
-    wished: [...(options.scopes ?? []), ...(said.scopes ?? [])],
-    supported: before ? [] : scopes,
-    askedBefore: before?.issuer === server.issuer ? scopesOf(before, said) : [],
+    wished: [...(options.scopes ?? []), ...(serverDemand.scopes ?? [])],
+    supported: previous ? [] : scopes,
+    askedBefore: previous?.issuer === server.issuer ? scopesOf(previous, serverDemand) : [],
   });
 }
 
-/** Where none were asked for, a step-up must not lose those that the server gave. */
-function scopesOf({ requestedScopes, scope }: MachineRecord, said: ServerDemand): readonly string[] {
-  return said.scopes && requestedScopes.length === 0 ? splitScope(scope) : requestedScopes;
+/** Scopes that the new request repeats. When none were requested, a step-up keeps the granted ones. */
+function scopesOf({ requestedScopes, scope }: MachineRecord, serverDemand: ServerDemand): readonly string[] {
+  return serverDemand.scopes && requestedScopes.length === 0 ? splitScope(scope) : requestedScopes;
 }
 
-async function ask(session: RequestSession, target: Target, requestedScopes: readonly string[]): Promise<MachineRecord> {
+async function requestRecord(session: RequestSession, target: Target, requestedScopes: readonly string[]): Promise<MachineRecord> {
   const { clock, emit } = session;
   const { resource } = target;
   const { issuer } = target.server;
-  const answer: TokenResponse = await requestToken(session, target, requestedScopes);
-  if (answer.refreshToken) emit({ type: "refresh-token.ignored", issuer });
-  const { accessToken } = answer;
-  if (accessToken === undefined) throw answer.problem ?? new McpAuthError("invalid_token_response", { issuer });
-  const { refreshToken: _, idToken: __, ...issued } = fromAnswer(answer, clock.now());
+  const response: TokenResponse = await requestToken(session, target, requestedScopes);
+  if (response.refreshToken) emit({ type: "refresh-token.ignored", issuer });
+  const { accessToken } = response;
+  if (accessToken === undefined) throw response.problem ?? new McpAuthError("invalid_token_response", { issuer });
+  const { refreshToken: _, idToken: __, ...issued } = fromAnswer(response, clock.now());
   return {
     scope: requestedScopes.join(" ") || undefined,
     issuedAt: clock.now(),
@@ -157,10 +160,10 @@ async function ask(session: RequestSession, target: Target, requestedScopes: rea
   };
 }
 
-/** Whether what another process got is what this one wants. */
-function serves(record: MachineRecord, known: MachineRecord | undefined, { scopes }: ServerDemand, now: number): boolean {
+/** Whether the token of another process meets this process's demand. */
+function meetsDemand(record: MachineRecord, known: MachineRecord | undefined, { scopes }: ServerDemand, now: number): boolean {
   const fresh = freshness(record, now, 1);
   const isNew = !sameTokens(record, known) && fresh !== "expired" && fresh !== "leeway";
-  const had = [...record.requestedScopes, ...splitScope(record.scope)];
-  return isNew && (scopes?.every((scope) => had.includes(scope)) ?? true);
+  const covered = [...record.requestedScopes, ...splitScope(record.scope)];
+  return isNew && (scopes?.every((scope) => covered.includes(scope)) ?? true);
 }

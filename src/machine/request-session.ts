@@ -3,7 +3,7 @@ import { IssuerBinding } from "./issuer-binding.ts";
 import { RefusedAssertion } from "./refusal.ts";
 import type { MachineSession } from "./session.ts";
 
-/** A manager's session with what its token requests need: made with the first of them, and kept for the next ones. */
+/** A manager's session and what its token requests need. Made for the first token request, and kept. */
 export interface RequestSession extends MachineSession {
   readonly binding: IssuerBinding;
   readonly authentication: ClientAuthentication;

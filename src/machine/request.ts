@@ -4,30 +4,30 @@ import { clientCredentialsGrant } from "../grants/client-credentials.ts";
 import { jwtBearerGrant, jwtBearerGrantType } from "../grants/jwt-bearer.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { attempts } from "../tokens/attempts.ts";
-import { explained, watchingTime } from "./refusal.ts";
+import { explainRefusal, watchServerTime } from "./refusal.ts";
 import type { RequestSession } from "./request-session.ts";
 import { assertAudience, suppliedAssertion, suppliedSecret } from "./supplied.ts";
 import type { Target } from "./target.ts";
 
 /**
- * Asks for a token with the program's own credentials.
+ * Requests a token with the program's own credentials.
  *
- * A secret that the server refuses is asked for again, once: it may have been rotated. An assertion that it refuses is
- * neither repeated nor replaced.
+ * When the server refuses the secret, the app's function is called once more: the secret may have been rotated. A refused
+ * assertion is neither sent again nor replaced.
  *
  * @throws McpAuthError `grant_unsupported`, `invalid_client`, `invalid_assertion`, `assertion_unavailable`,
- *   `credential_unavailable`, `clock_skewed`,
- *   `insufficient_scope`, `token_request_refused`, `invalid_option`, and a transient fault after bounded repetition
+ *   `credential_unavailable`, `clock_skewed`, `insufficient_scope`, `token_request_refused`, `invalid_option`; transient
+ *   errors after a bounded number of retries
  */
 export async function requestToken(session: RequestSession, target: Target, scopes: readonly string[]): Promise<TokenResponse> {
   const { options } = session;
   const { issuer, grant_types_supported: grants } = target.server;
   const grantType = options.assertion ? jwtBearerGrantType : "client_credentials";
-  // A list that is not there says nothing: many servers have none.
+  // Many servers leave this list out.
   if (grants && !grants.includes(grantType)) throw new McpAuthError("grant_unsupported", { issuer, detail: grantType });
 
   const secret = await suppliedSecret(session);
-  assertCredential(session, target, secret);
+  requireAuthentication(session, target, secret);
   try {
     return await send(session, target, scopes, secret);
   } catch (error) {
@@ -39,20 +39,20 @@ export async function requestToken(session: RequestSession, target: Target, scop
 }
 
 /**
- * This grant is for clients that authenticate: without a secret or key, most often a variable was empty. An app that means it
- * gives a `tokenEndpointAuthMethod`.
+ * The client credentials grant needs a client that authenticates. Missing credentials are mostly an empty variable; an app
+ * that means it sets `tokenEndpointAuthMethod`.
  *
  * @see RFC 6749 §4.4
  */
-function assertCredential({ options }: RequestSession, { server }: Target, clientSecret: string | undefined): void {
-  const isMeant = options.assertion !== undefined || options.tokenEndpointAuthMethod !== undefined;
-  if (isMeant || authenticationMethod({ ...options, clientSecret }, server) !== "none") return;
+function requireAuthentication({ options }: RequestSession, { server }: Target, clientSecret: string | undefined): void {
+  const isIntended = options.assertion !== undefined || options.tokenEndpointAuthMethod !== undefined;
+  if (isIntended || authenticationMethod({ ...options, clientSecret }, server) !== "none") return;
   const detail = "`clientSecret` or `privateKey` is missing";
   const hint = "Pass one of them; for a client that has neither, pass its `tokenEndpointAuthMethod`.";
   throw new McpAuthError("invalid_option", { issuer: server.issuer, detail, hint });
 }
 
-/** Not every server says more than 401. */
+/** Whether the server refused the client. Some servers send 401 without an error code. */
 function isClientRefused(error: unknown): boolean {
   return error instanceof McpAuthError && (error.code === "invalid_client" || error.status === 401);
 }
@@ -80,15 +80,15 @@ function send(
     parameters: options.tokenParameters,
   };
   return attempts(session, issuer, async (signal) => {
-    const watch = watchingTime(http);
-    // Anew for each attempt: servers accept an assertion once.
+    const watch = watchServerTime(http);
+    // A new one for each attempt: servers accept an assertion once.
     const assertion = await suppliedAssertion(session, { ...target, server }, grant.scope, signal);
     if (assertion !== undefined) session.refusedAssertion.throwIfRefused(assertion);
     try {
       const request = { ...grant, http: watch.http, signal };
       return await (assertion === undefined ? clientCredentialsGrant(request) : jwtBearerGrant({ ...request, assertion }));
     } catch (error) {
-      const explanation = explained(error, { session, scopes, assertion, serverTime: watch.serverTime() });
+      const explanation = explainRefusal(error, { session, scopes, assertion, serverTime: watch.serverTime() });
       if (assertion !== undefined) session.refusedAssertion.note(assertion, explanation, error);
       throw explanation;
     }

@@ -10,30 +10,30 @@ import type { ObtainToken } from "./obtain.ts";
 import type { MachineRecord } from "./record.ts";
 import type { MachineSession } from "./session.ts";
 
-/** What every token of a program is asked for with: a refusal is one of these, whatever the scopes. */
+/** Names the grant for the backoff: a refusal counts for the program's credentials, whatever the scopes. */
 export const ownCredentials = "own credentials";
 
-/** @throws McpAuthError what the authorization server said for good, as long as it is too soon to ask again */
+/** @throws McpAuthError the authorization server's final refusal, while it is too soon to ask again */
 export function throwIfPaused(token: CachedToken<MachineRecord>): void {
   if (token.refusal && !token.backoff.mayRefresh(ownCredentials, "expired")) throw token.refusal;
 }
 
-/** A program's tokens with more scopes: asked for within limits, and once for all calls that lack the same ones. */
+/** Requests tokens with more scopes, within limits. Calls that lack the same scopes share one request. */
 export class ScopeStepUp {
   readonly #session: MachineSession;
   readonly #token: CachedToken<MachineRecord>;
-  readonly #obtaining: () => Promise<ObtainToken>;
-  /** Those under way, by scopes. */
+  readonly #loadObtainToken: () => Promise<ObtainToken>;
+  /** Running requests, by scopes. */
   readonly #running = new Map<string, Promise<void>>();
   readonly #memory = new StepUpMemory();
 
-  constructor(session: MachineSession, token: CachedToken<MachineRecord>, obtaining: () => Promise<ObtainToken>) {
+  constructor(session: MachineSession, token: CachedToken<MachineRecord>, loadObtainToken: () => Promise<ObtainToken>) {
     this.#session = session;
     this.#token = token;
-    this.#obtaining = obtaining;
+    this.#loadObtainToken = loadObtainToken;
   }
 
-  /** The server refused a call for lack of scopes. @throws McpAuthError why they cannot be had */
+  /** Gets a token with the scopes that the challenge names. @throws McpAuthError why they are not granted */
   async onInsufficientScope(challenge: Challenge, request: CredentialRequest): Promise<"retry" | "give-up"> {
     const scopes = splitScope(challenge.scope).sort();
     const key = scopes.join(" ");
@@ -47,12 +47,12 @@ export class ScopeStepUp {
     return "retry";
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Resolves when no request is running. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#running.values());
   }
 
-  /** @returns `undefined` when there were enough attempts. @throws McpAuthError what has been refused already */
+  /** @returns `undefined` when no attempt is left. @throws McpAuthError an earlier refusal of these scopes */
   #begin(scopes: readonly string[], cause: string): Promise<void> | undefined {
     const { clock, emit } = this.#session;
     const now = clock.now();
@@ -63,35 +63,35 @@ export class ScopeStepUp {
     if (attempt === undefined) return undefined;
     emit({ type: "step-up.started", scopes, attempt });
     const key = scopes.join(" ");
-    const before = [this.#token.running, ...this.#running.values()];
-    const running = this.#ask(scopes, before)
+    const pending = [this.#token.running, ...this.#running.values()];
+    const running = this.#request(scopes, pending)
       .catch((error: unknown) => {
         if (isTransient(error)) this.#memory.undo(cause);
         throw error;
       })
       .finally(() => this.#running.delete(key));
-    // Whoever gave up waiting does not hear of a failure.
+    // A failure that no caller waits for must not be an unhandled rejection.
     running.catch(() => {});
     this.#running.set(key, running);
     return running;
   }
 
-  /** @param before what is under way: its answer counts for this request, too */
-  async #ask(scopes: readonly string[], before: readonly unknown[]): Promise<void> {
+  /** @param pending running requests: a refusal of theirs counts for this request, too */
+  async #request(scopes: readonly string[], pending: readonly unknown[]): Promise<void> {
     const { backoff, record: known } = this.#token;
-    await Promise.allSettled(before);
+    await Promise.allSettled(pending);
     throwIfPaused(this.#token);
     backoff.throwIfBusy();
-    const obtainToken = await this.#obtaining();
+    const obtainToken = await this.#loadObtainToken();
     const { record, error } = await obtainToken(known, { reason: "ahead" }, { scopes }).catch((fault: unknown) => {
       if (isTransient(fault)) backoff.onFault(fault);
       throw fault;
     });
-    // It was not asked for because the one before was refused: should it be, that says nothing yet.
+    // `store`, not `refresh`: if the server refuses this token, one more refresh is worth a try.
     if (!error) return this.#token.use(record, "store");
     if (error.code === "insufficient_scope") this.#memory.refuse(scopes, error, this.#session.clock.now());
     else {
-      // What has nothing to do with the scopes would befall any other request as well.
+      // An error that is not about scopes would end any other token request, too.
       this.#token.refusal = error;
       backoff.onRefusal(ownCredentials, false);
     }

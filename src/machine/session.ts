@@ -3,13 +3,13 @@ import { createServerSession, type ServerSession } from "../tokens/session.ts";
 import type { MachineTokenManagerOptions } from "./options.ts";
 import { MachineTokenStore } from "./record.ts";
 
-/** What the parts of a machine token manager share: the options, checked. */
+/** What the parts of a machine token manager share, such as the checked options. */
 export interface MachineSession extends ServerSession {
   readonly options: MachineTokenManagerOptions;
   readonly tokens: MachineTokenStore;
 }
 
-/** @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` for options that contradict each other or mix identities up */
+/** @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` for options that contradict each other or would mix identities */
 export function createMachineSession(options: MachineTokenManagerOptions): MachineSession {
   const { clientId, clientSecret, privateKey, assertion, store, account, tokenEndpoint, issuer } = options;
   const wrong = (detail: string) => new McpAuthError("invalid_option", { detail });
@@ -21,6 +21,6 @@ export function createMachineSession(options: MachineTokenManagerOptions): Machi
   const session = createServerSession(options);
   if (tokenEndpoint !== undefined) session.http.checkUrl(tokenEndpoint);
   if (issuer !== undefined) session.http.checkUrl(issuer);
-  // Assigned, not spread: the session's own fields change while it lives.
+  // Assigned, not spread: a copy would miss later changes of the session's fields.
   return Object.assign(session, { options, tokens: new MachineTokenStore({ ...session, options }) });
 }

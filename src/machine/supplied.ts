@@ -5,14 +5,14 @@ import { readJwtClaims } from "../grants/jwt-claims.ts";
 import type { RequestSession } from "./request-session.ts";
 import type { Target } from "./target.ts";
 
-/** How long the app may take to supply a secret, in ms: other processes wait. */
+/** How long the app's function may take to supply a secret, in ms. Other processes wait meanwhile. */
 const secretLimitMs = 10_000;
 
 /**
  * The client's secret.
  *
- * @throws McpAuthError `timeout`, `credential_unavailable` when the app's function fails, `invalid_option` when it gives nothing,
- *   or what cannot be a secret
+ * @throws McpAuthError `timeout`; `credential_unavailable` when the app's function fails; `invalid_option` when it returns
+ *   nothing, or a value that cannot be a secret
  */
 export async function suppliedSecret({ options, clock }: RequestSession): Promise<string | undefined> {
   const { clientSecret } = options;
@@ -35,17 +35,17 @@ export async function suppliedSecret({ options, clock }: RequestSession): Promis
   }
 }
 
-/** Servers say of a line break only that the request is wrong. @see RFC 6749 §A.2 */
+/** Refuses a line break, which servers report only as a malformed request. @see RFC 6749 §A.2 */
 function checkedSecret(secret: string): string {
   if (!/[\r\n]/.test(secret)) return secret;
   throw new McpAuthError("invalid_option", { detail: "`clientSecret` holds a line break", hint: "Trim what comes from a file." });
 }
 
 /**
- * The assertion for this server, where the program has any.
+ * The assertion for this server; `undefined` if the program has no source.
  *
  * @param target the server as the request will reach it
- * @throws McpAuthError `assertion_unavailable`, `invalid_assertion` when it is for somebody else, `signal.reason`
+ * @throws McpAuthError `assertion_unavailable`; `invalid_assertion` when it is for another audience; `signal.reason`
  */
 export async function suppliedAssertion(
   session: RequestSession,
@@ -59,13 +59,13 @@ export async function suppliedAssertion(
   if (typeof source !== "function") throw new McpAuthError("invalid_option", { detail: "`assertion` must be a function" });
   const { issuer, token_endpoint: tokenEndpoint = "" } = server;
   const request = { issuer, tokenEndpoint, resource, scope: scope || undefined, http, clock, signal };
-  const given: unknown = await abortable(
+  const supplied: unknown = await abortable(
     supply(() => source(request), "assertion_unavailable", { issuer }),
     signal,
   );
-  const assertion = typeof given === "string" ? given.trim() : "";
+  const assertion = typeof supplied === "string" ? supplied.trim() : "";
   if (!assertion) throw new McpAuthError("assertion_unavailable", { issuer, detail: "the function `assertion` returned nothing" });
-  // One that cannot be read may be for anybody.
+  // An assertion that cannot be read has no known audience, so it is refused.
   if (!isMeantFor(session, server, readJwtClaims(assertion)?.audience ?? []))
     throw new McpAuthError("invalid_assertion", {
       issuer,
@@ -76,7 +76,7 @@ export async function suppliedAssertion(
   return assertion;
 }
 
-/** Refuses to sign for an audience that the app has chosen when it is another server's. @throws McpAuthError `invalid_option` */
+/** Refuses a `clientAssertionAudience` that belongs to another server. @throws McpAuthError `invalid_option` */
 export function assertAudience(session: RequestSession, server: AuthorizationServerMetadata): void {
   const { clientAssertionAudience: audience, privateKey } = session.options;
   if (privateKey === undefined || audience === undefined || isMeantFor(session, server, [audience])) return;
@@ -85,8 +85,8 @@ export function assertAudience(session: RequestSession, server: AuthorizationSer
 }
 
 /**
- * Whether what was made for `audience` may be shown to a server. The protected server has led here, unless the app has
- * named the place: whoever it names must not get what is good at another server.
+ * Whether a server may get a JWT made for `audience`. Unless the app's options name the authorization server, the protected
+ * server does: it must not direct a JWT to a server that could use it elsewhere.
  */
 function isMeantFor({ options }: RequestSession, server: AuthorizationServerMetadata, audience: readonly string[]): boolean {
   if (options.issuer !== undefined || options.tokenEndpoint !== undefined) return true;
@@ -95,7 +95,7 @@ function isMeantFor({ options }: RequestSession, server: AuthorizationServerMeta
   return audience.some((name) => names.includes(bare(name)));
 }
 
-/** What a function of the app gives. Its own failure becomes the cause of ours. */
+/** Calls a function of the app. Its failure becomes the `cause` of a `McpAuthError`. */
 async function supply<T>(source: () => T | Promise<T>, code: McpAuthErrorCode, details: McpAuthErrorDetails): Promise<T> {
   try {
     return await source();

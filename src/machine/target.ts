@@ -10,31 +10,31 @@ import { serverMetadata } from "../tokens/known-server.ts";
 import type { MachineRecord } from "./record.ts";
 import type { RequestSession } from "./request-session.ts";
 
-/** Where tokens for the protected server are asked for, and what they are for. */
+/** Where tokens for the protected server are requested, and for which resource. */
 export interface Target {
   server: AuthorizationServerMetadata;
   /** Identifier of the protected resource. */
   resource: string;
-  /** Scopes that the server's challenge names, else its metadata. */
+  /** Scopes of the server's challenge, else of its metadata. */
   scopes: readonly string[];
 }
 
-/** An authorization server and what its tokens are for. */
+/** An authorization server, and the resource that its tokens are for. */
 interface Place {
   issuer: string;
   resource: string;
   scopes?: readonly string[] | undefined;
-  /** Its metadata, where they were found just now. */
+  /** Its metadata, if they were fetched just now. */
   server?: AuthorizationServerMetadata;
 }
 
 /**
- * Finds the authorization server: the one that the app has named, else the one that the protected server names.
+ * Finds the authorization server: the one in the app's options, else the one that the protected server names.
  *
- * @param record the token that there was before
- * @param refusal the server's, where there is one: it may have moved
- * @returns `undefined` when the server wants no token
- * @throws McpAuthError every code of discovery; `client_issuer_mismatch` when the server names another one than before
+ * @param record the previous token
+ * @param refusal the server's challenge, if it refused: its authorization server may have changed
+ * @returns `undefined` when the server needs no token
+ * @throws McpAuthError every code of discovery; `client_issuer_mismatch` when the server names another authorization server than before
  */
 export async function findTarget(
   session: RequestSession,
@@ -43,18 +43,18 @@ export async function findTarget(
 ): Promise<Target | undefined> {
   const { options, serverUrl } = session;
   const { tokenEndpoint, issuer, resource } = options;
-  const named = { resource: resource ?? canonical(serverUrl), scopes: splitScope(refusal?.scope) };
+  const configured = { resource: resource ?? canonical(serverUrl), scopes: splitScope(refusal?.scope) };
   if (tokenEndpoint !== undefined)
-    return { ...named, server: { issuer: issuer ?? new URL(tokenEndpoint).origin, token_endpoint: tokenEndpoint } };
-  if (issuer !== undefined) return { ...named, server: await serverMetadata(session, { issuer, resource: named.resource }) };
+    return { ...configured, server: { issuer: issuer ?? new URL(tokenEndpoint).origin, token_endpoint: tokenEndpoint } };
+  if (issuer !== undefined) return { ...configured, server: await serverMetadata(session, { issuer, resource: configured.resource }) };
 
   const place = (await knownPlace(session, record, refusal)) ?? (await discoverPlace(session, refusal));
   if (!place) return undefined;
   const server = place.server ?? (await serverMetadata(session, place));
-  return { server, resource: resource ?? place.resource, scopes: place.scopes ?? named.scopes };
+  return { server, resource: resource ?? place.resource, scopes: place.scopes ?? configured.scopes };
 }
 
-/** Where it was before, unless the server has moved. */
+/** The known authorization server, unless the protected server names another one now. */
 async function knownPlace(
   session: RequestSession,
   record: MachineRecord | undefined,
@@ -64,9 +64,9 @@ async function knownPlace(
   const discovery = record ?? (await readDiscovery(store, server));
   if (!discovery) return undefined;
   const { issuer, resource, scopesSupported } = { scopesSupported: undefined, ...discovery };
-  // What a server said that was not itself for a while, or to another program, must not stay in the way.
+  // A stored discovery may be wrong, or another program's. Then it is ignored, so that discovery can correct it.
   if (!(await unless("client_issuer_mismatch", session.binding.bind(issuer), false))) return undefined;
-  // Which scopes are needed, of all that there are, the server alone says.
+  // Only the server's challenge says which of all scopes are needed.
   const challenge = refusal ?? (record || options.scopes?.length ? undefined : await probe(session, undefined));
   if (!challenge) return { issuer, resource, scopes: scopesSupported };
   const found = await discoverProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined);
@@ -74,11 +74,11 @@ async function knownPlace(
   return { issuer, resource, scopes: scopesOf(challenge, found?.scopesSupported ?? scopesSupported) };
 }
 
-/** The usual places of metadata are asked while the server is asked where it is. */
+/** Discovers the authorization server. Requests to the well-known URLs run beside the first request to the server. */
 async function discoverPlace(session: RequestSession, refusal: Challenge | undefined): Promise<Place | undefined> {
   const { serverUrl, http, clock, emit, store, options } = session;
-  const guessing = new AbortController();
-  const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, { http, clock, signal: guessing.signal });
+  const speculating = new AbortController();
+  const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, { http, clock, signal: speculating.signal });
   try {
     const challenge = refusal ?? (await probe(session, undefined));
     const isOpen = !challenge && !(await discoverProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined));
@@ -89,8 +89,8 @@ async function discoverPlace(session: RequestSession, refusal: Challenge | undef
     await writeDiscovery(store, discovery).catch(() => {});
     return { ...discovery, scopes: scopesOf(challenge, discovery.scopesSupported) };
   } finally {
-    // One that hangs would keep the process alive.
-    guessing.abort();
+    // A request that hangs would keep the process alive.
+    speculating.abort();
   }
 }
 

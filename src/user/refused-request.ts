@@ -7,7 +7,7 @@ import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
 import type { LoginPrompt } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
-import { hasAged, StepUpMemory, wantedBy } from "../login/step-up.ts";
+import { demandsOf, isLoginTooOld, StepUpMemory } from "../login/step-up.ts";
 import { remember } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { CurrentToken } from "./current-token.ts";
@@ -85,11 +85,11 @@ export class RefusedRequest {
     if (running) return this.#prompt.waitFor(running, request.signal);
 
     if (request.method !== "POST" || !this.#prompt.isPossible) throw insufficient;
-    const wanted = wantedBy(challenge);
+    const wanted = demandsOf(challenge);
     const refusal = this.#stepUps.refusal(wanted, clock.now());
     if (refusal) throw refusal;
     const cause = `${challenge.error} ${wanted.join(" ")}\n${request.operation}`;
-    if (hasAged(challenge, record?.loggedInAt, clock.now())) this.#stepUps.forgive(cause);
+    if (isLoginTooOld(challenge, record?.loggedInAt, clock.now())) this.#stepUps.forgive(cause);
     const attempt = this.#stepUps.attempt(cause, clock.now());
     if (attempt === undefined) {
       remember(this.#session, insufficient);

@@ -86,7 +86,7 @@ export class TokenManager implements Credential {
           const speculation = this.#prompt.speculate();
           const challenge = await probe(this.#session, signal);
           if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) {
-            this.#prompt.stopGuessing();
+            this.#prompt.stopSpeculating();
             return "not-required";
           }
           running = this.#prompt.running;
@@ -199,7 +199,7 @@ export class TokenManager implements Credential {
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
-    if (response.ok && !used.authorization) this.#prompt.stopGuessing();
+    if (response.ok && !used.authorization) this.#prompt.stopSpeculating();
     noteResponse(this.#session, this.#token, response, used);
   }
 

@@ -1,17 +1,17 @@
 import { McpAuthError } from "../../errors.ts";
 import { readJwtClaims } from "../../grants/jwt-claims.ts";
 
-/** The largest assertion that anybody makes is far below. */
+/** Far more than any real assertion needs. */
 export const maxAssertionBytes = 64 * 1024;
 
 /**
- * What a source gave, when it looks like a JWT.
+ * Trims an assertion and checks that it looks like a JWT.
  *
- * @param from what the source is, for the message, which never quotes what it gave
+ * @param from names the source in the message, which never quotes the assertion
  * @throws McpAuthError `assertion_unavailable`
  */
-export function checkedAssertion(given: string, from: string): string {
-  const assertion = given.trim();
+export function checkedAssertion(output: string, from: string): string {
+  const assertion = output.trim();
   if (assertion.length > maxAssertionBytes) throw unavailable(`${from} is larger than ${maxAssertionBytes} bytes`);
   if (assertion === "") throw unavailable(`${from} is empty`);
   if (!readJwtClaims(assertion)) throw unavailable(`${from} is not a JWT`);

@@ -3,17 +3,17 @@ import { McpAuthError } from "../../errors.ts";
 import type { AssertionRequest } from "../assertion.ts";
 import { checkedAssertion, maxAssertionBytes, unavailable } from "./checked-assertion.ts";
 
-/** How a command is run. */
+/** Options of {@link assertionCommand}. */
 export interface AssertionCommandOptions {
-  /** Time that it may take, in milliseconds. Default 20,000. */
+  /** How long the command may take, in ms. Default 20,000. */
   timeoutMs?: number | undefined;
   /** Its environment. Default: this process's. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** Whose assertions it prints: tells workloads apart in a shared store. */
+  /** Whose assertions it prints. It separates workloads in a shared store. */
   identity?: string | undefined;
 }
 
-/** Runs a command, which prints an assertion. */
+/** Runs a command that prints an assertion. */
 export async function commandAssertion(
   [file, ...args]: readonly [string, ...string[]],
   { timeoutMs = 20_000, env = process.env }: AssertionCommandOptions,
@@ -34,10 +34,10 @@ function run(file: string, args: readonly string[], env: NodeJS.ProcessEnv, sign
     const options = { env, signal, maxBuffer: maxAssertionBytes, killSignal: "SIGKILL", windowsHide: true, encoding: "utf8" } as const;
     const child = execFile(file, args, options, (error, stdout, stderr) => {
       if (!error) return resolve(stdout);
-      // Node's error quotes the arguments and everything that was printed.
+      // Not Node's error: it quotes the arguments and the output.
       reject(signal.aborted ? signal.reason : unavailable(`\`${file}\` ${failure(error)}${complaint(stderr)}`));
     });
-    // A command that asks for something must not wait for an answer.
+    // A command that reads its input must not wait for it.
     child.stdin?.end();
   });
 }
@@ -48,10 +48,10 @@ function failure({ code, signal }: Pick<import("node:child_process").ExecFileExc
   return signal ? `was ended by ${signal}` : `ended with exit code ${code}`;
 }
 
-/** What looks like a token, a header, a key or a setting that holds one. */
+/** Text that looks like a token, a header, a key, or a setting that holds one. */
 const secretive = /\beyJ[\w-]|-----BEGIN|\b(bearer|basic) +\S{8}|(secret|token|password|passwd|key)["']? *[=:] *["']?\S{8}/i;
 
-/** The end of what it says is wrong, unless that holds a secret. */
+/** The end of the error output, unless it seems to hold a secret. */
 function complaint(stderr: string): string {
   const text = stderr.trim();
   return text === "" || secretive.test(text) ? "" : `: ${text.slice(-300)}`;

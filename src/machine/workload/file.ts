@@ -1,11 +1,11 @@
 import { checkedAssertion, maxAssertionBytes, unavailable } from "./checked-assertion.ts";
 
-/** Reads the file anew: whoever made it replaces it before it expires. */
+/** Reads an assertion from a file, each time: the file is replaced before the assertion expires. */
 export async function fileAssertion(path: string): Promise<string> {
   return checkedAssertion(await read(path), path);
 }
 
-/** Reads a token that the kubelet projects into the pod, and replaces. */
+/** Reads a token that the kubelet projects into the pod and keeps fresh. */
 export async function kubernetesAssertion(path: string, issuer: string): Promise<string> {
   const hint = `Give the pod a projected volume with \`serviceAccountToken: { audience: "${issuer}", path: … }\`.`;
   return checkedAssertion(await read(path, hint), path);
@@ -14,7 +14,7 @@ export async function kubernetesAssertion(path: string, issuer: string): Promise
 async function read(path: string, hint?: string): Promise<string> {
   const { constants, promises } = process.getBuiltinModule("node:fs");
   try {
-    // Without it, opening a pipe that nobody writes to takes for ever.
+    // Without this flag, opening a pipe without a writer never returns.
     const file = await promises.open(path, constants.O_NONBLOCK);
     try {
       const { bytesRead, buffer } = await file.read(new Uint8Array(maxAssertionBytes + 1), 0);

@@ -4,7 +4,7 @@ import { members, text } from "../../http/json.ts";
 import type { AssertionRequest } from "../assertion.ts";
 import { checkedAssertion, unavailable } from "./checked-assertion.ts";
 
-/** Asks GitHub for the job's ID token. */
+/** Requests the job's ID token from GitHub. */
 export async function gitHubActionsAssertion(audience: string | undefined, request: AssertionRequest): Promise<string> {
   const { ACTIONS_ID_TOKEN_REQUEST_URL: address, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = process.env;
   if (!address || !token) {

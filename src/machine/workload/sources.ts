@@ -13,18 +13,18 @@ export interface GitHubActionsOptions {
 
 /** Options of {@link gitLab}. */
 export interface GitLabOptions {
-  /** Variable that the job's `id_tokens:` names. Default `MCP_AUTH_ID_TOKEN`. */
+  /** The variable that the job's `id_tokens:` names. Default `MCP_AUTH_ID_TOKEN`. */
   variable?: string | undefined;
 }
 
 /** Options of {@link kubernetes}. */
 export interface KubernetesOptions {
-  /** Where the pod's projected volume has the token. Default `/var/run/secrets/tokens/mcp`. */
+  /** Path of the token in the pod's projected volume. Default `/var/run/secrets/tokens/mcp`. */
   path?: string | undefined;
 }
 
 /**
- * The identity of a GitHub Actions job, whose workflow has `permissions: id-token: write`. A new ID token is asked for each time.
+ * The identity of a GitHub Actions job. Its workflow needs `permissions: id-token: write`. Each assertion is a new ID token.
  *
  * @returns the source; it throws `assertion_unavailable`, `server_error`, `rate_limited`, and what `http.fetch` throws
  * @see https://docs.github.com/actions/reference/security/oidc
@@ -38,14 +38,14 @@ export function gitHubActions({ audience }: GitHubActionsOptions = {}): Assertio
     async (request) => (await import("./github-actions.ts")).gitHubActionsAssertion(audience, request),
     () => {
       const { GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token = "" } = process.env;
-      // Jobs of a matrix differ in nothing else that is in the environment. Without it there is no token to mix up.
-      return named("github", repository, run, process.getBuiltinModule("node:crypto").hash("sha256", token).slice(0, 16));
+      // The request token is all that differs between the jobs of a matrix. Without it there is no ID token to mix up.
+      return keySegment("github", repository, run, process.getBuiltinModule("node:crypto").hash("sha256", token).slice(0, 16));
     },
   );
 }
 
 /**
- * The identity of a GitLab CI job, as an ID token in its environment. It lives as long as the job.
+ * The identity of a GitLab CI job: an ID token in its environment, valid as long as the job runs.
  *
  * @returns the source; it throws `assertion_unavailable`
  * @see https://docs.gitlab.com/ci/secrets/id_token_authentication/
@@ -57,16 +57,16 @@ export function gitHubActions({ audience }: GitHubActionsOptions = {}): Assertio
 export function gitLab({ variable = "MCP_AUTH_ID_TOKEN" }: GitLabOptions = {}): AssertionSource {
   return source(
     async (request) => (await import("./gitlab.ts")).gitLabAssertion(variable, request),
-    () => process.env.CI_JOB_ID && named("gitlab", process.env.CI_SERVER_HOST, process.env.CI_JOB_ID),
+    () => process.env.CI_JOB_ID && keySegment("gitlab", process.env.CI_SERVER_HOST, process.env.CI_JOB_ID),
   );
 }
 
 /**
- * The identity of a Kubernetes pod: a service-account token made for the authorization server's audience by a projected volume.
- * It is read each time, since the kubelet replaces it.
+ * The identity of a Kubernetes pod: a service-account token from a projected volume, with the authorization server as its
+ * audience. It is read each time, because the kubelet replaces it.
  *
- * The token that every pod has (below `/var/run/secrets/kubernetes.io`) is made for the cluster's own API, and whoever gets it
- * can use it there: it is never taken by default.
+ * The default token of a pod (below `/var/run/secrets/kubernetes.io`) is not used: it is valid at the cluster's own API, and an
+ * authorization server that gets it could use it there.
  *
  * @returns the source; it throws `assertion_unavailable`
  * @see https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#serviceaccount-token-volume-projection
@@ -79,7 +79,7 @@ export function kubernetes({ path = "/var/run/secrets/tokens/mcp" }: KubernetesO
 }
 
 /**
- * Assertions from a file that something else keeps fresh: SPIFFE, Azure (`AZURE_FEDERATED_TOKEN_FILE`), AWS
+ * Assertions from a file that another program keeps fresh: SPIFFE, Azure (`AZURE_FEDERATED_TOKEN_FILE`), AWS
  * (`AWS_WEB_IDENTITY_TOKEN_FILE`). It is read each time.
  *
  * @returns the source; it throws `assertion_unavailable`
@@ -92,10 +92,10 @@ export function assertionFile(path: string): AssertionSource {
 }
 
 /**
- * Assertions from a command that prints them, such as `gcloud auth print-identity-token`. It is run without a shell and
- * without input, each time.
+ * Assertions from a command that prints them, such as `gcloud auth print-identity-token`. It is run each time, without a shell
+ * and without input.
  *
- * Every user of the machine can see a command's arguments: give it secrets by environment or file.
+ * Every user of the machine can see a command's arguments: pass secrets by environment or file.
  *
  * @param command program and arguments
  * @returns the source; it throws `assertion_unavailable` and `timeout`
@@ -114,33 +114,33 @@ export function assertionCommand(
   );
 }
 
-/** Or on Bun or Deno, which have the same modules. */
-const isOnNode = () => globalThis.process?.getBuiltinModule !== undefined;
+/** Whether Node's modules are available. Bun and Deno have them, too. */
+const hasNodeModules = () => globalThis.process?.getBuiltinModule !== undefined;
 
 function source(assertion: (request: AssertionRequest) => Promise<string>, identify: () => string | undefined): AssertionSource {
   let identity: string | undefined;
-  const found: AssertionSource = async (request) => {
-    if (isOnNode()) return assertion(request);
+  const assertionSource: AssertionSource = async (request) => {
+    if (hasNodeModules()) return assertion(request);
     throw new McpAuthError("assertion_unavailable", {
       detail: "this runtime has no environment and no files",
       hint: "Pass a function as `assertion`.",
     });
   };
-  return Object.defineProperty(found, "identity", { get: () => (identity ??= isOnNode() ? identify() : undefined) });
+  return Object.defineProperty(assertionSource, "identity", { get: () => (identity ??= hasNodeModules() ? identify() : undefined) });
 }
 
 /** One segment of a key in a store. */
-function named(...parts: (string | undefined)[]): string {
+function keySegment(...parts: (string | undefined)[]): string {
   return parts.map((part = "") => encodeURIComponent(part)).join(":");
 }
 
-/** Whose token the file holds; nobody's as long as it cannot be read. */
+/** Whose token the file holds; `undefined` if it cannot be read. */
 function subjectOf(path: string): string | undefined {
   const fs = process.getBuiltinModule("node:fs");
   try {
-    // A pipe would be waited for.
+    // Only a regular file: reading a pipe would block.
     const claims = fs.statSync(path).isFile() ? readJwtClaims(fs.readFileSync(path, "utf8").trim()) : undefined;
-    return claims?.subject && named(claims.issuer, claims.subject);
+    return claims?.subject && keySegment(claims.issuer, claims.subject);
   } catch {
     return undefined;
   }
