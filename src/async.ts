@@ -2,13 +2,13 @@ import type { Clock } from "./clock.ts";
 
 /** A time limit. */
 export interface Deadline {
-  /** Aborts with the reason when the time is over, or as the outer signal does. */
+  /** Aborts when the time is over, or when the outer signal aborts. */
   signal: AbortSignal;
-  /** The limit does not count any more. */
+  /** Ends the time limit. The outer signal still counts. */
   stop(): void;
 }
 
-/** Limits work to `ms` milliseconds, and to what `outer` allows. Keeps no process alive. */
+/** A signal that aborts after `ms` milliseconds, or with `outer`. Its timer keeps no process alive. */
 export function deadline(clock: Clock, ms: number, reason: () => unknown, outer?: AbortSignal): Deadline {
   const over = new AbortController();
   const stopped = new AbortController();
@@ -19,7 +19,7 @@ export function deadline(clock: Clock, ms: number, reason: () => unknown, outer?
   return { signal: outer ? AbortSignal.any([outer, over.signal]) : over.signal, stop: () => stopped.abort() };
 }
 
-/** `promise`, or a rejection with the signal's reason as soon as it aborts. The promise itself goes on. */
+/** Waits for `promise` until `signal` aborts, then rejects with its reason. The promise itself goes on. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {

@@ -4,30 +4,30 @@ import type { Challenge } from "./discovery/challenge.ts";
 export interface CredentialRequest {
   /** HTTP method, in upper case. */
   method: string;
-  /** As requested, before redirects. */
+  /** The requested URL, before redirects. */
   url: URL;
-  /** Which call of a shared URL this is (`tools/call add`), where the body could be read. */
+  /** The JSON-RPC call (`tools/call add`), if the body could be read. */
   operation?: string | undefined;
-  /** What the server has refused of this request before, oldest first: the headers as they were sent. */
+  /** The credential's headers of earlier tries of this request, which the server refused, oldest first. */
   refused?: readonly Readonly<Record<string, string>>[] | undefined;
-  /** Ends the caller's waiting, never the refresh or login that others wait for. */
+  /** Ends the caller's waiting. A refresh or login goes on for other callers. */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Everything that can authorise requests to one protected server. Transports know only this.
+ * Authorises requests to one protected server. Transports know only this interface.
  *
- * Values count, not objects: each call may be given new objects for the same request and the same headers.
+ * Compare values, not objects: each call may get new objects for the same request and the same headers.
  *
- * Implementations: `TokenManager`, those of `mcp-client-auth/credentials`; any object of the app's own.
+ * Implementations: `TokenManager`, the classes of `mcp-client-auth/credentials`, or any object of the app.
  */
 export interface Credential {
-  /** Headers (names in lower case) for one request to the protected server. Resolves without I/O in steady state. */
+  /** The headers for one request, with names in lower case. Usually resolves without I/O. */
   headers(request: CredentialRequest): Promise<Record<string, string>>;
   /**
-   * The server refused `used`.
+   * Handles a refusal of the headers `used`.
    *
-   * @returns `retry` when new headers are worth another try, `give-up` when the server's answer is final.
+   * @returns `retry` to send the request again with new headers, `give-up` to return the server's response to the caller.
    * @throws McpAuthError when a login was refused or is impossible.
    */
   onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
@@ -35,6 +35,6 @@ export interface Credential {
   isChallenge?(response: Response, used: Record<string, string>): boolean;
   /** Learns from a response that is not a challenge: that these headers were accepted, a DPoP nonce, a cookie. */
   onResponse?(response: Response, used: Record<string, string>): void;
-  /** What sends, where the credential is part of the connection: client certificates. */
+  /** Sends the requests, if the credential is part of the connection, such as a client certificate. */
   send?: typeof globalThis.fetch;
 }

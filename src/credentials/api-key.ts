@@ -9,32 +9,32 @@ import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } f
 /** Options of {@link ApiKeyCredential}. */
 export interface ApiKeyOptions extends ServerCredentialOptions {
   /**
-   * The key; or up to four, of which the first that the server takes is used (empty ones are left out); or a function that
-   * fetches them: when they are first needed, and again when all were refused.
+   * The key; or up to four keys, of which the first that the server accepts is used (empty ones are left out); or a function
+   * that returns them. The function is called when the keys are first needed, and again when all were refused.
    */
   keys: Source<string | readonly (string | undefined)[]>;
   /** Name of the header. Default `X-API-Key`. */
   header?: string | undefined;
-  /** Text before the key, as it is: `"Bearer "`. Default: none. */
+  /** Text before the key, sent unchanged, such as `"Bearer "`. Default: none. */
   prefix?: string | undefined;
-  /** Whether a 403 refuses the key, as some gateways mean it. Default `false`: it is the server's answer. */
+  /** Whether a 403 refuses the key, as at some gateways. Default `false`: a 403 is returned to the caller. */
   failOverOn403?: boolean | undefined;
-  /** The key in the URL instead of a header, for servers that take it nowhere else. */
+  /** Sends the key in the URL instead of a header, for servers that accept it only there. */
   query?: { parameter: string; exposeKeyInUrls: true } | undefined;
 }
 
 type Keys = string | readonly (string | undefined)[];
 
-/** As many as one request can try and still hear of the last one's refusal. */
+/** As many keys as one request can try: `authFetch` sends it five times at most, and the last refusal must count. */
 const maxKeys = 4;
 
-/** Headers that belong to the connection, the body, or the protocol above. */
+/** Headers that belong to the connection, the body, or MCP. */
 const reserved =
   /^(host|cookie2?|set-cookie|content-.*|accept(-.*)?|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|date|origin|referer|via|proxy-.*|sec-.*|last-event-id|mcp-(session-id|protocol-version|method|name|param-.*))$/;
 
 /**
- * An API key in a header. Several keys make a rotation at the server harmless: when one is refused, the request is
- * repeated with the next, which stays the first choice.
+ * An API key in a header. With several keys a rotation at the server interrupts nothing: when a key is refused, the request is
+ * repeated with the next one, which is then used first.
  *
  * @example
  * ```ts
@@ -43,7 +43,7 @@ const reserved =
  * ```
  */
 export class ApiKeyCredential extends ServerCredential {
-  /** Sends the key in the URL, where the app insists on that. */
+  /** Sends the key in the URL, if the option `query` is set. */
   readonly send?: typeof globalThis.fetch;
 
   readonly #header: string;
@@ -59,7 +59,7 @@ export class ApiKeyCredential extends ServerCredential {
     super(options);
     const { keys, header = "X-API-Key", prefix = "", query, failOverOn403 = false } = options;
     this.#header = headerName(header);
-    // Checked with a key behind it: a space between the two is meant.
+    // Checked together with a key, because the prefix may end with a space.
     this.#prefix = prefix && headerSafe(`${prefix}x`, "prefix").slice(0, -1);
     this.#failOverOn403 = failOverOn403;
     if (typeof keys === "function") this.#source = keys;
@@ -68,9 +68,9 @@ export class ApiKeyCredential extends ServerCredential {
   }
 
   /**
-   * For SDK transports that cannot be given a `fetch`. It cannot fall over: that is `fetch`'s part.
+   * A `requestInit` for SDK transports that accept no `fetch`. It does not change to another key after a refusal.
    *
-   * @throws McpAuthError `invalid_option` where keys are fetched by a function, or sent in the URL
+   * @throws McpAuthError `invalid_option` if a function supplies the keys, or if they are sent in the URL
    */
   requestInit(): CurrentHeaders {
     if (this.#source || this.send)
@@ -88,7 +88,7 @@ export class ApiKeyCredential extends ServerCredential {
     return { [this.#header]: this.#prefix + (this.#next(this.#refusedOf(request)) ?? this.#current) };
   }
 
-  /** A 403, where the app says that it refuses the key. */
+  /** A 403, if the option `failOverOn403` is set. */
   isChallenge(response: Response): boolean {
     return this.#failOverOn403 && response.status === 403;
   }
@@ -104,7 +104,7 @@ export class ApiKeyCredential extends ServerCredential {
       next = this.#next(refused);
     }
     if (next === undefined) return this.giveUp(challenge);
-    // A refusal of one that is not current any more comes late: others have moved on.
+    // A late refusal of an older key changes nothing: another request has already chosen the next key.
     if (key === this.#current) {
       this.#current = next;
       this.emit({ type: "credential.refused", left: this.#keys.filter((other) => !refused.has(other)).length });
@@ -112,7 +112,7 @@ export class ApiKeyCredential extends ServerCredential {
     return "retry";
   }
 
-  /** The key that a request tries next: the current one, unless it was refused just now. */
+  /** The next key to try: the current one first, without those that this request was refused with. */
   #next(refused: ReadonlySet<string | undefined>): string | undefined {
     return [this.#current, ...this.#keys].find((key) => key !== "" && !refused.has(key));
   }

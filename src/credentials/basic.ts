@@ -5,7 +5,7 @@ import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } f
 
 /** Options of {@link BasicCredential}. */
 export interface BasicOptions extends ServerCredentialOptions {
-  /** Holds no colon. */
+  /** Must not hold a colon. */
   username: string;
   /** May be empty. */
   password: string;
@@ -28,7 +28,7 @@ export class BasicCredential extends ServerCredential {
   constructor(options: BasicOptions) {
     super(options);
     const { username, password } = options;
-    // What a variable lacks would be sent as the word `undefined`.
+    // An unset variable would be sent as the word `undefined`.
     if (typeof username !== "string" || typeof password !== "string")
       throw new McpAuthError("invalid_option", { detail: "`username` or `password` is missing" });
     if (username.includes(":")) throw new McpAuthError("invalid_option", { detail: "`username` holds a colon" });
@@ -38,7 +38,7 @@ export class BasicCredential extends ServerCredential {
     this.#authorization = `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${username}:${password}`)))}`;
   }
 
-  /** For SDK transports that cannot be given a `fetch`. */
+  /** A `requestInit` for SDK transports that accept no `fetch`. */
   requestInit(): CurrentHeaders {
     return { headers: { authorization: this.#authorization } };
   }

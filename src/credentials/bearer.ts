@@ -11,20 +11,20 @@ import { ServerCredential, type ServerCredentialOptions } from "./server-credent
 
 /** Options of {@link BearerCredential}. */
 export interface BearerOptions extends ServerCredentialOptions {
-  /** The token; or a function that fetches it: when it is first needed, about to expire (a JWT says when), or refused. */
+  /** The token; or a function that returns it. It is called when the token is first needed, about to expire (if a JWT), or refused. */
   token: Source<string>;
   /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
 }
 
-/** A token that ends within this time, in ms, is fetched anew where that is possible. */
+/** A token that expires within this time, in ms, is fetched again if there is a function. */
 const leewayMs = 5_000;
 
 /**
- * A bearer token that comes from elsewhere: a constant, or whatever the app's function fetches. However many requests need
- * it at once, the function is called once. A JWT that has expired is noticed before it is sent.
+ * A bearer token that the app supplies: a constant, or the result of a function. Requests at the same time share one call of
+ * the function. An expired JWT is not sent.
  *
- * Fits the SDKs' `authProvider` as well.
+ * It can be passed to `authProvider`, too.
  *
  * @see RFC 6750 §2.1
  * @example
@@ -51,7 +51,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
   }
 
   /**
-   * The token, fetched anew when it is about to expire.
+   * The token. It is fetched again when it is about to expire.
    *
    * @throws McpAuthError `credential_expired`; `credential_unavailable` when the function fails
    */
@@ -73,9 +73,9 @@ export class BearerCredential extends ServerCredential implements TokenSource {
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     if (challenge.status === 403) return this.giveUp(challenge);
     const token = bearerToken(used);
-    // The refusal comes late: others have fetched a new one.
+    // A late refusal of an older token: another request has fetched a new one.
     if (token !== this.#token) return "retry";
-    // It was fetched after this request began, and is refused as well.
+    // The server has refused a fetched token, too.
     if (request.refused?.length) return this.giveUp(challenge);
     if ((await this.remembering(() => this.#ask())) === token) return this.giveUp(challenge);
     return "retry";
@@ -93,7 +93,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
   #take(given: string): string {
     const token = headerSafe(given, "token");
     this.#token = token;
-    // What a JWT says of itself is believed only against it; any other token never ends by itself.
+    // Unverified claims can only shorten the use of a JWT. Other tokens have no known expiry.
     this.#expiresAt = readJwtClaims(token)?.expiresAt ?? Number.POSITIVE_INFINITY;
     return token;
   }

@@ -1,11 +1,11 @@
 import { McpAuthError } from "../errors.ts";
 import { addressOf } from "./address.ts";
 
-/** Keeps cookies and decides where they go: `CookieJar` of `tough-cookie`, or one that has these methods, too. */
+/** Stores cookies and decides where they are sent: the `CookieJar` of `tough-cookie`, or an object with the same methods. */
 export interface CookieJar {
   /** Value of the `Cookie` header for a URL; empty without cookies. */
   getCookieString(url: string): Promise<string>;
-  /** Takes a `Set-Cookie` line that `url` answered with. */
+  /** Stores a `Set-Cookie` line of a response from `url`. */
   setCookie(cookie: string, url: string): Promise<unknown>;
 }
 
@@ -28,9 +28,9 @@ export async function memoryJar(): Promise<CookieJar> {
 }
 
 /**
- * A `fetch` that sends the jar's cookies and learns what each answer sets, redirects and refusals included.
+ * A `fetch` that sends the jar's cookies and stores those of each response, redirects and refusals included.
  *
- * @param isCurrent whether an answer that comes now still counts
+ * @param isCurrent whether the cookies of a response that arrives now are stored
  */
 export function withCookies(jar: CookieJar, fetch: typeof globalThis.fetch, isCurrent = () => true): typeof globalThis.fetch {
   return async (input, init) => {
@@ -39,7 +39,7 @@ export function withCookies(jar: CookieJar, fetch: typeof globalThis.fetch, isCu
     const cookie = await jar.getCookieString(url);
     if (cookie) headers.set("cookie", cookie);
     const response = await fetch(input, { ...init, headers });
-    // A cookie that the jar does not accept is none.
+    // A cookie that the jar refuses is ignored.
     if (isCurrent()) for (const line of response.headers.getSetCookie()) await jar.setCookie(line, url).catch(() => {});
     return response;
   };

@@ -1,5 +1,5 @@
 /**
- * Credentials that are not OAuth, behind the same interface: one `fetch` for every protected server.
+ * Credentials other than OAuth, with the same interface: one `fetch` for each protected server.
  *
  * @module mcp-client-auth/credentials
  */

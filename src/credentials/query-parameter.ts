@@ -2,10 +2,10 @@ import { McpAuthError, withoutQuery } from "../errors.ts";
 import { addressOf } from "./address.ts";
 
 /**
- * A `fetch` that moves the key from its header into the URL. For the protected server's origin only; the answer's `url` does not
- * show it.
+ * A `fetch` that moves the key from its header into the URL, only for the protected server's origin. The response's `url` does
+ * not show the key.
  *
- * @throws McpAuthError `invalid_option` unless the app insists
+ * @throws McpAuthError `invalid_option` unless `query.exposeKeyInUrls` is true
  */
 export function sendInQuery(
   serverUrl: URL,
@@ -31,7 +31,7 @@ export function sendInQuery(
     url.searchParams.set(parameter, key);
     const response = await send(input instanceof Request ? new Request(url, input) : url, { ...init, headers }).catch((error: unknown) => {
       (init?.signal ?? (input instanceof Request ? input.signal : undefined))?.throwIfAborted();
-      // What some runtimes say (Deno, Bun) quotes the URL.
+      // The runtime's error is not passed on: on Deno and Bun it quotes the URL.
       throw error instanceof McpAuthError ? error : new McpAuthError("network_error", { serverUrl: bare });
     });
     return Object.defineProperty(response, "url", { value: bare });

@@ -4,9 +4,9 @@ import { McpAuthError } from "../errors.ts";
 export type Source<T> = T | (() => T | Promise<T>);
 
 /**
- * The value, if a header can carry it. What `fetch` says of one that cannot holds the value itself.
+ * Checks that a header can carry a value, because the error of `fetch` would quote it.
  *
- * @param option the option that it came from
+ * @param option name of the option, for the message
  * @throws McpAuthError `invalid_option`
  */
 export function headerSafe(value: unknown, option: string): string {
@@ -19,9 +19,9 @@ export function headerSafe(value: unknown, option: string): string {
 }
 
 /**
- * Asks the app's function, whose failures become ours, so that they pass through the SDKs as they are.
+ * Calls the app's function. Its failure becomes a `McpAuthError`, which the SDKs pass on unchanged.
  *
- * @throws McpAuthError `credential_unavailable`, or what the function threw if it is one of ours
+ * @throws McpAuthError `credential_unavailable`, or the `McpAuthError` that the function threw
  */
 export async function ask<T>(source: () => T | Promise<T>, option: string, serverUrl: URL): Promise<T> {
   try {

@@ -10,9 +10,9 @@ import { authFetch } from "../transports/fetch.ts";
 export interface ServerCredentialOptions {
   /** The protected server. The credential is sent to its origin only. */
   serverUrl: string | URL;
-  /** What sends requests. Default: the global `fetch`, looked up at each call. */
+  /** Sends the requests. Default: the global `fetch`, looked up at each call. */
   fetch?: typeof globalThis.fetch | undefined;
-  /** Host names to which plain http is allowed although they are not loopback. The credential can be read on the way there. */
+  /** Host names to which plain http is allowed, besides loopback. Others on the network can read the credential. */
   allowInsecure?: readonly string[] | undefined;
   /** Receives events. They hold no secret. */
   onEvent?: AuthEventListener | undefined;
@@ -24,7 +24,7 @@ export interface CurrentHeaders {
   readonly headers: Record<string, string>;
 }
 
-/** What every credential of this entry has: its server, a `fetch`, and the last refusal. */
+/** Base of every credential of this entry: its server, a `fetch`, and the last error. */
 export abstract class ServerCredential implements Credential {
   /** The protected server. */
   readonly serverUrl: URL;
@@ -41,7 +41,7 @@ export abstract class ServerCredential implements Credential {
     this.fetch = authFetch(this, this.serverUrl, { fetch });
   }
 
-  /** Why the credential did not help, for transports that lose errors (SSE). Cleared by the next success. */
+  /** The last failure, for transports that lose errors (SSE). Cleared by the next success. */
   get lastError(): McpAuthError | undefined {
     return this.#lastError;
   }
@@ -59,7 +59,7 @@ export abstract class ServerCredential implements Credential {
     this.#emit(event);
   }
 
-  /** The server's answer is final. @internal */
+  /** Notes a final refusal. @internal */
   protected giveUp({ status, error, scope }: Challenge): "give-up" {
     const facts = { serverUrl: this.serverUrl.href, status };
     if (error === "insufficient_scope") {
@@ -71,7 +71,7 @@ export abstract class ServerCredential implements Credential {
     return "give-up";
   }
 
-  /** What `work` promises; its failure is the last error as well. @internal */
+  /** Runs `work` and keeps its failure as the last error. @internal */
   protected async remembering<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();

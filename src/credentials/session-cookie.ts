@@ -13,22 +13,22 @@ import { type SessionLogin, sessionLogin } from "./session-login.ts";
 export interface SessionCookieOptions extends ServerCredentialOptions {
   /** The request that begins a session, or a function that makes it. */
   login: SessionLogin;
-  /** Where cookies are kept. Default: in memory, by `tough-cookie`, which must be installed then. */
+  /** Stores the cookies. Default: in memory, with `tough-cookie`, which must be installed. */
   jar?: CookieJar | undefined;
   /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
 }
 
-/** For so long, in ms, no login follows one that failed or did not help: accounts are locked after too many. */
+/** Pause, in ms, after a login that failed or did not help: too many logins would lock the account. */
 const pauseMs = 60_000;
-/** So many different values of `Cookie` are remembered in a session. */
+/** How many values of `Cookie` are remembered in a session. */
 const maxSent = 100;
 
 /**
- * A session cookie: logs in when there is no session, and once more when the server answers 401 or 403, for all requests
- * together. Whatever cookies the server sets are kept.
+ * A session cookie. Logs in when there is no session, and again after a 401 or 403, once for all requests. Stores all cookies
+ * that the server sets.
  *
- * Not for browsers, which keep cookies themselves (`credentials: "include"`) and hide them from programs.
+ * Not for browsers: they store cookies themselves (`credentials: "include"`) and hide them from JavaScript.
  *
  * @see RFC 6265
  * @example
@@ -38,17 +38,17 @@ const maxSent = 100;
  * ```
  */
 export class SessionCookieCredential extends ServerCredential {
-  /** Learns the cookies of every answer. */
+  /** Sends requests with the cookies, and stores those of each response. */
   readonly send: typeof globalThis.fetch;
 
   readonly #jar: () => Promise<CookieJar>;
   readonly #login: (jar: CookieJar) => Promise<void>;
   readonly #loggingIn = new SingleFlight<void>();
-  /** How many sessions were begun. */
+  /** Number of sessions so far. */
   #sessions = 0;
-  /** What was sent as `Cookie` in this session, the newest last: servers may change cookies with each answer. */
+  /** The values of `Cookie` sent in this session, the newest last: servers may change cookies with each response. */
   #sent: readonly string[] = [];
-  /** After a login that failed or did not help. */
+  /** Holds the error of a login that failed or did not help. */
   readonly #pause: Pause<McpAuthError>;
 
   /** @throws McpAuthError `invalid_option` for a `login` that cannot be made; `invalid_url`, `insecure_url` */
@@ -63,7 +63,7 @@ export class SessionCookieCredential extends ServerCredential {
       const send = options.fetch ?? globalThis.fetch;
       if (addressOf(input).origin !== this.serverUrl.origin) return send(input, init);
       const session = this.#sessions;
-      // A late refusal deletes the cookie of the session that has ended: it must not take the new one's.
+      // A late refusal may delete the old session's cookie: it must not delete the new one.
       const isCurrent = () => session === this.#sessions && !this.#loggingIn.running;
       return withCookies(await this.#jar(), send, isCurrent)(input, init);
     };
@@ -87,10 +87,10 @@ export class SessionCookieCredential extends ServerCredential {
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    // The refusal comes late: others have begun a new session.
+    // A late refusal of an older session: another request has logged in again.
     if (used.cookie && !this.#sent.includes(used.cookie)) return "retry";
     if (request.refused?.length) {
-      // A new session changed nothing: the server refuses the user, or what they want to do.
+      // A new session did not help: the server refuses the user or the operation.
       const decision = this.giveUp(challenge);
       if (this.lastError) this.#pause.start(this.lastError, pauseMs);
       return decision;

@@ -14,13 +14,13 @@ export interface SessionLoginRequest {
   method?: string | undefined;
   /** Further headers. */
   headers?: Readonly<Record<string, string>> | undefined;
-  /** Fields of a form; or text as it is, with its `content-type` in `headers`. */
+  /** Fields of a form; or text that is sent unchanged, with its `content-type` in `headers`. */
   body?: Readonly<Record<string, string>> | string | undefined;
 }
 
 /**
- * How a session is begun: by one request; or by a function whose `fetch` keeps cookies, follows redirects within an origin and
- * has limits (10 s, 1 MiB). The function may return the answer that decides; it throws when the login failed.
+ * How a session begins: with one request, or with a function. The function's `fetch` stores cookies, follows redirects within
+ * an origin, and has limits (10 s, 1 MiB). It may return the response that decides, and throws when the login failed.
  */
 export type SessionLogin =
   | SessionLoginRequest
@@ -28,7 +28,9 @@ export type SessionLogin =
   | ((fetch: (url: string | URL, init?: RequestInit) => Promise<Response>) => Promise<Response | void>);
 
 /**
- * @returns what logs in. It throws McpAuthError `credential_refused` when the answer is a 4xx or no cookie for the server came,
+ * Checks the option `login`.
+ *
+ * @returns a function that logs in. It throws McpAuthError `credential_refused` for a 4xx, or without a cookie for the server;
  *   `server_error`, `rate_limited`, `network_error`, `timeout`, `response_too_large`, `redirect_refused`
  */
 export function sessionLogin(
@@ -61,14 +63,14 @@ export function sessionLogin(
   };
 }
 
-/** Sends the described request. An answer that leads to another site, or is a large page, has set its cookies by then. */
+/** Sends the login request. A redirect to another origin or a large page is no failure: the cookies are stored already. */
 function request({ url, method = "POST", headers, body }: SessionLoginRequest, fetch: Http["fetch"]) {
   const sent = typeof body === "object" ? new URLSearchParams(body) : body;
   const answer = fetch(url, { method, headers: { ...headers }, ...(sent !== undefined && { body: sent }) });
   return unless("response_too_large", unless("redirect_refused", answer));
 }
 
-/** Follows redirects within the origin and keeps cookies on the way. */
+/** A `fetch` that follows redirects within the origin and stores the cookies of each response. */
 function browsing(jar: CookieJar, fetch: typeof globalThis.fetch | undefined): typeof globalThis.fetch {
   return (input, init) =>
     outgoing(input, { ...init, redirect: "follow" }).send(

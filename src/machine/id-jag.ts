@@ -53,7 +53,7 @@ export function idJagExchange(options: EnterpriseManagedOptions): (request: Asse
       client: { clientId: options.clientId, clientSecret: options.clientSecret, tokenEndpointAuthMethod: "none" },
       http,
       clock,
-      // An exchange that may replace the refresh token is never aborted: its answer would be lost.
+      // An exchange that may replace the refresh token is never aborted: its response would be lost.
       signal: rotates ? undefined : signal,
       subjectToken: await subject.current(),
       subjectTokenType: rotates ? tokenTypes.refreshToken : tokenTypes.idToken,

@@ -4,12 +4,12 @@ import { McpAuthError } from "../errors.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "./store.ts";
 
 /**
- * A store that lives as long as the object. Any number of managers may share it; its locks hold between them.
+ * A store in memory, for as long as the object lives. Several managers may share it, with its locks.
  *
- * Default in browsers, workers and tests.
+ * The default in browsers, workers and tests.
  */
 export class MemoryStore implements Store {
-  // JSON text: what comes out is a copy, and what would not survive a real store does not survive this one.
+  // As JSON text, so that reads return copies, and a value that JSON cannot hold is lost here as in other stores.
   readonly #records = new Map<string, string>();
   /** The last in line for each lock. */
   readonly #locks = new Map<string, Promise<void>>();

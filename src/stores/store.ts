@@ -1,13 +1,13 @@
 import type { AppNameSpace } from "../events.ts";
 
-/** Plain JSON with a version: what a store keeps under a key. */
+/** A record that a store keeps under a key: plain JSON with a version. */
 export interface StoredRecord {
   /** Version of the record's schema. */
   readonly v: number;
   readonly [field: string]: unknown;
 }
 
-/** What the holder of a lock may do: writes succeed only while the lock is still held. */
+/** Writes under a lock. They succeed only while the lock is held. */
 export interface HeldLock {
   /** Aborts when the lock is lost. */
   readonly signal: AbortSignal;
@@ -31,16 +31,16 @@ export interface StoreStatus {
   key?: "keychain" | "file" | undefined;
 }
 
-/** How to wait for a lock. */
+/** Options of {@link Store.withLock}. */
 export interface LockOptions {
   /** Ends the waiting for the lock, never the action. */
   signal?: AbortSignal | undefined;
-  /** How long to wait for the lock at most, in milliseconds. Default 60,000. */
+  /** How long to wait for the lock, in ms. Default 60,000. */
   waitMs?: number | undefined;
 }
 
 /**
- * Where records live, and who may change them now.
+ * Keeps records, and locks that protect them.
  *
  * Writes are atomic and durable: after a crash at any moment a key holds its old or its new value. Keys are readable
  * (`tokens/<account>/<resource>`) and private to one app. `test/stores/store-contract.ts` tests any implementation.
@@ -50,19 +50,19 @@ export interface Store {
   get(key: string): Promise<StoredRecord | undefined>;
   /** Creates or replaces a record. */
   set(key: string, value: StoredRecord): Promise<void>;
-  /** Deletes a record; one that is not there is no error. */
+  /** Deletes a record. A missing record is no error. */
   delete(key: string): Promise<void>;
-  /** Reads and deletes in one step: of several callers exactly one gets the record. */
+  /** Reads and deletes a record in one step: exactly one of several callers gets it. */
   take(key: string): Promise<StoredRecord | undefined>;
   /** All keys that begin with `prefix`, in no particular order. */
   keys(prefix: string): Promise<string[]>;
   /**
-   * Runs `action` while no other holder of `key` runs, in any process or on any machine that shares the store.
-   * The lock is freed when the action settles or its process dies.
+   * Runs `action` while it holds the lock `key`: no other holder runs, in any process or on any machine that shares the store.
+   * The lock is released when the action settles or its process dies.
    *
-   * @throws McpAuthError `lock_timeout` when the lock cannot be had within `waitMs`.
+   * @throws McpAuthError `lock_timeout` when the lock is not free within `waitMs`.
    */
   withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T>;
-  /** Where the records are, for people. */
+  /** Where the records are, for display. */
   status?(): Promise<StoreStatus>;
 }

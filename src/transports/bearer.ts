@@ -3,7 +3,7 @@ export function bearerHeaders(token: string): Record<string, string> {
   return { authorization: `Bearer ${token}` };
 }
 
-/** The access token that headers present. */
+/** The access token in headers. */
 export function bearerToken({ authorization }: Readonly<Record<string, string>>): string | undefined {
   return authorization?.replace(/^Bearer /i, "");
 }

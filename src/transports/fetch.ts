@@ -4,28 +4,27 @@ import { McpAuthError } from "../errors.ts";
 import { Call, cancelParked } from "./parked-calls.ts";
 import { type Outgoing, operationOf, outgoing } from "./request.ts";
 
-/** How often one request is sent at most: the first try, a refused token, a refused new one, two step-ups. */
+/** How often one request is sent at most: first, after a refused token, after a refused new token, after two step-ups. */
 const maxTries = 5;
 
 /** Options of {@link authFetch}. */
 export interface AuthFetchOptions {
-  /** What sends. Default: the credential's own, else the global `fetch`, looked up at each call. */
+  /** Sends the requests. Default: the global `fetch`, looked up at each call. The credential's `send` comes first. */
   fetch?: typeof globalThis.fetch | undefined;
 }
 
 /**
- * A `fetch` that authorises requests to one protected server: the one place that attaches headers, recognises
- * refusals and repeats.
+ * A `fetch` that authorises requests to one protected server: it adds headers, recognises refusals, and repeats requests.
  *
- * - Headers go to the server's origin only; requests to others pass through as they are. Redirects are followed
- *   within the origin; another redirect is returned to the caller.
- * - A 401, a 403 for lack of scopes, or what the credential takes for a refusal is handed to the credential. The request is repeated when that helped; else
- *   the server's answer is returned untouched, or what the credential threw is thrown.
- * - A GET of an event stream gets the server's 401 instead of an error, because stream transports reconnect after
- *   errors for ever; the error is in the credential's `lastError`.
- * - A call that its sender has cancelled while it waited is never sent.
+ * - Headers are sent to the server's origin only; other requests pass unchanged. Redirects are followed within the origin; any
+ *   other redirect is returned to the caller.
+ * - The credential handles a refusal: a 401, a 403 for lack of scopes, or what its `isChallenge` recognises. Then the request is
+ *   repeated, or the server's response is returned unchanged, or the credential's error is thrown.
+ * - A GET of an event stream gets the server's 401 instead of an error, because stream transports reconnect after each error.
+ *   The error is in the credential's `lastError`.
+ * - A call that its sender cancels while it waits for credentials is never sent.
  *
- * @param credential what authorises
+ * @param credential authorises the requests
  * @param serverUrl the protected server
  * @throws McpAuthError what the credential throws; `body_not_replayable` when a stream would have to be sent again.
  * @example
@@ -35,7 +34,7 @@ export interface AuthFetchOptions {
  */
 export function authFetch(credential: Credential, serverUrl: string | URL, options: AuthFetchOptions = {}): typeof globalThis.fetch {
   const { origin } = new URL(serverUrl);
-  /** Those that have no answer yet. */
+  /** Calls without a response so far. */
   const calls = new Set<Call>();
 
   return async (input, init) => {
@@ -77,7 +76,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
   };
 }
 
-/** Gives the connection up. It may have broken meanwhile: a user takes longer than servers wait. */
+/** Closes the body. An error does not count: during a login the server may have closed the connection. */
 async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => {});
 }
@@ -91,13 +90,13 @@ async function headersFor(
   try {
     return await call.during(() => credential.headers(asked));
   } catch (error) {
-    // A stream without credentials gets its 401 from the server. Transient faults are worth a reconnect.
+    // A stream without credentials gets its 401 from the server. After a transient error it should reconnect.
     if (request.isStream && error instanceof McpAuthError && !error.transient) return {};
     throw error;
   }
 }
 
-/** A refusal that other credentials may change. */
+/** Whether a response is a refusal that other credentials may change. */
 function isChallenge(response: Response): boolean {
   return response.status === 401 || (response.status === 403 && challengeOf(response).error === "insufficient_scope");
 }

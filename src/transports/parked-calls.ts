@@ -4,12 +4,12 @@ import { members } from "../http/json.ts";
 import type { Outgoing } from "./request.ts";
 
 /**
- * Whether `request` cancels one of `calls` that waits, so that it is not sent any more, and that nobody else need hear
- * of. One that was sent is not repeated.
+ * Cancels the call that `request` is a cancellation of: it is not sent, or not sent again.
  *
- * The official SDKs do not abort the `fetch` of a request that timed out: they send `notifications/cancelled` for it
- * and forget it. That notification is recognised here. Request IDs are unique only within a transport; its calls
- * share an abort signal.
+ * The official SDKs do not abort the `fetch` of a request that timed out: they send `notifications/cancelled` and forget it.
+ * Request IDs are unique only within a transport, so the abort signal is compared as well: all calls of a transport share it.
+ *
+ * @returns whether the call was waiting for credentials: then the server need not get the notification
  */
 export function cancelParked(calls: Iterable<Call>, request: Outgoing): boolean {
   if (!request.signal || !request.text?.includes("notifications/cancelled")) return false;
@@ -23,10 +23,10 @@ export function cancelParked(calls: Iterable<Call>, request: Outgoing): boolean 
   return false;
 }
 
-/** One call, from before its first try to its answer. */
+/** One call, from before its first try to its response. */
 export class Call {
   readonly request: Outgoing;
-  /** Whether it waits for credentials, and the server works on no try of it. */
+  /** Whether it waits for credentials, so that the server is not working on it. */
   isParked = false;
   readonly #cancelled = new AbortController();
 
@@ -38,7 +38,7 @@ export class Call {
     this.#cancelled.abort(reason);
   }
 
-  /** Waits for `action`, unless the call is cancelled; the action itself goes on for others. */
+  /** Waits for `action` until the call is cancelled. The action itself goes on for other callers. */
   async during<T>(action: () => Promise<T>): Promise<T> {
     const { signal } = this.#cancelled;
     signal.throwIfAborted();

@@ -1,15 +1,17 @@
 import { McpAuthError } from "../errors.ts";
 
-/** A `requestInit` whose headers are always current. Pass the object itself: a copy keeps the token of the moment. */
+/** A `requestInit` whose headers are always current. Pass the object itself: a copy would keep the token of that moment. */
 export interface LiveRequestInit {
-  /** Read by the SDK's transports at every request. @throws McpAuthError `login_required` without a valid token */
+  /** The SDK's transports read this for each request. @throws McpAuthError `login_required` without a valid token */
   readonly headers: Record<string, string>;
-  /** After this the headers cannot be read any more. */
+  /** Ends it: `headers` throw from now on. */
   dispose(): void;
 }
 
 /**
- * @param current the headers of now, without waiting
+ * Makes a `requestInit` with a getter for its headers.
+ *
+ * @param current returns the current headers, synchronously
  * @see the SDK transports' option `requestInit`: a plain object, read anew for each request
  */
 export function liveRequestInit(current: () => Record<string, string>): LiveRequestInit {

@@ -3,24 +3,24 @@ import { redirectTarget } from "../http/redirect.ts";
 
 const maxRedirects = 5;
 
-/** A request that can be sent several times, each time with other credentials. */
+/** A request that can be sent several times, with other credentials each time. */
 export interface Outgoing {
   readonly url: URL;
   readonly method: string;
   readonly signal: AbortSignal | undefined;
   /** Whether the body can be sent again. */
   readonly replayable: boolean;
-  /** A GET of an event stream, which reconnects by itself. */
+  /** Whether it is a GET of an event stream, which reconnects by itself. */
   readonly isStream: boolean;
-  /** The body where it is text. */
+  /** The body, if it is text. */
   readonly text: string | undefined;
-  /** Sends with `credentials` added; follows redirects within the origin unless the caller wanted otherwise. */
+  /** Sends the request with `credentials` added. Follows redirects within the origin, unless the caller chose otherwise. */
   send(fetch: typeof globalThis.fetch, credentials: Record<string, string>): Promise<Response>;
 }
 
 /** Reads the arguments of a `fetch` call once. */
 export function outgoing(input: string | URL | Request, init: RequestInit | undefined): Outgoing {
-  // Another realm's or library's Request has no common class: what it has is a URL and a clone method.
+  // Not `instanceof`: a Request of another realm or library has another class, but also a `clone` method.
   const request = typeof input === "object" && "clone" in input ? new Request(input, init) : undefined;
   const url = new URL(request?.url ?? (input as string | URL));
   const method = (request?.method ?? init?.method ?? "GET").toUpperCase();
@@ -42,12 +42,12 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
       let changes: RequestInit = { method, headers: withCredentials, redirect: redirect === "error" ? "error" : "manual" };
       let target = url;
       for (let redirects = 0; ; redirects++) {
-        // The clone keeps the body for another time.
+        // A clone, so that the body can be sent again.
         const again = request && new Request(new Request(target, request.clone()), changes);
         const response = await (again ? fetch(again) : fetch(target, { ...init, ...changes }));
         const next = redirectTarget(response, target);
         if (redirect !== "follow" || redirects === maxRedirects || next?.origin !== target.origin) return response;
-        // RFC 9110 §15.4: 303 always, 301 and 302 by custom, turn other methods into GET.
+        // RFC 9110 §15.4: a 303 turns other methods into GET; 301 and 302 turn POST into GET, by convention.
         if (response.status === 303 || (response.status < 303 && method === "POST")) {
           if (request) return response;
           withCredentials.delete("content-type");
@@ -75,7 +75,7 @@ function isReplayable(body: unknown): boolean {
   );
 }
 
-/** Which JSON-RPC call a body is: method and, for tools and the like, name. */
+/** The JSON-RPC call in a body: its method and, if there is one, the name of the tool or prompt. */
 export function operationOf(body: string | undefined): string | undefined {
   const { method, params } = members(body ?? "");
   return text(method) && [method, text(Object(params).name)].filter(Boolean).join(" ");

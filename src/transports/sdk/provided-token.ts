@@ -6,7 +6,7 @@ import { McpAuthError } from "../../errors.ts";
 import { Pause } from "../../pause.ts";
 import { bearerHeaders } from "../bearer.ts";
 
-/** What an SDK `authProvider` is made of: a `TokenManager`, or any credential that can say its token. */
+/** What `authProvider` needs: a `TokenManager`, or any credential that can return its token. */
 export interface TokenSource extends Credential {
   /** The protected server. */
   readonly serverUrl: URL;
@@ -14,7 +14,7 @@ export interface TokenSource extends Credential {
   readonly lastError?: McpAuthError | undefined;
   /** How long a request waits for a user, in ms. */
   readonly waitForLogin?: number;
-  /** Logs in if the server asks for it. Absent where nobody can be asked. */
+  /** Logs in if the server needs a token. Absent if there is no user to ask. */
   authorize?(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
   /** A valid token, without a login. */
   getAccessToken(): Promise<string>;
@@ -26,24 +26,24 @@ export interface AuthProviderOptions {
   clock?: Clock | undefined;
 }
 
-/** The SDKs do not say which token was refused: one that is younger than this, in ms, was most likely not meant. */
+/** The SDKs do not say which token was refused. A token younger than this, in ms, probably was not the one. */
 const youngMs = 30_000;
-/** How long a failed login is not offered again by itself, in ms. */
+/** How long no login starts by itself after a failed one, in ms. */
 const pauseAfterFailureMs = 60_000;
 
-/** The token for interfaces that ask for it before every request and report a refusal without saying of what. */
+/** The token for interfaces that ask for it before each request, and report a refusal without the refused token. */
 export class ProvidedToken {
   readonly #source: TokenSource;
   readonly #clock: Clock;
   #token: string | undefined;
-  /** While the token is young, as far as this object has seen. */
+  /** Runs while the token is young, as far as this object knows. */
   readonly #young: Pause<true>;
-  /** How often it was handed out since it changed or was refused. */
+  /** How often the token was returned since it changed or was refused. */
   #uses = 0;
-  /** Why the last request goes without a token. */
+  /** Why the last request has no token. */
   #refusal: McpAuthError | undefined;
   #notRequired = false;
-  /** After a login that failed. */
+  /** Holds the error of a failed login. */
   readonly #pause: Pause<McpAuthError>;
 
   constructor(source: TokenSource, { clock = systemClock }: AuthProviderOptions = {}) {
@@ -54,10 +54,10 @@ export class ProvidedToken {
   }
 
   /**
-   * The current token, after a login where one is needed; `undefined` when the server wants none, and when none can be
-   * had: an error would let an SSE transport reconnect for ever. The server's 401 ends that, and asks for the reason.
+   * The current token, after a login if one is needed. `undefined` if the server needs none, or if there is none: after an
+   * error an SSE transport would reconnect again and again. The server's 401 ends that, and `onRefused` throws the error.
    *
-   * @throws McpAuthError a transient fault
+   * @throws McpAuthError transient errors
    */
   async get(): Promise<string | undefined> {
     this.#refusal = undefined;
@@ -86,12 +86,12 @@ export class ProvidedToken {
       this.#token = token;
       this.#uses = 0;
     }
-    // Answers are not shown here. That the SDK comes again says that the token was not refused.
+    // Responses are not visible here. A second call without a refusal means that the server accepted the token.
     if (++this.#uses === 2) this.#source.onResponse?.(new Response(), bearerHeaders(token));
     return token;
   }
 
-  /** The server answered 401 to some token of ours. @throws McpAuthError when a login was refused or is impossible */
+  /** Handles a 401 for a token of this object. @throws McpAuthError when a login was refused or is impossible */
   async onRefused(challenge: Challenge = { status: 401, challenges: [] }): Promise<void> {
     this.#notRequired = false;
     this.#uses = 0;

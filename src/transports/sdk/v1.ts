@@ -10,26 +10,26 @@ import { type AuthProviderOptions, ProvidedToken, type TokenSource } from "./pro
 
 export type { AuthProviderOptions, TokenSource } from "./provided-token.ts";
 
-/** Never leaves the process: it only tells the SDK that there is something to refresh. */
+/** Never leaves the process: it makes the SDK believe that it can refresh. */
 const placeholder = "managed-by-mcp-client-auth";
 const redirectUri = "http://127.0.0.1/callback";
 
 /**
- * An `OAuthClientProvider` for the transports of `@modelcontextprotocol/sdk` (v1), for frameworks that accept only
- * that. Where a `fetch` can be given, prefer `{ fetch: auth.fetch }`.
+ * An `OAuthClientProvider` for the transports of `@modelcontextprotocol/sdk` (v1), for frameworks that accept nothing else.
+ * If a `fetch` can be passed, prefer `{ fetch: auth.fetch }`.
  *
- * The SDK asks for the token before every request: it is refreshed ahead of expiry there, and a login happens there.
- * On a 401 the SDK makes a token request of its own; it is led to an answer that is already here (a `data:` URL), after
- * the one real refresh that all callers share.
+ * The SDK asks for the token before each request: then it is refreshed ahead of expiry, and a login happens if needed. After a
+ * 401 the SDK makes a token request of its own. It gets a prepared response (a `data:` URL), after the one real refresh that
+ * all callers share.
  *
- * What the SDK's handling makes impossible here; `fetch` has none of these limits:
- * - Step-up: the SDK does not say which scopes are missing. `auth.authorize({ scopes })` is the way there.
- * - A stronger or newer authentication (RFC 9470): the SDK does not say what the server wants, so the same kind of login is
- *   refreshed, and refused again. `authorizationParameters: { acr_values }` asks for it from the start.
- * - Several requests refused at the same moment: the SDK's transport fails those that come second with "Server returned
- *   401 after successful authentication". Tokens refreshed ahead of expiry make this rare.
- * - Knowing what the token is for: a stream that reconnects after the login has ended opens a login page as a call does.
- * - A 401 for ever on a GET stream: the SDK asks for ever.
+ * Limits of the SDK's interface, which `fetch` does not have:
+ * - No step-up: the SDK does not say which scopes are missing. Call `auth.authorize({ scopes })` instead.
+ * - No stronger or more recent login (RFC 9470): the SDK does not say what the server demands, so the same login is refreshed
+ *   and refused again. Set `authorizationParameters: { acr_values }` from the start instead.
+ * - Several requests refused at the same moment: the SDK fails all but the first with "Server returned 401 after successful
+ *   authentication". This is rare, because tokens are refreshed ahead of expiry.
+ * - The purpose of a token is unknown: a stream that reconnects after the end of the login opens a login page, as a call does.
+ * - A GET stream that always gets a 401: the SDK never stops to ask.
  *
  * @param auth a `TokenManager`
  * @example
@@ -50,9 +50,9 @@ export function authProvider(auth: TokenSource, options?: AuthProviderOptions): 
       const token = await provided.get();
       return token === undefined ? undefined : { access_token: token, token_type: "Bearer", refresh_token: placeholder, issuer };
     },
-    // The manager has stored the real ones.
+    // The manager has already stored the real tokens.
     saveTokens: () => {},
-    /** Called first whenever the SDK wants to authorise: the place to do it properly. */
+    /** The SDK calls this first when it wants to authorise, so the real refresh or login happens here. */
     async discoveryState() {
       await provided.onRefused();
       return {
@@ -73,7 +73,7 @@ export function authProvider(auth: TokenSource, options?: AuthProviderOptions): 
   };
 }
 
-/** The SDK's own login is never reached; should a version of it change that, it must not go on quietly. */
+/** Refuses the SDK's own login, which is never reached: a version of the SDK that changes this must not fail silently. */
 function unreachable(auth: TokenSource): McpAuthError {
   return new McpAuthError("login_required", {
     serverUrl: auth.serverUrl.href,

@@ -11,18 +11,18 @@ import { type AuthProviderOptions, ProvidedToken, type TokenSource } from "./pro
 export type { AuthProviderOptions, TokenSource } from "./provided-token.ts";
 
 /**
- * An `authProvider` for the transports of `@modelcontextprotocol/client` (v2), for frameworks that accept only that.
- * Where a `fetch` can be given, prefer `{ fetch: auth.fetch }`: it does all of the following as well.
+ * An `authProvider` for the transports of `@modelcontextprotocol/client` (v2), for frameworks that accept nothing else. If a
+ * `fetch` can be passed, prefer `{ fetch: auth.fetch }`.
  *
- * What the SDK's interface makes impossible here:
- * - Step-up. A 403 for lack of scopes surfaces as the SDK's own `InsufficientScopeError`. `auth.authorize({ scopes })` is the
- *   way there.
- * - More than one demand for a stronger or newer authentication (RFC 9470) within 30 s: the first leads to a login, as the
- *   token that it brings is young the next one does not.
- * - Knowing what the token is for: a stream that reconnects after the login has ended opens a login page as a call does.
- * - Knowing which token was refused: a token that changed less than 30 s ago is not refreshed again, the request is
- *   just repeated.
- * - Repeating more than once: a second refusal of the same request is an error.
+ * Limits of the SDK's interface, which `fetch` does not have:
+ * - No step-up: a 403 for lack of scopes becomes the SDK's own `InsufficientScopeError`. Call `auth.authorize({ scopes })`
+ *   instead.
+ * - Only one stronger or more recent login (RFC 9470) within 30 s: the new token is young then, so a second challenge only
+ *   repeats the request.
+ * - The purpose of a token is unknown: a stream that reconnects after the end of the login opens a login page, as a call does.
+ * - The refused token is unknown: if the token changed less than 30 s ago, it is not refreshed, and the request is only
+ *   repeated.
+ * - A request is repeated once: a second refusal is an error.
  *
  * @param auth a `TokenManager`
  * @example

@@ -1,29 +1,29 @@
 import { McpAuthError } from "../../errors.ts";
 
-/** What a handshake carries, beside its URL. */
+/** The parts of a handshake, beside its URL. */
 export interface Handshake {
   /** Subprotocols on offer, `mcp` first. */
   protocols: string[];
-  /** Headers of the request; empty where the credential travels otherwise. */
+  /** Headers of the request; empty if the credential is in a subprotocol or in the URL. */
   headers: Record<string, string>;
 }
 
-/** Opens a WebSocket: where the runtime's own cannot carry headers, but a library's can. */
+/** Opens a WebSocket, for example with a library that can send headers where the runtime's own cannot. */
 export type OpenWebSocket = (url: string, handshake: Handshake) => WebSocket;
 
-/** How the credential travels where headers cannot. Without one of these: as headers. */
+/** How to send the credential if the runtime cannot send headers. Default: as headers. */
 export interface HandshakeOptions {
   /**
-   * A subprotocol that carries the token, in the form that the server knows, such as `bearer.` and the token. It is offered
-   * beside `mcp`.
+   * Returns a subprotocol that holds the token in the form that the server expects, such as `bearer.` and the token. It is
+   * offered beside `mcp`.
    */
   subprotocol?: ((token: string) => string) | undefined;
-  /** A query parameter that carries the token, for servers that take it nowhere else. */
+  /** Sends the token in a query parameter, for servers that accept it only there. */
   query?: { parameter: string; exposeTokenInUrls: true } | undefined;
 }
 
 /**
- * What a handshake is made of.
+ * Makes the URL, the subprotocols and the headers of a handshake.
  *
  * @throws McpAuthError `invalid_option` when the credential does not fit the chosen form
  */
@@ -55,24 +55,24 @@ export function handshakeOf(
 }
 
 /**
- * The runtime's own WebSocket. Those that know no headers take the handshake for a subprotocol with an impossible name, and
- * refuse it before anything is sent.
+ * Opens the runtime's own WebSocket. A runtime without headers reads the second argument as an invalid subprotocol, and throws
+ * before anything is sent.
  *
  * @throws McpAuthError `invalid_option`
  */
 export function openWebSocket(url: string, { protocols, headers }: Handshake): WebSocket {
   if (Object.keys(headers).length === 0) return new WebSocket(url, protocols);
   try {
-    // Node's and Bun's extension of the standard.
+    // An extension of the standard in Node and Bun.
     return new WebSocket(url, { protocols, headers } as unknown as string[]);
   } catch {
-    // What it threw may hold a header.
+    // No `cause`: the runtime's error may quote a header.
     const detail = "a WebSocket cannot carry these headers in this runtime";
     throw new McpAuthError("invalid_option", { detail, hint: "Use `subprotocol`, or pass a `webSocket` that can." });
   }
 }
 
-/** The secret itself: of `Authorization`, or of the only header. */
+/** The token: from `Authorization`, or the value of the only header. */
 function tokenOf(headers: Record<string, string>): string {
   const { authorization, ...others } = headers;
   const values = Object.values(others);

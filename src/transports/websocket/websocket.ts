@@ -20,29 +20,28 @@ export type { Handshake, HandshakeOptions, OpenWebSocket } from "./handshake.ts"
 
 /** Options of {@link WebSocketTransport}. */
 export interface WebSocketTransportOptions extends HandshakeOptions {
-  /** What authorises the handshake: any credential of this package. Default: none. */
+  /** Authorises the handshake: any credential of this package. Default: none. */
   credential?: Credential | undefined;
   /** Opens the connection. Default: the global `WebSocket`. */
   webSocket?: OpenWebSocket | undefined;
-  /** What asks the server why it refused a handshake. Default: the credential's own, else the global `fetch`. */
+  /** Sends the request that asks why a handshake was refused. Default: the global `fetch`. The credential's `send` comes first. */
   fetch?: typeof globalThis.fetch | undefined;
-  /** Host names to which plain ws is allowed although they are not loopback. The credential can be read on the way there. */
+  /** Host names to which plain ws is allowed, besides loopback. Others on the network can read the credential. */
   allowInsecure?: readonly string[] | undefined;
   /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
 }
 
-/** Time for one handshake, or for asking why it failed, in ms. */
+/** Time limit of one handshake, and of the request that asks why it failed, in ms. */
 const handshakeMs = 10_000;
 
 /**
- * The SDKs' WebSocket transport with credentials: as headers of the handshake where the runtime can send them (Node, Bun); in
- * a subprotocol, or a query parameter that the app insists on, elsewhere (browsers, Deno, workers).
+ * A WebSocket transport for the SDKs, with credentials. They are sent as headers of the handshake where the runtime can (Node,
+ * Bun); elsewhere (browsers, Deno, workers) in a subprotocol, or in a query parameter if the app allows it.
  *
- * A WebSocket does not tell why a handshake was refused. So the same URL is asked once by a plain GET: a refusal there goes
- * to the credential as any other does, and when that leads to new headers, the handshake is repeated, once. Like other GETs
- * it opens no login page: where a user logs in, call `auth.authorize()` first. An open connection keeps what it was opened
- * with.
+ * A WebSocket does not say why a handshake was refused. So the transport sends one plain GET to the same URL, and the credential
+ * handles a refusal there as any other. If that leads to new headers, the handshake is repeated, once. The GET opens no login
+ * page: call `auth.authorize()` first if a user logs in. An open connection keeps the credential that it was opened with.
  *
  * @see RFC 6455 §4
  * @example
@@ -59,7 +58,7 @@ export class WebSocketTransport {
   onmessage?: ((message: object) => void) | undefined;
 
   readonly #url: URL;
-  /** The same place for plain requests. */
+  /** The same URL with http, for plain requests. */
   readonly #httpUrl: URL;
   readonly #options: WebSocketTransportOptions;
   #socket: WebSocket | undefined;
@@ -135,12 +134,12 @@ export class WebSocketTransport {
     const { webSocket = openWebSocket } = this.#options;
     const limit = this.#limit();
     const socket = webSocket(...handshakeOf(this.#url, headers, this.#options));
-    // From the first moment: a message may come with the end of the handshake.
+    // Set before the handshake ends, because a message may arrive together with its end.
     socket.onmessage = ({ data }: MessageEvent<unknown>) => this.#receive(data);
     try {
       await new Promise<void>((resolve, reject) => {
         socket.onopen = () => resolve();
-        // A WebSocket does not tell a refusal from a server that is not there.
+        // A WebSocket reports a refusal and an unreachable server in the same way.
         const hint = this.#options.credential ? undefined : "Check the address; if it is right, the server may want a `credential`.";
         const failed = (event: Event) => reject(this.#failure("the handshake failed", event, hint));
         socket.onerror = failed;
@@ -175,7 +174,9 @@ export class WebSocketTransport {
   }
 
   /**
-   * Asks by a plain request, which shows what the WebSocket hides, so that the credential can help itself.
+   * Sends a plain request, whose status the WebSocket hides, so that the credential can handle a refusal.
+   *
+   * @returns whether the credential has new headers
    *
    * @throws McpAuthError what the credential throws, or `credential_refused`
    */
@@ -207,7 +208,7 @@ export class WebSocketTransport {
   }
 
   #failure(detail: string, event?: Event, hint?: string): McpAuthError {
-    // What a runtime says may quote the URL.
+    // With a token in the URL there is no `cause`: the runtime's error may quote the URL.
     const cause: unknown = this.#options.query ? undefined : (event as ErrorEvent | undefined)?.error;
     return new McpAuthError("network_error", { serverUrl: this.#url.href, detail, hint, cause });
   }
