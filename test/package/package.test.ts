@@ -23,7 +23,8 @@ let tarball: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mcp-client-auth-package-"));
-  await run("npm", ["pack", "--pack-destination", folder], { cwd: root });
+  // `npm test` has built it; a build here would take it from under the other tests.
+  await run("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: root });
   const [name = ""] = await readdir(folder);
   tarball = join(folder, name);
 }, 120_000);
