@@ -24,7 +24,7 @@ const commands: Record<string, (auth: TokenManager) => Promise<string>> = {
   },
   logout: async (auth) => {
     // Every account at this server, for every program of `acme`.
-    const ended = await auth.logout({ everywhere: true });
+    const ended = await auth.logoutEverywhere();
     const told = ended.map(
       (login) => `${login.account}: ${login.error?.message ?? (login.refreshTokenRevoked ? "revoked" : "forgotten here")}`,
     );

@@ -7,13 +7,13 @@
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { McpAuthError } from "mcp-client-auth";
 import { extensions } from "mcp-client-auth/machine";
-import { createMcpAuth } from "mcp-client-auth/node";
+import { fromEnvironment } from "mcp-client-auth/node";
 import { environment } from "./support/environment.ts";
 
 const { options, close } = await environment();
 
 async function report(): Promise<void> {
-  const auth = await createMcpAuth.fromEnvironment(options);
+  const auth = await fromEnvironment(options);
   const client = new Client(
     { name: "nightly-report", version: "1.0.0" },
     {

@@ -47,6 +47,7 @@ const steps: Step[] = [
   { name: "tsc", command: ["tsc", "-p", "."] },
   { name: "neutral", command: ["tsc", "-p", "scripts/tsconfig.neutral.json"] },
   { name: "imports", command: ["node", "scripts/imports.ts"] },
+  { name: "api", command: ["node", "scripts/api.ts", "--check"] },
   { name: "docs", command: ["typedoc"] },
   { name: "size", command: ["node", "scripts/size.ts"] },
   vitest("vitest", "--exclude=test/package/**"),

@@ -81,9 +81,14 @@ export type Emit = (event: AuthEventFacts) => void;
 
 /** Reports to the app's listener. What that throws never breaks a login. */
 export function emitter(listener: AuthEventListener | undefined, serverUrl: string): Emit {
+  return quietly(listener && ((event) => listener({ serverUrl, ...event })));
+}
+
+/** A listener of the app's own that cannot fail. */
+export function quietly(listener: ((event: AuthEventFacts) => void) | undefined): Emit {
   return (event) => {
     try {
-      listener?.({ serverUrl, ...event });
+      listener?.(event);
     } catch {
       // An observer's failure is the observer's.
     }

@@ -9,18 +9,14 @@ export type { PendingAuthorization } from "./authorization/pending.ts";
 export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";
 export { type AuthorizationRequest, buildAuthorizationUrl } from "./authorization/request.ts";
 export { type AuthorizationResponse, checkAuthorizationResponse } from "./authorization/response.ts";
-export { type ScopeSources, selectScopes } from "./authorization/scopes.ts";
 export type { ClientIdentity } from "./client-auth/secret.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export type { Credential, CredentialRequest } from "./credential.ts";
-export { type AuthenticateChallenge, type Challenge, challengeOf, parseChallenges } from "./discovery/challenge.ts";
-export type { MetadataDocument } from "./discovery/document.ts";
+export { type AuthenticateChallenge, type Challenge, parseChallenges, readChallenge } from "./discovery/challenge.ts";
 export {
   type DiscoverProtectedResourceOptions,
   discoverProtectedResource,
   type ProtectedResource,
-  type Speculation,
-  speculate,
 } from "./discovery/resource-metadata.ts";
 export {
   type AuthorizationServerMetadata,
@@ -36,11 +32,9 @@ export {
   type McpAuthErrorDetails,
   type McpAuthErrorParty,
 } from "./errors.ts";
-export type { AppNameSpace, AuthEvent, AuthEventFacts, AuthEventListener, Emit, StoreEvent } from "./events.ts";
+export type { AppNameSpace, AuthEvent, AuthEventFacts, AuthEventListener, StoreEvent } from "./events.ts";
 export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
 export type { DeviceCodePrompt } from "./grants/device-code.ts";
-export { type RefreshGrant, refreshGrant } from "./grants/refresh.ts";
-export { revokeToken } from "./grants/revocation.ts";
 export type { TokenRequestOptions, TokenResponse } from "./grants/token-request.ts";
 export { createHttp, type Http, type HttpOptions } from "./http/http.ts";
 export { type RegisterClientOptions, registerClient } from "./registration/dynamic.ts";

@@ -157,7 +157,7 @@ describe("authorization server", () => {
   test.each(["", "/t1"])("a whole login at an issuer with path '%s': JWT for the resource, refresh token, order of issue", async (path) => {
     await using as = await startAuthorizationServer({ path, accessTokenTtlSeconds: 7 });
     const first = await logInByHand(as, { resource: "https://mcp.example/mcp", scope: "mcp:read mcp:write unknown" });
-    expect(first).toMatchObject({ scope: "mcp:read mcp:write", expiresIn: 7, refreshToken: expect.any(String) });
+    expect(first).toMatchObject({ scopes: ["mcp:read", "mcp:write"], expiresIn: 7, refreshToken: expect.any(String) });
     const claims = JSON.parse(Buffer.from(first.accessToken.split(".")[1] ?? "", "base64url").toString());
     expect(claims).toMatchObject({ iss: as.issuer, aud: "https://mcp.example/mcp", sub: "alice" });
     as.accessTokenTtlSeconds = 3;
@@ -175,9 +175,9 @@ describe("authorization server", () => {
   test("a request without scope gets the default, a narrowed one what was granted, an unknown resource is refused", async () => {
     await using as = await startAuthorizationServer({ scopes: { "https://a.example/mcp": ["mcp:read", "mcp:write"] } });
     const resource = "https://a.example/mcp";
-    expect((await logInByHand(as, { resource })).scope).toBe("mcp:read");
+    expect((await logInByHand(as, { resource })).scopes).toEqual(["mcp:read"]);
     as.grantScopes = (scopes) => scopes.filter((scope) => scope !== "mcp:write");
-    expect((await logInByHand(as, { resource, scope: "mcp:read mcp:write" })).scope).toBe("mcp:read");
+    expect((await logInByHand(as, { resource, scope: "mcp:read mcp:write" })).scopes).toEqual(["mcp:read"]);
     as.defaultScope = undefined;
     await expect(logInByHand(as, { resource })).rejects.toThrow("access_denied");
     await expect(logInByHand(as, { resource: "https://b.example/mcp", scope: "mcp:read" })).rejects.toThrow("invalid_target");

@@ -1,6 +1,7 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
 import { defined } from "../http/json.ts";
+import { joinScopes } from "./scopes.ts";
 
 /** What an authorization request says. */
 export interface AuthorizationRequest {
@@ -14,8 +15,8 @@ export interface AuthorizationRequest {
   state: string;
   /** S256 challenge of the code verifier. */
   codeChallenge: string;
-  /** Space-separated scopes; without it the parameter is left out and the server decides. */
-  scope?: string | undefined;
+  /** Scopes to ask for. Without any the parameter is left out, and the server decides. */
+  scopes?: readonly string[] | undefined;
   /** Resource indicator (RFC 8707); `undefined` where the server refuses the parameter. */
   resource?: string | undefined;
   /** Further parameters that some servers need, such as `access_type`. They may replace `scope` and `resource`, nothing else. */
@@ -30,7 +31,7 @@ export interface AuthorizationRequest {
  * @see RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2
  */
 export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
-  const { server, scope, resource, parameters } = request;
+  const { server, scopes, resource, parameters } = request;
   const url = URL.parse(server.authorization_endpoint ?? "");
   if (!url) {
     throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "its metadata have no valid `authorization_endpoint`" });
@@ -48,7 +49,7 @@ export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
     if (Object.hasOwn(own, name) || name === "request" || name === "request_uri")
       throw new McpAuthError("invalid_option", { detail: `\`authorizationParameters\` must not hold \`${name}\`` });
   }
-  const all = { ...own, ...defined({ scope, resource }), ...parameters };
+  const all = { ...own, ...defined({ scope: joinScopes(scopes), resource }), ...parameters };
   for (const [name, value] of Object.entries(all)) url.searchParams.set(name, value);
   return url;
 }

@@ -28,6 +28,11 @@ export function selectScopes(sources: ScopeSources): string[] {
   return [...scopes];
 }
 
+/** The `scope` of a request: no parameter for no scopes. */
+export function joinScopes(scopes: readonly string[] | undefined): string | undefined {
+  return scopes?.join(" ") || undefined;
+}
+
 /** The values of a space-separated `scope`. */
 export function splitScope(scope: string | undefined): string[] {
   return scope?.split(" ").filter(Boolean) ?? [];

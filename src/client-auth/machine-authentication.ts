@@ -81,7 +81,7 @@ export function authenticationMethod(client: MachineClient, server: Authorizatio
  *
  * @throws McpAuthError `invalid_option` as {@link machineAuthentication}
  */
-export function machineEndpoints(client: MachineClient, server: AuthorizationServerMetadata): AuthorizationServerMetadata {
+export function selectEndpoints(client: MachineClient, server: AuthorizationServerMetadata): AuthorizationServerMetadata {
   return authenticationMethod(client, server).endsWith("tls_client_auth") ? withMtlsAliases(server) : server;
 }
 

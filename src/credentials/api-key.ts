@@ -3,8 +3,8 @@ import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { sendInQuery } from "./query-parameter.ts";
-import { ask, headerSafe, type Source } from "./secret.ts";
-import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+import { ask, headerSafe } from "./secret.ts";
+import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
 /** Options of {@link ApiKeyCredential}. */
 export interface ApiKeyOptions extends ServerCredentialOptions {
@@ -12,7 +12,7 @@ export interface ApiKeyOptions extends ServerCredentialOptions {
    * The key; or up to four keys, of which the first that the server accepts is used (empty ones are left out); or a function
    * that returns them. The function is called when the keys are first needed, and again when all were refused.
    */
-  keys: Source<string | readonly (string | undefined)[]>;
+  keys: Keys | (() => Keys | Promise<Keys>);
   /** Name of the header. Default `X-API-Key`. */
   header?: string | undefined;
   /** Text before the key, sent unchanged, such as `"Bearer "`. Default: none. */
@@ -72,7 +72,7 @@ export class ApiKeyCredential extends ServerCredential {
    *
    * @throws McpAuthError `invalid_option` if a function supplies the keys, or if they are sent in the URL
    */
-  requestInit(): CurrentHeaders {
+  requestInit(): { readonly headers: Record<string, string> } {
     if (this.#source || this.send)
       throw new McpAuthError("invalid_option", { detail: "`requestInit()` needs `keys` as text, in a header", hint: "Use `fetch`." });
     const current = () => ({ [this.#header]: this.#prefix + this.#current });

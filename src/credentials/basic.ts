@@ -1,7 +1,7 @@
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
 /** Options of {@link BasicCredential}. */
 export interface BasicOptions extends ServerCredentialOptions {
@@ -39,7 +39,7 @@ export class BasicCredential extends ServerCredential {
   }
 
   /** A `requestInit` for SDK transports that accept no `fetch`. */
-  requestInit(): CurrentHeaders {
+  requestInit(): { readonly headers: Record<string, string> } {
     return { headers: { authorization: this.#authorization } };
   }
 

@@ -6,13 +6,13 @@ import { McpAuthError } from "../errors.ts";
 import { readJwtClaims } from "../grants/jwt-claims.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import type { TokenSource } from "../transports/sdk/provided-token.ts";
-import { ask, headerSafe, type Source } from "./secret.ts";
+import { ask, headerSafe } from "./secret.ts";
 import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
 /** Options of {@link BearerCredential}. */
 export interface BearerOptions extends ServerCredentialOptions {
   /** The token; or a function that returns it. It is called when the token is first needed, about to expire (if a JWT), or refused. */
-  token: Source<string>;
+  token: string | (() => string | Promise<string>);
   /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
 }

@@ -6,12 +6,9 @@
 
 export type { Credential, CredentialRequest } from "../credential.ts";
 export type { AuthenticateChallenge, Challenge } from "../discovery/challenge.ts";
-export type { TokenSource } from "../transports/sdk/provided-token.ts";
 export { ApiKeyCredential, type ApiKeyOptions } from "./api-key.ts";
 export { BasicCredential, type BasicOptions } from "./basic.ts";
 export { BearerCredential, type BearerOptions } from "./bearer.ts";
 export type { CookieJar } from "./cookies.ts";
-export type { Source } from "./secret.ts";
-export { type CurrentHeaders, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 export { SessionCookieCredential, type SessionCookieOptions } from "./session-cookie.ts";
 export type { SessionLogin, SessionLoginRequest } from "./session-login.ts";

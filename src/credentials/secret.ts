@@ -1,8 +1,5 @@
 import { McpAuthError } from "../errors.ts";
 
-/** A secret, or a function that fetches it. */
-export type Source<T> = T | (() => T | Promise<T>);
-
 /**
  * Checks that a header can carry a value, because the error of `fetch` would quote it.
  *

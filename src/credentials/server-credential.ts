@@ -18,12 +18,6 @@ export interface ServerCredentialOptions {
   onEvent?: AuthEventListener | undefined;
 }
 
-/** A `requestInit` whose headers are read anew for each request. Pass the object itself: a copy keeps those of the moment. */
-export interface CurrentHeaders {
-  /** What the credential sends now. */
-  readonly headers: Record<string, string>;
-}
-
 /** Base of every credential of this entry: its server, a `fetch`, and the last error. */
 export abstract class ServerCredential implements Credential {
   /** The protected server. */

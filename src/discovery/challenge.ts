@@ -57,7 +57,7 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
  *
  * @see RFC 9728 §5.1, RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3
  */
-export function challengeOf(response: Response): Challenge {
+export function readChallenge(response: Response): Challenge {
   const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
   const own = challenges.filter(({ scheme }) => scheme === "bearer" || scheme === "dpop").map(({ parameters }) => parameters);
   const chosen = own.find((p) => p.resource_metadata) ?? own.find((p) => p.error) ?? own[0] ?? {};

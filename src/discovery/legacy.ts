@@ -1,12 +1,12 @@
 import { unless } from "../errors.ts";
-import { type DocumentOptions, fetchDocument } from "./document.ts";
+import { fetchDocument } from "./document.ts";
 import {
   type AuthorizationServerMetadata,
   conceding,
-  type DiscoverAuthorizationServerOptions,
   type FoundServer,
   findAuthorizationServer,
   isSameIssuer,
+  type ServerSearch,
   validateServer,
 } from "./server-metadata.ts";
 
@@ -17,10 +17,7 @@ import {
  * @throws McpAuthError as {@link findAuthorizationServer}
  * @see MCP 2025-03-26, Authorization, 2.3.2 and 2.3.3
  */
-export async function findLegacyServer(
-  { origin }: URL,
-  options: DiscoverAuthorizationServerOptions & Pick<DocumentOptions, "http" | "clock">,
-): Promise<FoundServer> {
+export async function findLegacyServer({ origin }: URL, options: ServerSearch): Promise<FoundServer> {
   const found = await unless(
     "discovery_failed",
     fetchDocument(`${origin}/.well-known/oauth-authorization-server`, (document) => document, options),
@@ -30,7 +27,7 @@ export async function findLegacyServer(
 
   if (typeof issuer === "string" && !isSameIssuer(issuer, origin, options.strictIssuer)) {
     // It may only point (Atlassian): what counts is what that issuer says about itself.
-    options.emit?.({ type: "discovery.concession", concession: "issuer-pointer", issuer, detail: origin });
+    options.emit({ type: "discovery.concession", concession: "issuer-pointer", issuer, detail: origin });
     return findAuthorizationServer(issuer, { ...options, namedBy: "server" });
   }
   return conceding({ ...found, value: validateServer(found.value, origin, options.http, options.strictIssuer) }, origin, options.emit);

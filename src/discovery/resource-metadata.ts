@@ -26,8 +26,6 @@ export interface DiscoverProtectedResourceOptions {
   clock?: Clock | undefined;
   /** The server's refusal: the URL that it names is the only one asked. */
   challenge?: Challenge | undefined;
-  /** Requests that {@link speculate} has started. */
-  speculation?: Speculation | undefined;
   /** Ends the search; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
@@ -62,12 +60,24 @@ export async function discoverProtectedResource(
   serverUrl: string | URL,
   options: DiscoverProtectedResourceOptions = {},
 ): Promise<ProtectedResource | undefined> {
-  return (await findProtectedResource(serverUrl, options))?.value;
+  const { http = createHttp(), clock = systemClock, challenge, signal } = options;
+  return (await findProtectedResource(serverUrl, { http, clock, challenge, signal }))?.value;
 }
 
+/** What it takes to find the metadata of a protected server. */
+export interface ResourceSearch {
+  http: Http;
+  clock: Clock;
+  challenge?: Challenge | undefined;
+  /** Requests that {@link speculate} has started. */
+  speculation?: Speculation | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** {@link discoverProtectedResource}, and how long the answer may be kept. */
 export async function findProtectedResource(
   serverUrl: string | URL,
-  { http = createHttp(), clock = systemClock, challenge, speculation, signal }: DiscoverProtectedResourceOptions,
+  { http, clock, challenge, speculation, signal }: ResourceSearch,
 ): Promise<Found<ProtectedResource> | undefined> {
   const server = http.checkUrl(serverUrl);
   const look = (url: string, whileNeeded?: AbortSignal) =>

@@ -1,7 +1,7 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
 import { codeOf, isTransient, McpAuthError, type McpAuthErrorParty } from "../errors.ts";
-import type { Emit } from "../events.ts";
+import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
@@ -17,7 +17,7 @@ export interface DiscoverAuthorizationServerOptions {
   /** Default: `systemClock`. */
   clock?: Clock | undefined;
   /** Receives events about concessions. */
-  emit?: Emit | undefined;
+  onEvent?: ((event: AuthEventFacts) => void) | undefined;
   /** Forbids the concession that an empty path and `/` are the same issuer. */
   strictIssuer?: boolean | undefined;
   /** Ends the search; its reason is thrown. */
@@ -44,15 +44,25 @@ export async function discoverAuthorizationServer(
   issuer: string,
   options: DiscoverAuthorizationServerOptions = {},
 ): Promise<AuthorizationServerMetadata> {
-  return (await findAuthorizationServer(issuer, options)).value;
+  const { http = createHttp(), clock = systemClock, onEvent, strictIssuer, signal } = options;
+  return (await findAuthorizationServer(issuer, { http, clock, emit: quietly(onEvent), strictIssuer, signal })).value;
 }
 
-/** @param options.namedBy who has named the issuer. Default: the app */
-export async function findAuthorizationServer(
-  issuer: string,
-  options: DiscoverAuthorizationServerOptions & { namedBy?: McpAuthErrorParty | undefined },
-): Promise<FoundServer> {
-  const { http = createHttp(), clock = systemClock, signal, emit, strictIssuer, namedBy } = options;
+/** What it takes to find an authorization server. */
+export interface ServerSearch {
+  http: Http;
+  clock: Clock;
+  emit: Emit;
+  /** Forbids the concession that an empty path and `/` are the same issuer. */
+  strictIssuer?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+  /** Who has named the issuer. Default: the app. */
+  namedBy?: McpAuthErrorParty | undefined;
+}
+
+/** {@link discoverAuthorizationServer}, and how long the answer may be kept. */
+export async function findAuthorizationServer(issuer: string, search: ServerSearch): Promise<FoundServer> {
+  const { http, clock, signal, emit, strictIssuer, namedBy } = search;
   const { origin, pathname } = http.checkUrl(issuer, { issuer, party: namedBy });
   const path = pathname.replace(/\/$/, "");
   const urls = [
@@ -66,9 +76,9 @@ export async function findAuthorizationServer(
 }
 
 /** Reports an issuer that differs from the expected one by a final slash. */
-export function conceding(found: FoundServer, detail: string, emit: Emit | undefined): FoundServer {
+export function conceding(found: FoundServer, detail: string, emit: Emit): FoundServer {
   const { issuer } = found.value;
-  if (issuer !== detail) emit?.({ type: "discovery.concession", concession: "issuer-final-slash", issuer, detail });
+  if (issuer !== detail) emit({ type: "discovery.concession", concession: "issuer-final-slash", issuer, detail });
   return found;
 }
 

@@ -1,9 +1,10 @@
+import { joinScopes } from "../authorization/scopes.ts";
 import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** What a program asks for in its own name. */
 export interface ClientCredentialsGrant extends TokenRequestOptions {
-  /** Space-separated scopes. Default: what the server gives. */
-  scope?: string | undefined;
+  /** Scopes to ask for. Default: what the server gives. */
+  scopes?: readonly string[] | undefined;
   /** Resource indicator (RFC 8707). */
   resource?: string | undefined;
   /** Further parameters that some servers need, such as `audience`. */
@@ -16,7 +17,7 @@ export interface ClientCredentialsGrant extends TokenRequestOptions {
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 6749 §4.4, RFC 8707 §2.2
  */
-export function clientCredentialsGrant(grant: ClientCredentialsGrant): Promise<TokenResponse> {
-  const { scope, resource, parameters } = grant;
-  return tokenRequest("client_credentials", { ...parameters, scope, resource }, grant);
+export function requestClientToken(grant: ClientCredentialsGrant): Promise<TokenResponse> {
+  const { scopes, resource, parameters } = grant;
+  return tokenRequest("client_credentials", { ...parameters, scope: joinScopes(scopes), resource }, grant);
 }

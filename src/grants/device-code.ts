@@ -1,3 +1,4 @@
+import { joinScopes } from "../authorization/scopes.ts";
 import { systemClock } from "../clock.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
 import { text } from "../http/json.ts";
@@ -8,8 +9,8 @@ export const deviceCodeGrantType = "urn:ietf:params:oauth:grant-type:device_code
 
 /** What {@link requestDeviceCode} asks for. */
 export interface DeviceCodeRequest extends TokenRequestOptions {
-  /** Space-separated scopes. Default: what the server gives. */
-  scope?: string | undefined;
+  /** Scopes to ask for. Default: what the server gives. */
+  scopes?: readonly string[] | undefined;
   /** Resource indicator (RFC 8707). */
   resource?: string | undefined;
   /** Further parameters that some servers need, such as `audience`. */
@@ -64,10 +65,10 @@ const longestPauseMs = 60_000;
  * @see RFC 8628 §3.1, §3.2
  */
 export async function requestDeviceCode(request: DeviceCodeRequest): Promise<DeviceCode> {
-  const { server, http, scope, resource, clock = systemClock } = request;
+  const { server, http, scopes, resource, clock = systemClock } = request;
   const { issuer, device_authorization_endpoint: endpoint } = server;
   if (!endpoint) throw new McpAuthError("grant_unsupported", { issuer, detail: "its metadata have no `device_authorization_endpoint`" });
-  const parameters = { ...request.parameters, scope, resource };
+  const parameters = { ...request.parameters, scope: joinScopes(scopes), resource };
   const response = await postForm(endpoint, parameters, request);
   const body = parse(await response.text());
   if (!response.ok || (body.error && !body.device_code)) throw endpointError(response, body, parameters, request);

@@ -1,3 +1,4 @@
+import { joinScopes } from "../authorization/scopes.ts";
 import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** `grant_type` of RFC 7523. */
@@ -7,8 +8,8 @@ export const jwtBearerGrantType = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 export interface JwtBearerGrant extends TokenRequestOptions {
   /** A JWT that speaks for the program or user whom the token is for. */
   assertion: string;
-  /** Space-separated scopes. Default: what the server gives. */
-  scope?: string | undefined;
+  /** Scopes to ask for. Default: what the server gives. */
+  scopes?: readonly string[] | undefined;
   /** Resource indicator (RFC 8707). */
   resource?: string | undefined;
   /** Further parameters that some servers need. */
@@ -21,7 +22,7 @@ export interface JwtBearerGrant extends TokenRequestOptions {
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 7523 §2.1, RFC 8707 §2.2
  */
-export function jwtBearerGrant(grant: JwtBearerGrant): Promise<TokenResponse> {
-  const { assertion, scope, resource, parameters } = grant;
-  return tokenRequest(jwtBearerGrantType, { ...parameters, assertion, scope, resource }, grant);
+export function exchangeAssertion(grant: JwtBearerGrant): Promise<TokenResponse> {
+  const { assertion, scopes, resource, parameters } = grant;
+  return tokenRequest(jwtBearerGrantType, { ...parameters, assertion, scope: joinScopes(scopes), resource }, grant);
 }

@@ -1,3 +1,4 @@
+import { joinScopes } from "../authorization/scopes.ts";
 import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** What a refresh needs. */
@@ -6,8 +7,8 @@ export interface RefreshGrant extends TokenRequestOptions {
   refreshToken: string;
   /** Resource indicator (RFC 8707), as in the authorization request. */
   resource?: string | undefined;
-  /** Space-separated scopes, for servers that want them repeated; normally left out. */
-  scope?: string | undefined;
+  /** For servers that want the scopes repeated; normally left out. */
+  scopes?: readonly string[] | undefined;
 }
 
 /**
@@ -16,7 +17,7 @@ export interface RefreshGrant extends TokenRequestOptions {
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 6749 §6
  */
-export function refreshGrant(grant: RefreshGrant): Promise<TokenResponse> {
-  const { refreshToken, resource, scope } = grant;
-  return tokenRequest("refresh_token", { refresh_token: refreshToken, resource, scope }, grant);
+export function refreshTokens(grant: RefreshGrant): Promise<TokenResponse> {
+  const { refreshToken, resource, scopes } = grant;
+  return tokenRequest("refresh_token", { refresh_token: refreshToken, resource, scope: joinScopes(scopes) }, grant);
 }

@@ -1,3 +1,4 @@
+import { joinScopes } from "../authorization/scopes.ts";
 import { McpAuthError } from "../errors.ts";
 import { quoted, text } from "../http/json.ts";
 import { askForTokens, presentable, seconds, type TokenRequestOptions } from "./token-request.ts";
@@ -33,8 +34,8 @@ export interface TokenExchange extends TokenRequestOptions {
   audience?: string | undefined;
   /** URL of that service (RFC 8707). */
   resource?: string | undefined;
-  /** Space-separated scopes. Default: what the server gives. */
-  scope?: string | undefined;
+  /** Scopes to ask for. Default: what the server gives. */
+  scopes?: readonly string[] | undefined;
   /** Further parameters that some servers need. */
   parameters?: Readonly<Record<string, string>> | undefined;
 }
@@ -49,7 +50,7 @@ export interface ExchangedToken {
   tokenType: string;
   /** Lifetime in seconds. */
   expiresIn?: number | undefined;
-  /** Granted scopes where they differ from what was asked. */
+  /** Granted scopes where they differ from what was asked, as the answer has them: separated by spaces. */
   scope?: string | undefined;
   /** Only some servers give one. */
   refreshToken?: string | undefined;
@@ -73,11 +74,11 @@ export interface ExchangedToken {
  *
  * async function tokenFor(callerToken: string) {
  *   const subject = { subjectToken: callerToken, subjectTokenType: tokenTypes.accessToken };
- *   return (await tokenExchange({ server, client, http, ...subject, resource: "https://data.example.com/mcp" })).token;
+ *   return (await exchangeToken({ server, client, http, ...subject, resource: "https://data.example.com/mcp" })).token;
  * }
  * ```
  */
-export async function tokenExchange(exchange: TokenExchange): Promise<ExchangedToken> {
+export async function exchangeToken(exchange: TokenExchange): Promise<ExchangedToken> {
   return readExchanged(await askForExchange(exchange), exchange);
 }
 
@@ -96,7 +97,7 @@ export async function askForExchange(exchange: TokenExchange): Promise<TokenEndp
     requested_token_type: exchange.requestedTokenType,
     audience: exchange.audience,
     resource: exchange.resource,
-    scope: exchange.scope,
+    scope: joinScopes(exchange.scopes),
   };
   return askForTokens(tokenExchangeGrantType, parameters, exchange);
 }

@@ -32,7 +32,7 @@ export interface TokenResponse {
   idToken?: string | undefined;
   /** Lifetime of the access token in seconds. */
   expiresIn?: number | undefined;
-  /** Granted scopes where they differ from what was asked. */
+  /** Granted scopes where they differ from what was asked, as the answer has them: separated by spaces. */
   scope?: string | undefined;
   /** Why the response cannot be used, when there is no access token. */
   problem?: McpAuthError | undefined;

@@ -12,7 +12,7 @@ export interface HttpOptions {
   /** Host names (without port) to which plain http is allowed although they are not loopback. For development. */
   allowInsecure?: readonly string[] | undefined;
   /** Time for one request with its redirects and body, in milliseconds. Default 10,000. */
-  timeoutMs?: number | undefined;
+  requestTimeout?: number | undefined;
   /** Largest body, in bytes. Default 1 MiB. */
   maxBytes?: number | undefined;
   /** Measures that time. Default: `systemClock`. */
@@ -53,7 +53,7 @@ const maxRedirects = 3;
 export function createHttp(options: HttpOptions = {}): Http {
   // Managers, credentials and single functions all begin here.
   checkRuntime();
-  const { timeoutMs = 10_000, maxBytes = 1024 * 1024, clock = systemClock } = options;
+  const { requestTimeout = 10_000, maxBytes = 1024 * 1024, clock = systemClock } = options;
   const insecure = options.allowInsecure?.map((host) => host.toLowerCase());
 
   function checkUrl(input: string | URL, whose?: McpAuthErrorDetails): URL {
@@ -92,8 +92,8 @@ export function createHttp(options: HttpOptions = {}): Http {
       const end = new AbortController();
       const signal = init.signal ? AbortSignal.any([init.signal, end.signal]) : end.signal;
       signal.throwIfAborted();
-      const tooLate = () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${timeoutMs} ms` }));
-      clock.sleep(timeoutMs, { signal: end.signal, background: true }).then(tooLate, () => {});
+      const tooLate = () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${requestTimeout} ms` }));
+      clock.sleep(requestTimeout, { signal: end.signal, background: true }).then(tooLate, () => {});
       try {
         // A `fetch` of the app's own may ignore the signal: waiting ends all the same.
         return await abortable(load(url, { ...init, signal }), signal);

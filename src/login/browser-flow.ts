@@ -71,7 +71,7 @@ async function requestAuthorization(
     redirectUri: pending.redirectUri,
     state: pending.state,
     codeChallenge: await generateCodeChallenge(codeVerifier),
-    scope: scopes.join(" "),
+    scopes,
     resource,
     parameters: { ...parameters, ...(pending.nonce !== undefined && { nonce: pending.nonce }) },
   });

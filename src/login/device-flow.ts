@@ -49,7 +49,7 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
     redirectUris: registered ?? options.redirectUris ?? unusedRedirectUris,
     grantTypes: [deviceCodeGrantType],
   });
-  const code = await requestDeviceCode({ server, client, http, clock, signal, parameters, resource, scope: scopes.join(" ") });
+  const code = await requestDeviceCode({ server, client, http, clock, signal, parameters, resource, scopes });
   return { client, code };
 }
 

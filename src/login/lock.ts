@@ -32,7 +32,7 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore">, Login
  */
 export async function logInOnce(session: Session, plan: LoginPlan): Promise<TokenRecord> {
   const { store, server, emit, options, keeper } = session;
-  const limits = { signal: plan.signal, waitMs: loginTimeout(options) };
+  const limits = { signal: plan.signal, lockTimeout: loginTimeout(options) };
   try {
     const name = `${await keeper.account()}/${server}`;
     return await store.withLock(

@@ -33,7 +33,10 @@ export interface LoginOptions extends SessionOptions {
   redirectUris?: readonly string[] | undefined;
   /** Scopes that the app wants from the start. Default: what the server's challenge or metadata names. */
   scopes?: readonly string[] | undefined;
-  /** The authorization server to use: chosen from the resource's list, or used as it is where there is none. */
+  /**
+   * The authorization server to use: a choice and a check. Chosen from those that the protected server names; used as it is
+   * where that names none; `issuer_mismatch`, or `client_issuer_mismatch` with a `clientId`, where it names others alone.
+   */
   issuer?: string | undefined;
   /** Chooses one of several authorization servers. Default: the first whose metadata is valid. */
   chooseAuthorizationServer?: ((issuers: readonly string[], resource: ProtectedResource) => string | Promise<string>) | undefined;

@@ -1,5 +1,5 @@
 import { deadline } from "../async.ts";
-import { type Challenge, challengeOf } from "../discovery/challenge.ts";
+import { type Challenge, readChallenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf, unreachable } from "../http/fault.ts";
 import type { ServerSession } from "../tokens/session.ts";
@@ -41,7 +41,7 @@ export async function probe(session: ServerSession, signal: AbortSignal | undefi
   // Servers with the older SSE transport accept only GET at this URL.
   const response =
     posted.status === 404 || posted.status === 405 ? await send(session, signal, { headers: { accept: "text/event-stream" } }) : posted;
-  if (response.status === 401) return challengeOf(response);
+  if (response.status === 401) return readChallenge(response);
   const fault = faultOf(response, { serverUrl: session.server }, session.clock.now());
   if (fault) throw fault;
   return undefined;

@@ -9,8 +9,8 @@ export interface AssertionRequest {
   tokenEndpoint: string;
   /** The protected resource. */
   resource?: string | undefined;
-  /** Space-separated scopes. */
-  scope?: string | undefined;
+  /** Scopes that the token request asks for. */
+  scopes?: readonly string[] | undefined;
   /** Sends requests, with limits on time and size. */
   http: Http;
   /** Time. */

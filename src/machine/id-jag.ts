@@ -24,8 +24,8 @@ export interface EnterpriseManagedOptions extends MachineClient {
    * them end a sign-on whose token is used twice. No further exchange starts until it has succeeded.
    */
   onRefreshToken?: ((refreshToken: string) => void | Promise<void>) | undefined;
-  /** Space-separated scopes of the assertion. Default: those of the token request that it is for. */
-  scope?: string | undefined;
+  /** Scopes of the assertion. Default: those of the token request that it is for. */
+  scopes?: readonly string[] | undefined;
   /** Further parameters of the exchange. */
   parameters?: Readonly<Record<string, string>> | undefined;
   /** Whose sign-on it is, such as the user's ID. It separates users in a shared store. */
@@ -60,7 +60,7 @@ export function idJagExchange(options: EnterpriseManagedOptions): (request: Asse
       requestedTokenType: tokenTypes.idJag,
       audience: request.issuer,
       resource: request.resource,
-      scope: options.scope ?? request.scope,
+      scopes: options.scopes ?? request.scopes,
       parameters: options.parameters,
     };
     const answer = await askForExchange(exchangeRequest);

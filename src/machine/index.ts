@@ -4,7 +4,7 @@
  * @module mcp-client-auth/machine
  */
 
-export type { MachineAuthMethod, MachineClient, PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "../client-auth/machine-client.ts";
+export type { MachineAuthMethod, PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "../client-auth/machine-client.ts";
 export { extensions } from "../extensions.ts";
 export type { AssertionRequest, AssertionSource } from "./assertion.ts";
 export { type EnterpriseManagedOptions, enterpriseManaged } from "./enterprise-managed.ts";

@@ -33,8 +33,6 @@ import { createMachineSession, type MachineSession } from "./session.ts";
 export class MachineTokenManager implements Credential {
   /** The protected server. */
   readonly serverUrl: URL;
-  /** How long `authProvider` lets a request wait, in ms. */
-  readonly waitForLogin = 50_000;
   /** A `fetch` that authorises requests to the protected server; see {@link authFetch}. */
   readonly fetch: typeof globalThis.fetch;
 
@@ -82,22 +80,17 @@ export class MachineTokenManager implements Credential {
    * @param options.signal ends this call's waiting; the token request goes on for other callers
    * @throws McpAuthError why there is no token; the README lists the codes
    */
-  async getToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+  async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     const token = await this.#find(options.signal);
     if (token !== undefined) return token;
     throw new McpAuthError("token_not_required", { serverUrl: this.#session.server });
-  }
-
-  /** {@link getToken}, by the name that it has in `TokenManager`. */
-  getAccessToken(options?: { signal?: AbortSignal | undefined }): Promise<string> {
-    return this.getToken(options);
   }
 
   /**
    * Gets a token if the server needs one, so that a program can fail early.
    *
    * @returns `not-required` when the server answers without a token
-   * @throws McpAuthError as {@link getToken}
+   * @throws McpAuthError as {@link getAccessToken}
    */
   async authorize(options: { signal?: AbortSignal | undefined } = {}): Promise<"authorized" | "not-required"> {
     return (await this.#find(options.signal)) === undefined ? "not-required" : "authorized";

@@ -13,7 +13,7 @@ import type { MachineSession } from "./session.ts";
 import { findTarget, type Target } from "./target.ts";
 
 /** In ms: longer than a token request with all its retries, shorter than the request timeout of the SDKs. */
-const waitMs = 40_000;
+const lockTimeout = 40_000;
 
 /** What the protected server demands of the next token. */
 export interface ServerDemand {
@@ -94,7 +94,7 @@ async function obtainToken(
         return { record: undefined, error };
       }
     },
-    { waitMs },
+    { lockTimeout },
   );
 }
 

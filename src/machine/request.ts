@@ -1,7 +1,7 @@
-import { authenticationMethod, machineEndpoints } from "../client-auth/machine-authentication.ts";
+import { authenticationMethod, selectEndpoints } from "../client-auth/machine-authentication.ts";
 import { McpAuthError } from "../errors.ts";
-import { clientCredentialsGrant } from "../grants/client-credentials.ts";
-import { jwtBearerGrant, jwtBearerGrantType } from "../grants/jwt-bearer.ts";
+import { requestClientToken } from "../grants/client-credentials.ts";
+import { exchangeAssertion, jwtBearerGrantType } from "../grants/jwt-bearer.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { attempts } from "../tokens/attempts.ts";
 import { explainRefusal, watchServerTime } from "./refusal.ts";
@@ -67,7 +67,7 @@ function send(
   const { clientId = "" } = options;
   const { issuer } = target.server;
   const credentials = { ...options, clientSecret };
-  const server = machineEndpoints(credentials, target.server);
+  const server = selectEndpoints(credentials, target.server);
   const authentication = session.authentication.at(server, credentials);
   assertAudience(session, server);
   const grant = {
@@ -76,17 +76,17 @@ function send(
     authentication,
     clock,
     resource: options.resourceParameter === false ? undefined : target.resource,
-    scope: scopes.join(" "),
+    scopes,
     parameters: options.tokenParameters,
   };
   return attempts(session, issuer, async (signal) => {
     const watch = watchServerTime(http);
     // A new one for each attempt: servers accept an assertion once.
-    const assertion = await suppliedAssertion(session, { ...target, server }, grant.scope, signal);
+    const assertion = await suppliedAssertion(session, { ...target, server }, grant.scopes, signal);
     if (assertion !== undefined) session.refusedAssertion.throwIfRefused(assertion);
     try {
       const request = { ...grant, http: watch.http, signal };
-      return await (assertion === undefined ? clientCredentialsGrant(request) : jwtBearerGrant({ ...request, assertion }));
+      return await (assertion === undefined ? requestClientToken(request) : exchangeAssertion({ ...request, assertion }));
     } catch (error) {
       const explanation = explainRefusal(error, { session, scopes, assertion, serverTime: watch.serverTime() });
       if (assertion !== undefined) session.refusedAssertion.note(assertion, explanation, error);

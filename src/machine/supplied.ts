@@ -50,7 +50,7 @@ function checkedSecret(secret: string): string {
 export async function suppliedAssertion(
   session: RequestSession,
   { server, resource }: Target,
-  scope: string,
+  scopes: readonly string[],
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { options, http, clock } = session;
@@ -58,7 +58,7 @@ export async function suppliedAssertion(
   if (!source) return undefined;
   if (typeof source !== "function") throw new McpAuthError("invalid_option", { detail: "`assertion` must be a function" });
   const { issuer, token_endpoint: tokenEndpoint = "" } = server;
-  const request = { issuer, tokenEndpoint, resource, scope: scope || undefined, http, clock, signal };
+  const request = { issuer, tokenEndpoint, resource, scopes: scopes.length > 0 ? scopes : undefined, http, clock, signal };
   const supplied: unknown = await abortable(
     supply(() => source(request), "assertion_unavailable", { issuer }),
     signal,

@@ -2,7 +2,7 @@ import { splitScope } from "../authorization/scopes.ts";
 import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { type AuthorizationServerMetadata, canonical, discover, speculate } from "../discovery/discovery.ts";
-import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
+import { findProtectedResource } from "../discovery/resource-metadata.ts";
 import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { unless } from "../errors.ts";
 import { probe } from "../login/probe.ts";
@@ -69,7 +69,7 @@ async function knownPlace(
   // Only the server's challenge says which of all scopes are needed.
   const challenge = refusal ?? (record || options.scopes?.length ? undefined : await probe(session, undefined));
   if (!challenge) return { issuer, resource, scopes: scopesSupported };
-  const found = await discoverProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined);
+  const found = (await findProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined))?.value;
   if (found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer))) return undefined;
   return { issuer, resource, scopes: scopesOf(challenge, found?.scopesSupported ?? scopesSupported) };
 }
@@ -81,7 +81,7 @@ async function discoverPlace(session: RequestSession, refusal: Challenge | undef
   const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, { http, clock, signal: speculating.signal });
   try {
     const challenge = refusal ?? (await probe(session, undefined));
-    const isOpen = !challenge && !(await discoverProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined));
+    const isOpen = !challenge && !(await findProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined));
     if (isOpen) return undefined;
     const { strictIssuer } = options;
     const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer });

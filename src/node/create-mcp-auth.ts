@@ -1,12 +1,10 @@
 import type { LoginHandler } from "../authorization/login-handler.ts";
 import { withoutQuery } from "../errors.ts";
 import { emitter } from "../events.ts";
-import type { MachineTokenManager } from "../machine/machine-token-manager.ts";
 import { checkRuntime } from "../runtime.ts";
 import type { TokenManagerOptions } from "../user/options.ts";
 import { TokenManager } from "../user/token-manager.ts";
 import { debugListener } from "./debug.ts";
-import type { EnvironmentOptions } from "./environment/from-environment.ts";
 import { printDeviceCode } from "./login/device-code.ts";
 import { interactivity } from "./login/interactive.ts";
 import type { LoopbackLoginOptions } from "./login/loopback/loopback-login.ts";
@@ -18,67 +16,33 @@ import type { SqliteStoreOptions } from "./stores/sqlite.ts";
 /** Options of {@link createMcpAuth}: those of `TokenManager`, of the login on this machine, and of {@link sqliteStore}. */
 export interface McpAuthOptions
   extends Omit<TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">,
-    Omit<LoopbackLoginOptions, "host" | "appName">,
+    LoopbackLoginOptions,
     Omit<SqliteStoreOptions, "onEvent"> {}
 
-/** {@link createMcpAuth}, and what else it can start from. */
-export interface CreateMcpAuth {
-  /**
-   * A user's login at a protected MCP server, from a program on that user's machine:
-   *
-   * 1. A request is refused (or `authorize()` is called): the server's authorization server is found.
-   * 2. This program is registered there, unless it is known.
-   * 3. The user logs in in the browser; over SSH in one elsewhere, by a code to type in there where the server offers that,
-   *    else by an address to open there. Without a user (`CI`, no terminal and no display) the request fails with
-   *    `login_required` at once.
-   * 4. The answer arrives at a listener on 127.0.0.1 (that to a code is asked for) and is exchanged for tokens.
-   * 5. From then on every request carries a valid token; it is refreshed before it expires, once for all callers and
-   *    processes of this app. The login is stored: the next start finds it.
-   *
-   * `MCP_AUTH_DEBUG=1` prints every event to stderr.
-   *
-   * @param serverUrl the protected server
-   * @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option`, `unsupported_runtime`
-   * @example
-   * ```ts
-   * const auth = createMcpAuth("https://mcp.example.com/mcp", { clientName: "Acme Agent" });
-   * await auth.authorize();
-   * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
-   * ```
-   */
-  (serverUrl: string | URL, options?: McpAuthOptions): TokenManager;
-
-  /**
-   * What the variables `MCP_AUTH_*` of the environment describe: a program with credentials of its own, or else a user.
-   *
-   * The credentials of a program are `MCP_AUTH_CLIENT_ID` with `MCP_AUTH_CLIENT_SECRET`, `MCP_AUTH_PRIVATE_KEY` or a client
-   * certificate; `MCP_AUTH_WORKLOAD`; or `MCP_AUTH_IDP_ISSUER` with a user's ID token. Every secret may be in a file, which
-   * the same name with `_FILE` tells. An empty variable counts as unset. Without credentials it is {@link createMcpAuth}, which
-   * asks nobody in `CI`. The README lists all variables.
-   *
-   * The token of a program is in the default store, so that all processes of a job share one; where nothing can be written,
-   * or an assertion does not say whose it is, it is in memory.
-   *
-   * @throws McpAuthError `invalid_environment`, which names every variable that is missing, unknown or contradicts another,
-   *   and no value; `invalid_url`, `insecure_url`
-   * @example
-   * ```ts
-   * const auth = await createMcpAuth.fromEnvironment();
-   * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
-   * ```
-   */
-  fromEnvironment(options?: EnvironmentOptions): Promise<TokenManager | MachineTokenManager>;
-}
-
-/** Begins a user's login, or what the environment describes. */
-export const createMcpAuth: CreateMcpAuth = /* @__PURE__ */ Object.assign(create, {
-  async fromEnvironment(options: EnvironmentOptions = {}) {
-    const { fromEnvironment } = await import("./environment/from-environment.ts");
-    return fromEnvironment(process.env, options, create);
-  },
-});
-
-function create(serverUrl: string | URL, options: McpAuthOptions = {}): TokenManager {
+/**
+ * A user's login at a protected MCP server, from a program on that user's machine:
+ *
+ * 1. A request is refused (or `authorize()` is called): the server's authorization server is found.
+ * 2. This program is registered there, unless it is known.
+ * 3. The user logs in in the browser; over SSH in one elsewhere, by a code to type in there where the server offers that,
+ *    else by an address to open there. Without a user (`CI`, no terminal and no display) the request fails with
+ *    `login_required` at once.
+ * 4. The answer arrives at a listener on 127.0.0.1 (that to a code is asked for) and is exchanged for tokens.
+ * 5. From then on every request carries a valid token; it is refreshed before it expires, once for all callers and
+ *    processes of this app. The login is stored: the next start finds it.
+ *
+ * `MCP_AUTH_DEBUG=1` prints every event to stderr.
+ *
+ * @param serverUrl the protected server
+ * @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option`, `unsupported_runtime`
+ * @example
+ * ```ts
+ * const auth = createMcpAuth("https://mcp.example.com/mcp", { clientName: "Acme Agent" });
+ * await auth.authorize();
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions = {}): TokenManager {
   checkRuntime();
   const how = interactivity({
     interactive: options.interactive,
@@ -99,7 +63,7 @@ function create(serverUrl: string | URL, options: McpAuthOptions = {}): TokenMan
     serverUrl,
     // An app that shows codes by itself can ask a user where this machine cannot.
     interactive: isOwn ? options.interactive : way !== "none",
-    loginHandler: options.loginHandler ?? loginHandlerFor(way, loopbackOptions(options)),
+    loginHandler: options.loginHandler ?? loginHandlerFor(way, options),
     onDeviceCode: isOwn || way !== "paste" ? options.onDeviceCode : (prompt) => printDeviceCode(prompt, options.print, options.clock),
     store: options.store ?? sqliteStore({ ...options, onEvent: emitter(onEvent, withoutQuery(URL.parse(serverUrl)?.href ?? "")) }),
     onEvent,
@@ -110,10 +74,7 @@ function create(serverUrl: string | URL, options: McpAuthOptions = {}): TokenMan
 
 function loginHandlerFor(way: ReturnType<typeof interactivity>, options: LoopbackLoginOptions): LoginHandler | undefined {
   if (way === "none") return undefined;
-  return way === "paste" ? pasteLogin(options) : loopbackLogin(options);
-}
-
-function loopbackOptions({ clientName, redirectHost, ...options }: McpAuthOptions): LoopbackLoginOptions {
-  const { port, ports, callbackPath, redirectUri, bindAddress, page, openBrowser, print } = options;
-  return { port, ports, callbackPath, redirectUri, bindAddress, page, openBrowser, print, host: redirectHost, appName: clientName };
+  const { port, ports, redirectHost, callbackPath, redirectUri, bindAddress, page, clientName, openBrowser, print } = options;
+  const own = { port, ports, redirectHost, callbackPath, redirectUri, bindAddress, page, clientName, print };
+  return way === "paste" ? pasteLogin(own) : loopbackLogin({ ...own, openBrowser });
 }

@@ -1,13 +1,10 @@
 import { McpAuthError } from "../errors.ts";
 
-/** Something that has a token: `TokenManager`, `MachineTokenManager`, `BearerCredential`. */
-export interface TokenHolder {
-  /** The token of now: a child process keeps it for its whole life. */
-  getAccessToken(): Promise<string>;
-}
-
-/** A secret for a child process: text, something that has a token, or a function that fetches it. */
-export type StdioCredential = string | TokenHolder | (() => string | Promise<string>);
+/**
+ * A secret for a child process, which keeps it for its whole life: text, a function that fetches it, or something that has
+ * a token (`TokenManager`, `MachineTokenManager`, `BearerCredential`).
+ */
+export type StdioCredential = string | { getAccessToken(): Promise<string> } | (() => string | Promise<string>);
 
 /** Options of {@link stdioServer}. */
 export interface StdioServerOptions {

@@ -1,13 +1,12 @@
-import { systemClock } from "../clock.ts";
 import type { Store } from "../stores/store.ts";
 import { bindIssuer } from "./bound-issuer.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
-import { type RegisterClientOptions, registerClient } from "./dynamic.ts";
+import { type RegistrationRequest, register } from "./dynamic.ts";
 import { type ClientRegistration, chooseAuthMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 import { findRegistration, saveRegistration, staleReason } from "./stored.ts";
 
 /** Everything that any way to a client identity needs. */
-export interface ObtainClientOptions extends RegisterClientOptions {
+export interface ObtainClientOptions extends Omit<RegistrationRequest, "scopes"> {
   store: Store;
   /** The protected server that the login is for. */
   serverUrl: string | URL;
@@ -26,12 +25,12 @@ export interface ObtainClientOptions extends RegisterClientOptions {
  * where the server supports it, else the stored registration while it serves, else a new one.
  *
  * @throws McpAuthError `client_issuer_mismatch` when the given client belongs to another authorization server;
- *   `invalid_option` for a metadata URL that cannot be a client ID; `invalid_record`; what {@link registerClient}
+ *   `invalid_option` for a metadata URL that cannot be a client ID; `invalid_record`; what `registerClient`
  *   throws, `registration_unsupported` when there is no way at all.
  * @see MCP 2026-07-28, Client Registration Approaches; REQ-REG-01, REQ-REG-06
  */
 export async function obtainClient(options: ObtainClientOptions): Promise<ClientRegistration> {
-  const { server, store, redirectUris, emit, clock = systemClock, clientMetadataUrl } = options;
+  const { server, store, redirectUris, emit, clock, clientMetadataUrl } = options;
   const { issuer } = server;
   if (clientMetadataUrl !== undefined) checkClientMetadataUrl(clientMetadataUrl);
 
@@ -44,13 +43,14 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
     const stored = await findRegistration(store, issuer);
     const reason = stored && staleReason(stored, redirectUris, clock.now(), options.grantTypes);
     if (stored && !reason) return stored;
-    if (reason) emit?.({ type: "registration.stale", issuer, reason });
+    if (reason) emit({ type: "registration.stale", issuer, reason });
     // It keeps the grants of the old registration: the next login, by another flow, need not register anew.
     const grantTypes = [...new Set([...(stored?.grantTypes ?? []), ...(options.grantTypes ?? [])])];
-    client = await registerClient({ ...options, grantTypes });
+    const { http, signal, clientName, clientMetadata } = options;
+    client = await register({ server, redirectUris, grantTypes, clientName, clientMetadata, http, clock, emit, signal });
     await saveRegistration(store, client);
   }
-  emit?.({ type: "registration.finished", issuer, kind: client.kind, clientId: client.clientId });
+  emit({ type: "registration.finished", issuer, kind: client.kind, clientId: client.clientId });
   return client;
 }
 

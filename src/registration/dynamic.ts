@@ -1,7 +1,8 @@
+import { joinScopes } from "../authorization/scopes.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import type { Emit } from "../events.ts";
+import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { faultOf } from "../http/fault.ts";
 import { createHttp, type Http, isLoopback } from "../http/http.ts";
 import { members, text } from "../http/json.ts";
@@ -19,14 +20,14 @@ export interface RegisterClientOptions {
   clientName?: string | undefined;
   /** Further members of the request (RFC 7591 §2); they win over the defaults, except for `redirect_uris`. */
   clientMetadata?: Readonly<Record<string, unknown>> | undefined;
-  /** Scopes that the client may ask for, separated by spaces. */
-  scope?: string | undefined;
+  /** Scopes that the client may ask for. Default: the server decides. */
+  scopes?: readonly string[] | undefined;
   /** Default: `createHttp()`. */
   http?: Http | undefined;
   /** Default: `systemClock`. */
   clock?: Clock | undefined;
   /** Receives events about foreign redirect URIs. */
-  emit?: Emit | undefined;
+  onEvent?: ((event: AuthEventFacts) => void) | undefined;
   /** Ends the registration; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
@@ -41,6 +42,19 @@ export interface RegisterClientOptions {
  * @see RFC 7591 §3; MCP 2026-07-28, Dynamic Client Registration
  */
 export async function registerClient(options: RegisterClientOptions): Promise<ClientRegistration> {
+  const { http = createHttp(), clock = systemClock, onEvent, ...others } = options;
+  return register({ ...others, http, clock, emit: quietly(onEvent) });
+}
+
+/** What it takes to register a client. */
+export interface RegistrationRequest extends Omit<RegisterClientOptions, "onEvent"> {
+  http: Http;
+  clock: Clock;
+  emit: Emit;
+}
+
+/** {@link registerClient}, with everything filled in. */
+export async function register(options: RegistrationRequest): Promise<ClientRegistration> {
   const { server, redirectUris } = options;
   if (!server.registration_endpoint) throw new McpAuthError("registration_unsupported", { issuer: server.issuer });
   const byHost = Map.groupBy(redirectUris, (uri) => checkRedirectUri(uri).hostname);
@@ -74,8 +88,8 @@ export function checkRedirectUri(uri: string): URL {
   return url;
 }
 
-async function request(endpoint: string, redirectUris: readonly string[], options: RegisterClientOptions): Promise<ClientRegistration> {
-  const { server, http = createHttp(), clock = systemClock, emit, signal = null } = options;
+async function request(endpoint: string, redirectUris: readonly string[], options: RegistrationRequest): Promise<ClientRegistration> {
+  const { server, http, clock, emit, signal = null } = options;
   const { issuer } = server;
   const metadata = {
     application_type: options.redirectUris.every((uri) => isLoopback(new URL(uri))) ? "native" : "web",
@@ -83,7 +97,7 @@ async function request(endpoint: string, redirectUris: readonly string[], option
     response_types: ["code"],
     token_endpoint_auth_method: chooseAuthMethod(server, "none"),
     client_name: options.clientName,
-    scope: options.scope,
+    scope: joinScopes(options.scopes),
     ...options.clientMetadata,
     redirect_uris: redirectUris,
   };
@@ -106,7 +120,7 @@ async function request(endpoint: string, redirectUris: readonly string[], option
   }
 
   const listed = Array.isArray(body.redirect_uris) ? body.redirect_uris : [];
-  if (listed.some((uri) => !redirectUris.includes(uri))) emit?.({ type: "registration.foreign-redirect-uris", issuer });
+  if (listed.some((uri) => !redirectUris.includes(uri))) emit({ type: "registration.foreign-redirect-uris", issuer });
   const registered = redirectUris.filter((uri) => listed.includes(uri));
 
   const clientSecret = text(body.client_secret);

@@ -69,9 +69,9 @@ export class MemoryStore implements Store {
 }
 
 /** Waits for the holders before, within bounds. */
-async function waitFor(before: Promise<void> | undefined, key: string, { signal, waitMs = 60_000 }: LockOptions): Promise<void> {
+async function waitFor(before: Promise<void> | undefined, key: string, { signal, lockTimeout = 60_000 }: LockOptions): Promise<void> {
   signal?.throwIfAborted();
-  const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }), signal);
+  const limit = deadline(systemClock, lockTimeout, () => new McpAuthError("lock_timeout", { detail: key }), signal);
   try {
     await abortable(Promise.resolve(before), limit.signal);
   } finally {

@@ -36,7 +36,7 @@ export interface LockOptions {
   /** Ends the waiting for the lock, never the action. */
   signal?: AbortSignal | undefined;
   /** How long to wait for the lock, in ms. Default 60,000. */
-  waitMs?: number | undefined;
+  lockTimeout?: number | undefined;
 }
 
 /**
@@ -60,7 +60,7 @@ export interface Store {
    * Runs `action` while it holds the lock `key`: no other holder runs, in any process or on any machine that shares the store.
    * The lock is released when the action settles or its process dies.
    *
-   * @throws McpAuthError `lock_timeout` when the lock is not free within `waitMs`.
+   * @throws McpAuthError `lock_timeout` when the lock is not free within `lockTimeout`.
    */
   withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T>;
   /** Where the records are, for display. */

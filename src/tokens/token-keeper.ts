@@ -52,7 +52,7 @@ interface Unsaved {
 }
 
 /** Longer than a refresh may take, shorter than a request of the SDKs. */
-const waitMs = 40_000;
+const lockTimeout = 40_000;
 /** The pause between two attempts to write grows to this, in ms. */
 const longestPauseMs = 30_000;
 
@@ -133,7 +133,7 @@ export class TokenKeeper extends LoginRecords {
         }
         return held;
       },
-      { waitMs },
+      { lockTimeout },
     );
     holding.then((held) => {
       const unsaved = this.#unsaved.get(key);

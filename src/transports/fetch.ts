@@ -1,5 +1,5 @@
 import type { Credential, CredentialRequest } from "../credential.ts";
-import { challengeOf } from "../discovery/challenge.ts";
+import { readChallenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { Call, cancelParked } from "./parked-calls.ts";
 import { type Outgoing, operationOf, outgoing } from "./request.ts";
@@ -58,7 +58,7 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
 
         asked.operation ??= operationOf(request.text);
         try {
-          const decision = await call.during(() => credential.onChallenge(challengeOf(response), used, asked));
+          const decision = await call.during(() => credential.onChallenge(readChallenge(response), used, asked));
           if (decision === "give-up") return response;
         } catch (error) {
           if (request.isStream && !request.signal?.aborted) return response;
@@ -98,5 +98,5 @@ async function headersFor(
 
 /** Whether a response is a refusal that other credentials may change. */
 function isChallenge(response: Response): boolean {
-  return response.status === 401 || (response.status === 403 && challengeOf(response).error === "insufficient_scope");
+  return response.status === 401 || (response.status === 403 && readChallenge(response).error === "insufficient_scope");
 }

@@ -1,4 +1,4 @@
-import { splitScope } from "../authorization/scopes.ts";
+import { joinScopes } from "../authorization/scopes.ts";
 import { McpAuthError } from "../errors.ts";
 import { presentable } from "../grants/token-request.ts";
 import type { Session } from "../login/session.ts";
@@ -14,8 +14,8 @@ export interface GivenTokens {
   idToken?: string | undefined;
   /** Remaining lifetime of the access token, in seconds. Unknown: it is used until refused. */
   expiresIn?: number | undefined;
-  /** Granted scopes, space-separated. */
-  scope?: string | undefined;
+  /** Granted scopes, where known. */
+  scopes?: readonly string[] | undefined;
   /** The authorization server that issued them. Needed with a refresh token. */
   issuer?: string | undefined;
   /** The client that they were issued to. Default: the manager's own `clientId`. Needed with a refresh token. */
@@ -29,7 +29,15 @@ export interface GivenTokens {
 /** Stores given tokens as the login of the session. @throws McpAuthError `invalid_option`, `lock_timeout` */
 export async function giveTokens(session: Session, tokens: GivenTokens): Promise<TokenRecord> {
   const { options, clock, keeper, serverUrl } = session;
-  const { accessToken, refreshToken, idToken, expiresIn, scope, issuer = options.issuer ?? "", clientId = options.clientId ?? "" } = tokens;
+  const {
+    accessToken,
+    refreshToken,
+    idToken,
+    expiresIn,
+    scopes,
+    issuer = options.issuer ?? "",
+    clientId = options.clientId ?? "",
+  } = tokens;
   const clientSecret = tokens.clientSecret ?? (tokens.clientId === undefined ? options.clientSecret : undefined);
   if (!presentable(accessToken))
     throw new McpAuthError("invalid_option", { detail: "`accessToken` is empty, or has characters that a header cannot carry" });
@@ -55,8 +63,8 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
     accessToken,
     refreshToken,
     idToken,
-    scope,
-    requestedScopes: splitScope(scope),
+    scope: joinScopes(scopes),
+    requestedScopes: scopes ?? [],
     issuedAt: now,
     expiresAt: expiresIn && now + expiresIn * 1000,
   };

@@ -17,7 +17,7 @@ export interface LogoutResult {
   refreshTokenRevoked: boolean;
   /** Whether it confirmed the same of the access token; many servers cannot revoke these, and let them expire. */
   accessTokenRevoked: boolean;
-  /** With `everywhere`: why this login could not be deleted. It is still stored then; without an error it is deleted in any case. */
+  /** Of `logoutEverywhere()`: why this login could not be deleted. It is still stored then; without an error it is deleted in any case. */
   error?: McpAuthError | undefined;
 }
 

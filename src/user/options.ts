@@ -3,5 +3,5 @@ import type { LoginOptions } from "../login/options.ts";
 /** How a user's login at one protected server is made, kept and used. Only `serverUrl` is needed. */
 export interface TokenManagerOptions extends LoginOptions {
   /** How long a request waits for the user before it fails with `login_pending`, in ms. Default 50,000: below the SDKs' 60 s. */
-  waitForLogin?: number | undefined;
+  loginPendingTimeout?: number | undefined;
 }

@@ -1,4 +1,5 @@
-import { refreshGrant } from "../grants/refresh.ts";
+import { splitScope } from "../authorization/scopes.ts";
+import { refreshTokens } from "../grants/refresh.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { requestProfile, type Session } from "../login/session.ts";
 import { attempts } from "../tokens/attempts.ts";
@@ -8,7 +9,7 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 /**
  * Sends the refresh token until there is an answer.
  *
- * @throws McpAuthError as `refreshGrant`, after bounded repetition
+ * @throws McpAuthError as `refreshTokens`, after bounded repetition
  */
 export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenResponse> {
   const { clock, http } = session;
@@ -22,7 +23,7 @@ export async function requestRefresh(session: Session, record: TokenRecord & { r
     clock,
     refreshToken,
     resource: profile.resourceParameter === false ? undefined : resource,
-    scope: profile.refreshScope ? (record.scope ?? (record.requestedScopes.join(" ") || undefined)) : undefined,
+    scopes: profile.refreshScope ? (record.scope === undefined ? record.requestedScopes : splitScope(record.scope)) : undefined,
   };
-  return attempts(session, issuer, (signal) => refreshGrant({ ...grant, signal }));
+  return attempts(session, issuer, (signal) => refreshTokens({ ...grant, signal }));
 }

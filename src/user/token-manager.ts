@@ -3,7 +3,7 @@ import { splitScope } from "../authorization/scopes.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
-import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
+import { findProtectedResource } from "../discovery/resource-metadata.ts";
 import { codeOf, isTransient, LoginRequiredError, type McpAuthError } from "../errors.ts";
 import { probe } from "../login/probe.ts";
 import { LoginPrompt } from "../login/prompt.ts";
@@ -12,6 +12,7 @@ import { insufficiency } from "../login/step-up.ts";
 import { defaultKey } from "../tokens/default-account.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { assertUsable, endSession, remember, remembering } from "../tokens/session.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import { authFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
@@ -40,7 +41,7 @@ export class TokenManager implements Credential {
   /** The protected server. */
   readonly serverUrl: URL;
   /** How long a request waits for a user's login, in ms. */
-  readonly waitForLogin: number;
+  readonly loginPendingTimeout: number;
   /** A `fetch` that authorises requests to the protected server; see {@link authFetch}. */
   readonly fetch: typeof globalThis.fetch;
 
@@ -53,9 +54,9 @@ export class TokenManager implements Credential {
   constructor(options: TokenManagerOptions) {
     this.#session = createSession(options);
     this.serverUrl = new URL(this.#session.serverUrl);
-    this.waitForLogin = options.waitForLogin ?? 50_000;
+    this.loginPendingTimeout = options.loginPendingTimeout ?? 50_000;
     this.#token = new CurrentToken(this.#session);
-    this.#prompt = new LoginPrompt(this.#session, this.#token, this.waitForLogin);
+    this.#prompt = new LoginPrompt(this.#session, this.#token, this.loginPendingTimeout);
     this.#refused = new RefusedRequest(this.#session, this.#token, this.#prompt);
     this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
   }
@@ -135,24 +136,15 @@ export class TokenManager implements Credential {
   /**
    * Revokes the login at the authorization server, as far as it can, and deletes it here. Ends a login in progress.
    *
-   * @param options.everywhere the logins of all accounts at this server; the result says what happened to each
    * @throws McpAuthError `lock_timeout`, `store_failed`
    */
-  logout(options?: { everywhere?: false | undefined }): Promise<LogoutResult>;
-  logout(options: { everywhere: true }): Promise<LogoutResult[]>;
-  logout(options: { everywhere?: boolean | undefined }): Promise<LogoutResult | LogoutResult[]>;
-  async logout(options: { everywhere?: boolean | undefined } = {}): Promise<LogoutResult | LogoutResult[]> {
-    assertUsable(this.#session);
-    await this.#prompt.end(
-      new LoginRequiredError({
-        serverUrl: this.#session.server,
-        detail: "`logout()` was called meanwhile",
-        hint: "Call `authorize()` to log in again.",
-      }),
-    );
-    const result = await (options.everywhere ? logoutEverywhere : logout)(this.#session, this.#token.record);
-    this.#token.use(undefined, "store");
-    return result;
+  logout(): Promise<LogoutResult> {
+    return this.#logOut(logout);
+  }
+
+  /** {@link logout} for all accounts at this server, this manager's first. The results say what happened to each. */
+  logoutEverywhere(): Promise<LogoutResult[]> {
+    return this.#logOut(logoutEverywhere);
   }
 
   /** Whose login this is and how it stands, for people: asks no server. @throws McpAuthError what reading the store throws */
@@ -224,6 +216,20 @@ export class TokenManager implements Credential {
     return this.dispose();
   }
 
+  async #logOut<T>(how: (session: Session, known: TokenRecord | undefined) => Promise<T>): Promise<T> {
+    assertUsable(this.#session);
+    await this.#prompt.end(
+      new LoginRequiredError({
+        serverUrl: this.#session.server,
+        detail: "`logout()` was called meanwhile",
+        hint: "Call `authorize()` to log in again.",
+      }),
+    );
+    const result = await how(this.#session, this.#token.record);
+    this.#token.use(undefined, "store");
+    return result;
+  }
+
   /** Whether there is a login with these scopes, here or in the store. */
   async #hasLogin(scopes: readonly string[] | undefined, signal: AbortSignal | undefined): Promise<boolean> {
     assertUsable(this.#session);
@@ -241,7 +247,7 @@ export class TokenManager implements Credential {
 
   async #hasMetadata(speculation: Speculation): Promise<boolean> {
     const { serverUrl, http, clock } = this.#session;
-    const resource = await discoverProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined);
+    const resource = await findProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined);
     return resource !== undefined;
   }
 }

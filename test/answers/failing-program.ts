@@ -29,11 +29,11 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   "a device code that nobody enters": () =>
     createMcpAuth(url, { interactive: true, onDeviceCode: () => {}, loginTimeout: 100 }).authorize(),
   "a device code that no request has waited for": async () => {
-    const auth = createMcpAuth(url, { interactive: true, onDeviceCode: () => {}, waitForLogin: 100 });
+    const auth = createMcpAuth(url, { interactive: true, onDeviceCode: () => {}, loginPendingTimeout: 100 });
     await call(auth).finally(() => auth.dispose());
   },
   "a login that a request has not waited for": async () => {
-    const auth = createMcpAuth(url, { ...silent, waitForLogin: 100 });
+    const auth = createMcpAuth(url, { ...silent, loginPendingTimeout: 100 });
     await call(auth).finally(() => auth.dispose());
   },
   "a login whose caller gave up": async () => {

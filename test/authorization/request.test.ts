@@ -31,8 +31,8 @@ function codeOf(build: () => unknown): string {
 describe("what an authorization request says", () => {
   test.each<[string, Partial<AuthorizationRequest>, Record<string, string>]>([
     ["REQ-AUTHZ-01 PKCE with S256, state, and no scope where none is wanted (REQ-AUTHZ-03)", {}, always],
-    ["an empty scope is no scope", { scope: "" }, always],
-    ["scope", { scope: "mcp:read mcp:write" }, { ...always, scope: "mcp:read mcp:write" }],
+    ["no scopes are no parameter", { scopes: [] }, always],
+    ["scope", { scopes: ["mcp:read", "mcp:write"] }, { ...always, scope: "mcp:read mcp:write" }],
     [
       "REQ-AUTHZ-02 the resource, verbatim",
       { resource: "https://mcp.example/MCP/?a=1" },

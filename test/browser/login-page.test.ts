@@ -8,7 +8,7 @@ import { send, waitFor, waitingLogin } from "../node/login/loopback/login.ts";
 import { hasChromium, launch, openPage } from "./chromium.ts";
 
 const good = "/callback?code=abc&state=right";
-const options = { appName: "Acme Agent" };
+const options = { clientName: "Acme Agent" };
 
 let browser: Browser;
 beforeAll(async () => {

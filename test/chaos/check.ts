@@ -51,7 +51,7 @@ export async function checkStore(finished: Finished): Promise<string[]> {
   for (const key of keys) await check(`${key} cannot be read`, () => opened.get(key));
   const { issuer } = server.authorizationServer;
   for (const key of ["counter", `refresh/tokens/default/${server.url}`, `login/default/${server.url}`, `registrations/${issuer}`])
-    await check(`lock ${key} is stuck`, () => opened.withLock(key, async () => {}, { waitMs: atOnceMs }));
+    await check(`lock ${key} is stuck`, () => opened.withLock(key, async () => {}, { lockTimeout: atOnceMs }));
   if (isSqlite) found.push(...files(folder));
 
   const news = children.flatMap((child) => child.news);

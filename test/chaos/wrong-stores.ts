@@ -28,11 +28,11 @@ class LockFiles extends FileStore {
   override async withLock<T>(
     key: string,
     action: (held: HeldLock) => Promise<T>,
-    { waitMs = 60_000, signal }: LockOptions = {},
+    { lockTimeout = 60_000, signal }: LockOptions = {},
   ): Promise<T> {
     mkdirSync(this.#folder, { recursive: true });
     const path = join(this.#folder, `.lock-${encodeURIComponent(key)}`);
-    const until = performance.now() + waitMs;
+    const until = performance.now() + lockTimeout;
     for (;;) {
       try {
         writeFileSync(path, "", { flag: "wx" });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { authenticationMethod, machineAuthentication, machineEndpoints } from "../../src/client-auth/machine-authentication.ts";
+import { authenticationMethod, machineAuthentication, selectEndpoints } from "../../src/client-auth/machine-authentication.ts";
 import type { MachineClient } from "../../src/client-auth/machine-client.ts";
 import { failure } from "../discovery/support.ts";
 import { type ProtectedServer, startProtectedServer } from "../fixture/index.ts";
@@ -94,12 +94,12 @@ describe("RFC 8705 §5 a client with a certificate uses the endpoints for certif
     [key, `${issuer}/token`],
     [{}, `${issuer}/token`],
   ])("%j: %s", (client, endpoint) => {
-    expect(machineEndpoints(client, server)).toMatchObject({ issuer, token_endpoint: endpoint, revocation_endpoint: `${issuer}/revoke` });
+    expect(selectEndpoints(client, server)).toMatchObject({ issuer, token_endpoint: endpoint, revocation_endpoint: `${issuer}/revoke` });
   });
 
   test("a server without such endpoints is used as it is", () => {
     const { mtls_endpoint_aliases: _, ...plain } = server;
-    expect(machineEndpoints({ clientId: "robot", tokenEndpointAuthMethod: "tls_client_auth" }, plain)).toEqual(plain);
+    expect(selectEndpoints({ clientId: "robot", tokenEndpointAuthMethod: "tls_client_auth" }, plain)).toEqual(plain);
   });
 });
 

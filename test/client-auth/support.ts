@@ -2,10 +2,10 @@ import { inspect } from "node:util";
 import { exportJWK, exportPKCS8, generateKeyPair } from "jose";
 import type { JWK } from "oidc-provider";
 import { expect } from "vitest";
-import { machineAuthentication, machineEndpoints } from "../../src/client-auth/machine-authentication.ts";
+import { machineAuthentication, selectEndpoints } from "../../src/client-auth/machine-authentication.ts";
 import type { MachineClient, Signer } from "../../src/client-auth/machine-client.ts";
 import { discoverAuthorizationServer } from "../../src/discovery/server-metadata.ts";
-import { clientCredentialsGrant } from "../../src/grants/client-credentials.ts";
+import { requestClientToken } from "../../src/grants/client-credentials.ts";
 import { createHttp, type HttpOptions } from "../../src/http/http.ts";
 import type { ProtectedServer } from "../fixture/index.ts";
 import { toolRequest } from "../fixture/tool-request.ts";
@@ -27,12 +27,12 @@ export async function whoami(
 /** Asks the real authorization server for a token. */
 export async function tokenFor(server: ProtectedServer, client: MachineClient, options: HttpOptions = {}): Promise<string | undefined> {
   const http = createHttp(options);
-  const found = machineEndpoints(client, await discoverAuthorizationServer(server.authorizationServer.issuer, { http }));
-  const answer = await clientCredentialsGrant({
+  const found = selectEndpoints(client, await discoverAuthorizationServer(server.authorizationServer.issuer, { http }));
+  const answer = await requestClientToken({
     server: found,
     http,
     resource: server.url,
-    scope: "mcp:read",
+    scopes: ["mcp:read"],
     client: { clientId: client.clientId ?? "", tokenEndpointAuthMethod: "none" },
     authentication: machineAuthentication(client, found),
   });

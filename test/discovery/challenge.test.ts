@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { challengeOf, parseChallenges } from "../../src/discovery/challenge.ts";
+import { parseChallenges, readChallenge } from "../../src/discovery/challenge.ts";
 
 /** Scheme, token68 and parameters, in short. */
 function short(header: string): unknown[] {
@@ -156,7 +156,7 @@ describe("REQ-DISC-01 which challenge counts", () => {
   const read = (...headers: string[]) => {
     const response = new Response(null, { status: 401 });
     for (const header of headers) response.headers.append("www-authenticate", header);
-    return challengeOf(response);
+    return readChallenge(response);
   };
 
   test.each<[rule: string, headers: string[], expected: Record<string, string | undefined>]>([

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import type { Challenge } from "../../src/discovery/challenge.ts";
-import { discoverProtectedResource, findProtectedResource, speculate } from "../../src/discovery/resource-metadata.ts";
+import { discoverProtectedResource, findProtectedResource, type ResourceSearch, speculate } from "../../src/discovery/resource-metadata.ts";
 import { createHttp } from "../../src/http/http.ts";
 import { type Answer, eagerClock, failure, ManualClock, never, world } from "./support.ts";
 
@@ -215,7 +215,7 @@ describe("a server that fails for the moment", () => {
 
   test("a path form that hangs without anything valid beside it is a timeout, asked once", async () => {
     serve({ [pathForm]: never });
-    const bounded = createHttp({ timeoutMs: 50 });
+    const bounded = createHttp({ requestTimeout: 50 });
     expect(await failure(discoverProtectedResource(server, { http: bounded, clock: eagerClock() }))).toMatchObject({ code: "timeout" });
     expect(asked.filter((url) => url === pathForm)).toHaveLength(1);
   });
@@ -235,11 +235,14 @@ describe("a server that fails for the moment", () => {
 });
 
 describe("speculation", () => {
+  const search = async (more: Partial<ResourceSearch>) =>
+    (await findProtectedResource(server, { http, clock: eagerClock(), ...more }))?.value;
+
   test("starts the well-known requests and nothing else; they are used, not repeated", async () => {
     serve({ [pathForm]: { ...sound, authorization_servers: ["https://as.example"] } });
     const speculation = speculate(new URL(server), { http, clock: systemClock });
     await expect.poll(() => asked.length).toBe(2);
-    expect(await discoverProtectedResource(server, { http, clock: eagerClock(), speculation })).toMatchObject({ resource: server });
+    expect(await search({ speculation })).toMatchObject({ resource: server });
     expect(asked.sort()).toEqual([rootForm, pathForm].sort());
   });
 
@@ -247,7 +250,7 @@ describe("speculation", () => {
     serve({ [pathForm]: 503, [rootForm]: { ...sound, resource: "https://mcp.example" } });
     const speculation = speculate(new URL(server), { http, clock: systemClock });
     const clock = eagerClock();
-    const found = await discoverProtectedResource(server, { http, clock, speculation, challenge: naming(rootForm) });
+    const found = await search({ clock, speculation, challenge: naming(rootForm) });
     expect(found).toMatchObject({ metadataUrl: rootForm });
     expect(asked).toHaveLength(2);
     expect(clock.slept).toEqual([]);
@@ -256,14 +259,14 @@ describe("speculation", () => {
   test("a challenge that names another URL is followed", async () => {
     serve({ [pathForm]: sound, "https://meta.example/": { ...sound, authorization_servers: ["https://named.example"] } });
     const speculation = speculate(new URL(server), { http, clock: systemClock });
-    const found = await discoverProtectedResource(server, { http, speculation, challenge: naming("https://meta.example/") });
+    const found = await search({ speculation, challenge: naming("https://meta.example/") });
     expect(found?.authorizationServers).toEqual(["https://named.example"]);
   });
 
   test("a failed guess is only the first try", async () => {
     serve({ [pathForm]: ["unreachable", sound] });
     const speculation = speculate(new URL(server), { http, clock: systemClock });
-    expect(await discoverProtectedResource(server, { http, clock: eagerClock(), speculation })).toMatchObject({ metadataUrl: pathForm });
+    expect(await search({ speculation })).toMatchObject({ metadataUrl: pathForm });
   });
 
   test("nobody looks at it: no unhandled rejection", async () => {
@@ -276,8 +279,8 @@ describe("speculation", () => {
   test("an abort ends the waiting for a guess that hangs", async () => {
     serve({ [pathForm]: never });
     const controller = new AbortController();
-    const speculation = speculate(new URL(server), { http: createHttp({ timeoutMs: 200 }), clock: systemClock });
-    const found = discoverProtectedResource(server, { http, speculation, signal: controller.signal });
+    const speculation = speculate(new URL(server), { http: createHttp({ requestTimeout: 200 }), clock: systemClock });
+    const found = search({ speculation, signal: controller.signal });
     controller.abort("enough");
     await expect(found).rejects.toBe("enough");
     await Promise.allSettled(speculation.values());

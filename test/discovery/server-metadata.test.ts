@@ -119,7 +119,7 @@ describe("REQ-ASM-02 whose metadata it is", () => {
     const path = new URL(of).pathname.replace(/\/$/, "");
     serve({ [`https://as.example/.well-known/oauth-authorization-server${path}`]: metadata(named as string) });
     const { events, emit } = recorded();
-    const found = discoverAuthorizationServer(of, { http, clock: eagerClock(), strictIssuer, emit });
+    const found = discoverAuthorizationServer(of, { http, clock: eagerClock(), strictIssuer, onEvent: emit });
     if (outcome.startsWith("accepted")) {
       expect((await found).issuer).toBe(named);
       const warning = { type: "discovery.concession", concession: "issuer-final-slash", issuer: named, detail: of };
@@ -220,7 +220,10 @@ describe("REQ-ASM-05 servers that misbehave", () => {
     ["endless redirect", (request) => Response.redirect(request.url)],
   ])("%s means: try the next, and the choice is certain", async (_, answer) => {
     serve({ [oauth]: answer, [inserted]: answer, [appended]: sound });
-    expect(await findAuthorizationServer(issuer, { http, clock: eagerClock() })).toMatchObject({ value: sound, cacheable: true });
+    expect(await findAuthorizationServer(issuer, { http, clock: eagerClock(), emit: () => {} })).toMatchObject({
+      value: sound,
+      cacheable: true,
+    });
   });
 
   test("JSON of a wrong content type is read; Cache-Control is", async () => {
@@ -228,7 +231,7 @@ describe("REQ-ASM-05 servers that misbehave", () => {
       [oauth]: () =>
         new Response(JSON.stringify(sound), { headers: { "content-type": "text/html", "cache-control": "public, max-age=600" } }),
     });
-    expect(await findAuthorizationServer(issuer, { http, clock: eagerClock() })).toEqual({
+    expect(await findAuthorizationServer(issuer, { http, clock: eagerClock(), emit: () => {} })).toEqual({
       value: sound,
       cacheable: true,
       maxAgeMs: 600_000,
@@ -238,7 +241,7 @@ describe("REQ-ASM-05 servers that misbehave", () => {
   test("5xx then success: the higher one wins, if it comes in time", async () => {
     const clock = new ManualClock();
     serve({ [oauth]: [503, 503, metadata(issuer, { x: "higher" })], [inserted]: 404, [appended]: sound });
-    const found = findAuthorizationServer(issuer, { http, clock });
+    const found = findAuthorizationServer(issuer, { http, clock, emit: () => {} });
     // The repeat, and the patience with it.
     expect([await clock.next(2), await clock.next(2)]).toEqual([250, 1000]);
     expect(await found).toMatchObject({ value: { x: "higher" }, cacheable: true });
@@ -248,7 +251,7 @@ describe("REQ-ASM-05 servers that misbehave", () => {
   test("5xx that lasts counts as next, and the choice is not cached", async () => {
     const clock = new ManualClock();
     serve({ [oauth]: 503, [inserted]: 404, [appended]: sound });
-    const found = findAuthorizationServer(issuer, { http, clock });
+    const found = findAuthorizationServer(issuer, { http, clock, emit: () => {} });
     expect([await clock.next(2), await clock.next(2)]).toEqual([250, 1000]);
     expect(await found).toMatchObject({ value: sound, cacheable: false });
     expect(asked.filter((url) => url === oauth)).toHaveLength(3);
@@ -257,14 +260,14 @@ describe("REQ-ASM-05 servers that misbehave", () => {
   test("a hanging higher one is waited for 2 s after a lower one is valid", async () => {
     const clock = new ManualClock();
     serve({ [oauth]: never, [inserted]: sound, [appended]: sound });
-    const found = findAuthorizationServer(issuer, { http, clock });
+    const found = findAuthorizationServer(issuer, { http, clock, emit: () => {} });
     expect(await clock.next()).toBe(2000);
     expect(await found).toMatchObject({ cacheable: false });
   });
 
   test("a hanging lower one is not waited for", async () => {
     serve({ [oauth]: sound, [inserted]: never, [appended]: never });
-    expect(await findAuthorizationServer(issuer, { http, clock: new ManualClock() })).toMatchObject({ cacheable: true });
+    expect(await findAuthorizationServer(issuer, { http, clock: new ManualClock(), emit: () => {} })).toMatchObject({ cacheable: true });
   });
 
   test.each<[rule: string, answers: Answer[], code: string, transient: boolean]>([

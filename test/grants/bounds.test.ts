@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { expect, onTestFinished, test } from "vitest";
 import type { McpAuthErrorCode } from "../../src/errors.ts";
-import { refreshGrant } from "../../src/grants/refresh.ts";
+import { refreshTokens } from "../../src/grants/refresh.ts";
 import { createHttp } from "../../src/http/http.ts";
 import { failure } from "../discovery/support.ts";
 import { listen } from "../fixture/http-server.ts";
@@ -28,7 +28,7 @@ test.each<[string, McpAuthErrorCode, (res: ServerResponse) => void]>([
   const server = { issuer: origin, token_endpoint: `${origin}/token` };
   const client = { clientId: "client-1", tokenEndpointAuthMethod: "none" } as const;
   const clock = manualClock();
-  const refreshing = failure(refreshGrant({ server, client, http: createHttp({ clock }), refreshToken: "the-old-refresh-token" }));
+  const refreshing = failure(refreshTokens({ server, client, http: createHttp({ clock }), refreshToken: "the-old-refresh-token" }));
   await expect.poll(() => requests).toBe(1);
   if (code === "timeout") clock.advance(10_000);
   const error = await refreshing;

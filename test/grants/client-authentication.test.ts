@@ -1,7 +1,7 @@
 import { HttpResponse } from "msw";
 import { describe, expect, test } from "vitest";
 import type { ClientIdentity } from "../../src/client-auth/secret.ts";
-import { refreshGrant } from "../../src/grants/refresh.ts";
+import { refreshTokens } from "../../src/grants/refresh.ts";
 import { revokeToken } from "../../src/grants/revocation.ts";
 import { createHttp } from "../../src/http/http.ts";
 import { failure, world } from "../discovery/support.ts";
@@ -25,7 +25,7 @@ async function seen(client: ClientIdentity, at: "token" | "revoke" = "token") {
     },
   });
   const request = { server, client, http: createHttp() };
-  if (at === "token") await refreshGrant({ ...request, refreshToken: "r" });
+  if (at === "token") await refreshTokens({ ...request, refreshToken: "r" });
   else expect(await revokeToken("r", "refresh_token", request)).toBe(true);
   const { client_id, client_secret, ...rest } = Object.fromEntries(form);
   return { authorization, inBody: { client_id, client_secret }, rest };
@@ -88,7 +88,7 @@ test.each(["client_secret_basic", "client_secret_post"] as const)(
   "%s without a secret: invalid_option, nothing is sent",
   async (method) => {
     const client = { clientId: "c", tokenEndpointAuthMethod: method };
-    expect(await failure(refreshGrant({ server, client, http: createHttp(), refreshToken: "r" }))).toMatchObject({
+    expect(await failure(refreshTokens({ server, client, http: createHttp(), refreshToken: "r" }))).toMatchObject({
       code: "invalid_option",
     });
     expect(asked).toEqual([]);

@@ -60,7 +60,7 @@ describe("the answer of the device authorization endpoint", () => {
       client,
       http: createHttp(options),
       clock: sleepingClock(),
-      scope: "a b",
+      scopes: ["a", "b"],
       resource: "https://mcp.example/mcp",
     });
   };
@@ -108,7 +108,7 @@ describe("the answer of the device authorization endpoint", () => {
   });
 
   test("a server that never answers", async () => {
-    expect((await failure(ask(never, { timeoutMs: 20 }))).code).toBe("timeout");
+    expect((await failure(ask(never, { requestTimeout: 20 }))).code).toBe("timeout");
   });
 
   test("a server without the endpoint", async () => {
@@ -125,10 +125,10 @@ describe("the answer of the device authorization endpoint", () => {
       },
     });
     const parameters = { audience: "api", scope: "the app's does not count" };
-    await requestDeviceCode({ server, client, http: createHttp(), scope: "a b", resource: "https://mcp.example/mcp", parameters });
+    await requestDeviceCode({ server, client, http: createHttp(), scopes: ["a", "b"], resource: "https://mcp.example/mcp", parameters });
     expect(Object.fromEntries(await sent.promise)).toEqual({
       client_id: "client-1",
-      scope: "a b",
+      scopes: ["a", "b"],
       resource: "https://mcp.example/mcp",
       audience: "api",
     });
@@ -206,7 +206,7 @@ describe("polling", () => {
   });
 
   test("a token endpoint that hangs is given up, and asked again", async () => {
-    const { clock, outcome } = poll([never, tokens], {}, { timeoutMs: 20 });
+    const { clock, outcome } = poll([never, tokens], {}, { requestTimeout: 20 });
     expect(await outcome).toMatchObject({ accessToken: "access" });
     expect(clock.slept).toEqual([5, 10]);
   });
@@ -235,6 +235,6 @@ describe("polling", () => {
       controller.abort("enough");
       return new Promise<Response>(() => {});
     };
-    await expect(poll([answer], {}, { timeoutMs: 20 }, controller.signal).outcome).rejects.toBe("enough");
+    await expect(poll([answer], {}, { requestTimeout: 20 }, controller.signal).outcome).rejects.toBe("enough");
   });
 });

@@ -3,7 +3,7 @@
 import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { discoverAuthorizationServer } from "../../src/discovery/server-metadata.ts";
-import { tokenExchange, tokenTypes } from "../../src/grants/token-exchange.ts";
+import { exchangeToken, tokenTypes } from "../../src/grants/token-exchange.ts";
 import { createHttp } from "../../src/http/http.ts";
 import { failure } from "../discovery/support.ts";
 import { caller, logInByHand, type McpServer, startMcpServer } from "../fixture/index.ts";
@@ -24,7 +24,7 @@ async function world() {
   });
   const server = await discoverAuthorizationServer(as.issuer, { http });
   const exchange = (subjectToken: string, options: object = {}) =>
-    tokenExchange({
+    exchangeToken({
       ...{ server, client, http, subjectToken },
       subjectTokenType: tokenTypes.accessToken,
       resource: data.resource,
@@ -77,7 +77,7 @@ describe("RFC 8693 §1.1 delegation", () => {
   test("fewer scopes than the caller has", async () => {
     const { as, reports, exchange } = await world();
     const { accessToken } = await logInByHand(as, { resource: reports.resource, scope: "mcp:read mcp:write" });
-    expect(await exchange(accessToken, { scope: "mcp:read" })).toMatchObject({ tokenType: "Bearer", scope: "mcp:read", expiresIn: 300 });
+    expect(await exchange(accessToken, { scopes: ["mcp:read"] })).toMatchObject({ tokenType: "Bearer", scope: "mcp:read", expiresIn: 300 });
   });
 
   test("an actor of its own, and one before it", async () => {
@@ -94,7 +94,7 @@ describe("RFC 8693 §1.1 delegation", () => {
     [
       "more scopes than the caller has",
       (token) => token,
-      { scope: "mcp:read mcp:write" },
+      { scopes: ["mcp:read", "mcp:write"] },
       { code: "token_request_refused", serverError: "invalid_scope" },
     ],
     ["a token that somebody has changed", (token) => `${token.slice(0, -8)}AAAAAAAA`, {}, { code: "invalid_grant" }],

@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { HttpResponse } from "msw";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { McpAuthErrorCode } from "../../src/errors.ts";
-import { type TokenExchange, tokenExchange, tokenTypes } from "../../src/grants/token-exchange.ts";
+import { exchangeToken, type TokenExchange, tokenTypes } from "../../src/grants/token-exchange.ts";
 import { createHttp } from "../../src/http/http.ts";
 import { type Answer, failure, world } from "../discovery/support.ts";
 
@@ -18,7 +18,7 @@ function exchange(answer: Answer | object, options: Partial<TokenExchange> = {})
       return typeof answer === "function" ? answer(request) : HttpResponse.json(answer as Record<string, unknown>);
     },
   });
-  return tokenExchange({
+  return exchangeToken({
     server: { issuer: "https://as.example", token_endpoint: endpoint },
     client: { clientId: "service", clientSecret: "the-client-secret", tokenEndpointAuthMethod: "client_secret_basic" },
     http: createHttp(),
@@ -52,7 +52,7 @@ describe("RFC 8693 §2.1 the request", () => {
       requestedTokenType: tokenTypes.accessToken,
       audience: "data",
       resource: "https://data.example/mcp",
-      scope: "a b",
+      scopes: ["a", "b"],
       parameters: { extra: "1", scope: "not this one" },
     });
     expect(Object.fromEntries(form)).toMatchObject({

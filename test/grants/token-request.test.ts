@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { ClientIdentity } from "../../src/client-auth/secret.ts";
 import type { McpAuthError, McpAuthErrorCode } from "../../src/errors.ts";
 import { exchangeCode } from "../../src/grants/authorization-code.ts";
-import { refreshGrant } from "../../src/grants/refresh.ts";
+import { refreshTokens } from "../../src/grants/refresh.ts";
 import type { TokenResponse } from "../../src/grants/token-request.ts";
 import { createHttp, type HttpOptions } from "../../src/http/http.ts";
 import { type Answer, failure, never, world } from "../discovery/support.ts";
@@ -24,7 +24,7 @@ const { serve, asked } = world();
 
 function refresh(answer: Answer, options: HttpOptions = {}, client = publicClient): Promise<TokenResponse> {
   serve({ [endpoint]: answer });
-  return refreshGrant({
+  return refreshTokens({
     server,
     client,
     http: createHttp(options),
@@ -272,7 +272,7 @@ describe("what a server echoes never reaches the error", () => {
     const http = createHttp();
     const values = { refreshToken: "the+refresh/token=", code: "the+code/of=login", codeVerifier: "the-verifier~of.the_login" };
     const errors = await Promise.all([
-      failure(refreshGrant({ server, client, http, refreshToken: values.refreshToken })),
+      failure(refreshTokens({ server, client, http, refreshToken: values.refreshToken })),
       failure(exchangeCode({ server, client, http, ...values, redirectUri: "http://127.0.0.1:1/callback" })),
     ]);
     for (const error of errors) {
@@ -359,22 +359,23 @@ describe("the request", () => {
   test("of a refresh: RFC 6749 §6; resource and scope only where they are wanted", async () => {
     const grant = { server, client: publicClient, refreshToken: "the-old-refresh-token" };
     const basic = { grant_type: "refresh_token", client_id: "client-1", refresh_token: "the-old-refresh-token" };
-    expect((await sent((http) => refreshGrant({ ...grant, http }))).form).toEqual(basic);
-    const more = { resource: "https://mcp.example/mcp", scope: "a b" };
-    expect((await sent((http) => refreshGrant({ ...grant, http, ...more }))).form).toEqual({ ...basic, ...more });
+    expect((await sent((http) => refreshTokens({ ...grant, http }))).form).toEqual(basic);
+    const resource = "https://mcp.example/mcp";
+    const { form } = await sent((http) => refreshTokens({ ...grant, http, resource, scopes: ["a", "b"] }));
+    expect(form).toEqual({ ...basic, resource, scope: "a b" });
   });
 
   test("needs a token endpoint: discovery_failed, and nothing is sent", async () => {
     const issuer = { issuer: "https://as.example" };
     const grant = { server: issuer, client: publicClient, http: createHttp(), refreshToken: "the-old-refresh-token" };
-    expect(await failure(refreshGrant(grant))).toMatchObject({ code: "discovery_failed", issuer: "https://as.example" });
+    expect(await failure(refreshTokens(grant))).toMatchObject({ code: "discovery_failed", issuer: "https://as.example" });
     expect(asked).toEqual([]);
   });
 
   test("is never sent over plain http to another machine", async () => {
     const plain = { issuer: "http://as.example", token_endpoint: "http://as.example/token" };
     const grant = { server: plain, client: publicClient, http: createHttp(), refreshToken: "the-old-refresh-token" };
-    expect(await failure(refreshGrant(grant))).toMatchObject({ code: "insecure_url" });
+    expect(await failure(refreshTokens(grant))).toMatchObject({ code: "insecure_url" });
     expect(asked).toEqual([]);
   });
 
@@ -382,6 +383,6 @@ describe("the request", () => {
     serve({ [endpoint]: never });
     const grant = { server, client: publicClient, http: createHttp(), refreshToken: "the-old-refresh-token" };
     const reason = new Error("given up");
-    await expect(refreshGrant({ ...grant, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(refreshTokens({ ...grant, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 });

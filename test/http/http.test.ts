@@ -190,13 +190,13 @@ describe("limits", () => {
       res.on("close", () => res.writableEnded || closed.resolve());
       handler(req, res);
     });
-    await expect(createHttp({ timeoutMs: 100 }).fetch(origin)).rejects.toMatchObject({ code: "timeout" });
+    await expect(createHttp({ requestTimeout: 100 }).fetch(origin)).rejects.toMatchObject({ code: "timeout" });
     await closed.promise;
   });
 
   test("timeout although the app's fetch ignores its signal", async () => {
     const fetch = () => new Promise<Response>(() => {});
-    await expect(createHttp({ timeoutMs: 20, fetch }).fetch("https://a.example/")).rejects.toMatchObject({ code: "timeout" });
+    await expect(createHttp({ requestTimeout: 20, fetch }).fetch("https://a.example/")).rejects.toMatchObject({ code: "timeout" });
   });
 
   test.each(["before the request", "while it waits", "while the body arrives"])(
@@ -225,7 +225,7 @@ describe("limits", () => {
     const origin = await serve((req, res) => (req.url === "/cut" ? res.destroy() : res.end("x")));
     const set = vi.spyOn(globalThis, "setTimeout");
     const cleared = vi.spyOn(globalThis, "clearTimeout");
-    const http = createHttp({ timeoutMs: 3_600_000, maxBytes: 2 });
+    const http = createHttp({ requestTimeout: 3_600_000, maxBytes: 2 });
     const ends = [`${origin}/`, `${origin}/cut`].map((url) =>
       http.fetch(url).then(
         () => "ok",

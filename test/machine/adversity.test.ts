@@ -71,7 +71,7 @@ describe("what the app supplies", () => {
     const { auth } = scriptedProgram(scripted(), { ...options, clock });
     const begun = clock.now();
     let isOver = false;
-    const waiting = Promise.all([failure(auth.getToken()), failure(auth.getToken())]).finally(() => {
+    const waiting = Promise.all([failure(auth.getAccessToken()), failure(auth.getAccessToken())]).finally(() => {
       isOver = true;
     });
     while (!isOver) {
@@ -89,14 +89,14 @@ describe("what the app supplies", () => {
   test("a secret whose source fails: a typed error, with the source's own as its cause", async () => {
     const cause = new Error("vault sealed");
     const { auth } = scriptedProgram(scripted(), { clientSecret: () => Promise.reject(cause) });
-    expect(await failure(auth.getToken())).toMatchObject({ code: "credential_unavailable", cause });
+    expect(await failure(auth.getAccessToken())).toMatchObject({ code: "credential_unavailable", cause });
   });
 
   test("a secret that was refused, supplied again: it is not sent again", async () => {
     const servers = scripted();
     servers.routes[tokenUrl] = refusesClient;
     const { auth } = scriptedProgram(servers, { clientSecret: () => "an-old-secret-of-the-test" });
-    expect((await failure(auth.getToken())).code).toBe("invalid_client");
+    expect((await failure(auth.getAccessToken())).code).toBe("invalid_client");
     expect(servers.tokenRequests()).toHaveLength(1);
   });
 
@@ -112,7 +112,7 @@ describe("what the app supplies", () => {
         return supplied;
       },
     });
-    await auth.getToken();
+    await auth.getAccessToken();
     expect(servers.tokenRequests()).toHaveLength(2);
   });
 });
@@ -136,8 +136,8 @@ describe("a refusal that another process has met", () => {
     const [one, other] = [scriptedProgram(servers, { store }), scriptedProgram(servers, { store })];
     const [, shared] = await behind(
       servers,
-      () => one.auth.getToken(),
-      () => other.auth.getToken(),
+      () => one.auth.getAccessToken(),
+      () => other.auth.getAccessToken(),
     );
     expect(shared).toMatchObject({
       code: "invalid_client",
@@ -157,8 +157,8 @@ describe("a refusal that another process has met", () => {
     const other = scriptedProgram(servers, { store, clientSecret: "a-new-secret-of-the-test" });
     const [refused, token] = await behind(
       servers,
-      () => one.auth.getToken(),
-      () => other.auth.getToken(),
+      () => one.auth.getAccessToken(),
+      () => other.auth.getAccessToken(),
     );
     expect([(refused as McpAuthError).code, typeof token]).toEqual(["invalid_client", "string"]);
     expect(JSON.stringify(await Promise.all((await store.keys("")).map((key) => store.get(key))))).not.toContain("secret-of-the-test");
@@ -168,7 +168,7 @@ describe("a refusal that another process has met", () => {
     const servers = scripted();
     const store = new MemoryStore();
     servers.routes[tokenUrl] = refusesClient;
-    const waiting = (secret: string) => () => failure(scriptedProgram(servers, { store, clientSecret: secret }).auth.getToken());
+    const waiting = (secret: string) => () => failure(scriptedProgram(servers, { store, clientSecret: secret }).auth.getAccessToken());
     const [one, other, again] = [waiting("secret-one-of-the-test"), waiting("secret-two-of-the-test"), waiting("secret-one-of-the-test")];
     await behind(servers, one, () => Promise.all([other(), again()]));
     expect(new Set(servers.tokenRequests().map(({ authorization }) => authorization)).size).toBe(2);
@@ -183,7 +183,7 @@ describe("a refusal that another process has met", () => {
       !servers.good.has(bearer) ? unauthorized() : tool === "admin" ? lacking("admin") : { body: {} };
     const options = { store, clock, scopes: ["read"] };
     const [one, other] = [scriptedProgram(servers, options), scriptedProgram(servers, options)];
-    await one.auth.getToken();
+    await one.auth.getAccessToken();
     servers.log.length = 0;
     servers.routes[tokenUrl] = ({ form }) =>
       form.get("scope")?.includes("admin") ? { status: 400, body: { error: "invalid_scope" } } : servers.issue();
@@ -192,7 +192,7 @@ describe("a refusal that another process has met", () => {
       () => one.call("admin"),
       () => {
         clock.shift(minutes(10));
-        return other.auth.getToken();
+        return other.auth.getAccessToken();
       },
     );
     expect(refused).toBeInstanceOf(InsufficientScopeError);
@@ -231,9 +231,9 @@ describe("a refusal that another process has met", () => {
       scriptedProgram(servers, { store, clientSecret }),
       scriptedProgram(servers, { store, clientSecret: "a-secret-of-the-test" }),
     ];
-    const refused = failure(one.auth.getToken());
+    const refused = failure(one.auth.getAccessToken());
     await expect.poll(() => servers.log.length).toBeGreaterThan(2);
-    const token = other.auth.getToken();
+    const token = other.auth.getAccessToken();
     await new Promise((resolve) => setTimeout(resolve, 5));
     fail();
     expect((await refused).message).toContain("mine");
@@ -247,9 +247,9 @@ describe("a refusal that another process has met", () => {
     const clock = shiftedClock();
     clock.shift(minutes(600));
     servers.routes[tokenUrl] = refusesClient;
-    await failure(scriptedProgram(servers, { store, clock }).auth.getToken());
+    await failure(scriptedProgram(servers, { store, clock }).auth.getAccessToken());
     servers.routes[tokenUrl] = () => servers.issue();
-    await scriptedProgram(servers, { store }).auth.getToken();
+    await scriptedProgram(servers, { store }).auth.getAccessToken();
   });
 });
 
@@ -259,17 +259,17 @@ describe("clocks that are put back", () => {
     const clock = shiftedClock();
     servers.routes[tokenUrl] = refusesClient;
     const { auth } = scriptedProgram(servers, { clock });
-    await failure(auth.getToken());
+    await failure(auth.getAccessToken());
     servers.routes[tokenUrl] = () => servers.issue();
     clock.shift(minutes(-600));
-    await auth.getToken();
+    await auth.getAccessToken();
   });
 
   test("a token from before them is not for ever so new that its refusal is final", async () => {
     const servers = scripted();
     const clock = shiftedClock();
     const { auth, call } = scriptedProgram(servers, { clock });
-    await auth.getToken();
+    await auth.getAccessToken();
     const answer = servers.routes[serverUrl] as (asked: Asked) => ReturnType<Scripted["issue"]>;
     servers.good.clear();
     // Nobody knows whether the new token is good.
@@ -349,7 +349,7 @@ describe("scopes", () => {
       body: { resource: serverUrl, authorization_servers: [issuer], scopes_supported: ["whoami", "write", "admin"] },
     });
     const store = new MemoryStore();
-    for (const clientId of ["one", "other"]) await scriptedProgram(servers, { store, clientId }).auth.getToken();
+    for (const clientId of ["one", "other"]) await scriptedProgram(servers, { store, clientId }).auth.getAccessToken();
     expect(servers.tokenRequests().map(({ form }) => form.get("scope"))).toEqual(["whoami", "whoami"]);
   });
 
@@ -414,7 +414,7 @@ test("a token that could not be stored is not replaced by the one that it has re
   const store = new MemoryStore();
   const { withLock } = store;
   const { auth, call } = scriptedProgram(servers, { store });
-  await auth.getToken();
+  await auth.getAccessToken();
   store.withLock = (key, action, options) =>
     withLock.call(
       store,
@@ -464,10 +464,10 @@ test("an assertion is not blamed for a key that is refused because of a wrong cl
   const { auth } = scriptedProgram(servers, { clock, clientSecret: undefined, privateKey, assertion: () => assertion });
   servers.routes[tokenUrl] = () => ({ ...refusesClient(), headers: { date: new Date().toUTCString() } });
   clock.shift(minutes(10));
-  expect((await failure(auth.getToken())).code).toBe("clock_skewed");
+  expect((await failure(auth.getAccessToken())).code).toBe("clock_skewed");
   clock.shift(minutes(-10));
   servers.routes[tokenUrl] = () => servers.issue();
-  await auth.getToken();
+  await auth.getAccessToken();
 });
 
 test("a disk that was full from the beginning costs no token", async () => {
@@ -517,9 +517,9 @@ test("after `dispose()` a program that waits in line sends nothing", async () =>
   // The same line, but not the same token.
   const one = scriptedProgram(servers, { store }).auth;
   const other = scriptedProgram(servers, { store, tokenParameters: { audience: "x" } }).auth;
-  const first = one.getToken();
+  const first = one.getAccessToken();
   await gate.reached();
-  const second = failure(other.getToken());
+  const second = failure(other.getAccessToken());
   await new Promise((resolve) => setTimeout(resolve, 5));
   const disposed = other.dispose();
   gate.open();

@@ -51,13 +51,18 @@ test("the source is told what the assertion is for", async () => {
   const { auth } = workload({
     scopes: ["mcp:write"],
     assertion: (request) => {
-      const { issuer, tokenEndpoint, resource, scope } = request;
-      told = { issuer, tokenEndpoint, resource, scope };
+      const { issuer, tokenEndpoint, resource, scopes } = request;
+      told = { issuer, tokenEndpoint, resource, scopes };
       return workloads.sign({ aud: issuer });
     },
   });
-  await auth.getToken();
-  expect(told).toEqual({ issuer: as.issuer, tokenEndpoint: `${as.issuer}/token`, resource: server.mcpServer.resource, scope: "mcp:write" });
+  await auth.getAccessToken();
+  expect(told).toEqual({
+    issuer: as.issuer,
+    tokenEndpoint: `${as.issuer}/token`,
+    resource: server.mcpServer.resource,
+    scopes: ["mcp:write"],
+  });
 });
 
 describe("one that is refused", () => {
@@ -74,9 +79,9 @@ describe("one that is refused", () => {
         return foreign.sign({ aud: issuer });
       },
     });
-    const errors = await Promise.all(Array.from({ length: 20 }, () => failure(auth.getToken())));
+    const errors = await Promise.all(Array.from({ length: 20 }, () => failure(auth.getAccessToken())));
     expect(new Set(errors.map(({ code }) => code))).toEqual(new Set(["invalid_assertion"]));
-    expect((await failure(auth.getToken())).hint).toMatch(/issuer, subject, audience/);
+    expect((await failure(auth.getAccessToken())).hint).toMatch(/issuer, subject, audience/);
     expect([asked, as.tokenRequests().length]).toEqual([1, 1]);
     const shown = inspect([errors, events], { depth: 20, showHidden: true }) + JSON.stringify([errors, events]);
     for (const jwt of sent) expect(shown).not.toContain(jwt);
@@ -87,22 +92,22 @@ describe("one that is refused", () => {
     const clock = shiftedClock();
     let assertion = await workloads.sign({ aud: as.issuer, expiresIn: -10 });
     const { auth } = workload({ clock, assertion: () => assertion });
-    const error = await failure(auth.getToken());
+    const error = await failure(auth.getAccessToken());
     expect(error.code).toBe("invalid_assertion");
     expect(error.message).toMatch(/it expired at 20/);
     clock.shift(minutes(2));
-    expect((await failure(auth.getToken())).code).toBe("invalid_assertion");
+    expect((await failure(auth.getAccessToken())).code).toBe("invalid_assertion");
     expect(as.tokenRequests()).toHaveLength(1);
     assertion = await workloads.sign({ aud: as.issuer });
     clock.shift(minutes(2));
-    expect(await auth.getToken()).toBeTruthy();
+    expect(await auth.getAccessToken()).toBeTruthy();
   });
 
   test.each(["invalid_scope", "unauthorized_client"])("as %s: shown to the caller, after one request", async (error) => {
     const { as, workload } = await world();
     as.intercept(when(tokenRequest(), answer(400, { error })));
     const { auth } = workload();
-    const [first, second] = [await failure(auth.getToken()), await failure(auth.getToken())];
+    const [first, second] = [await failure(auth.getAccessToken()), await failure(auth.getAccessToken())];
     expect(first).toBe(second);
     expect(first.serverError).toBe(error);
     expect(as.tokenRequests()).toHaveLength(1);
@@ -123,7 +128,7 @@ describe("an assertion that was made for somebody else", () => {
   test("is not sent to a server that the protected server has named", async () => {
     const { as, workloads, workload } = await world();
     const { auth } = workload({ assertion: () => workloads.sign({ aud: audience }) });
-    const error = await failure(auth.getToken());
+    const error = await failure(auth.getAccessToken());
     expect(error.code).toBe("invalid_assertion");
     expect(error.hint).toContain("`issuer`");
     expect(as.tokenRequests()).toHaveLength(0);
@@ -132,7 +137,7 @@ describe("an assertion that was made for somebody else", () => {
   test("is sent to a server that the app has named: it knows", async () => {
     const { as, workloads, workload } = await world();
     const { auth } = workload({ issuer: as.issuer, assertion: () => workloads.sign({ aud: audience }) });
-    expect((await failure(auth.getToken())).code).toBe("invalid_assertion");
+    expect((await failure(auth.getAccessToken())).code).toBe("invalid_assertion");
     expect(as.tokenRequests()).toHaveLength(1);
   });
 
@@ -142,7 +147,7 @@ describe("an assertion that was made for somebody else", () => {
   ])("may name %s", async (_name, aud) => {
     const { as, workloads, workload } = await world();
     const { auth } = workload({ assertion: () => workloads.sign({ aud: aud(as) }) });
-    expect(await auth.getToken()).toBeTruthy();
+    expect(await auth.getAccessToken()).toBeTruthy();
   });
 });
 
@@ -151,7 +156,7 @@ test.each([
   ["gives nothing", () => ""],
 ])("a source that %s: an error that says so, and no token request", async (_name, assertion) => {
   const { as, workload } = await world();
-  expect((await failure(workload({ assertion }).auth.getToken())).code).toBe("assertion_unavailable");
+  expect((await failure(workload({ assertion }).auth.getAccessToken())).code).toBe("assertion_unavailable");
   expect(as.tokenRequests()).toHaveLength(0);
 });
 
@@ -161,7 +166,7 @@ test("in a shared store, identities do not get each other's tokens", async () =>
   const source = (sub: string) =>
     Object.assign(({ issuer }: { issuer: string }) => workloads.sign({ aud: issuer, sub }), { identity: sub });
   const tokens = await Promise.all(
-    ["nightly", "release", "nightly"].map((sub) => workload({ store, assertion: source(sub) }).auth.getToken()),
+    ["nightly", "release", "nightly"].map((sub) => workload({ store, assertion: source(sub) }).auth.getAccessToken()),
   );
   expect(tokens[0]).toBe(tokens[2]);
   expect(tokens[0]).not.toBe(tokens[1]);

@@ -8,7 +8,7 @@ import { parseAllDocuments } from "yaml";
 import { MemoryStore } from "../../src/index.ts";
 import { readSettings } from "../../src/node/environment/settings.ts";
 import { prefix, secretNames, textNames } from "../../src/node/environment/variables.ts";
-import { createMcpAuth } from "../../src/node/index.ts";
+import { fromEnvironment } from "../../src/node/index.ts";
 import { type ProtectedServer, startGitHub, startWorkloadIssuer } from "../fixture/index.ts";
 import { startServer } from "../storm/support.ts";
 
@@ -74,7 +74,7 @@ async function tokenOf(server: ProtectedServer, env: Record<string, string>): Pr
   const { url, authorizationServer: as } = server;
   const found = { ...env, MCP_AUTH_SERVER_URL: url, MCP_AUTH_ISSUER: as.issuer, CI: "true" };
   for (const [name, value] of Object.entries(found)) vi.stubEnv(name, value);
-  const auth = await createMcpAuth.fromEnvironment({ store: new MemoryStore() });
+  const auth = await fromEnvironment({ store: new MemoryStore() });
   onTestFinished(() => auth.dispose());
   const token = await auth.getAccessToken();
   return JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());

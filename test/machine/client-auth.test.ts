@@ -152,7 +152,7 @@ describe("certificates", () => {
     const server = await startServer(overTls);
     await arrange(server, "tls_client_auth");
     const { auth } = program(server, { ...byCertificate, fetch: mutualTls(certificate) });
-    const token = await auth.getToken();
+    const token = await auth.getAccessToken();
     expect(decodeJwt(token).cnf).toEqual({ "x5t#S256": expect.any(String) });
     const [request] = server.authorizationServer.tokenRequests();
     expect(request?.headers.host).not.toBe(new URL(server.authorizationServer.issuer).host);

@@ -16,7 +16,7 @@ import { connect, startServer } from "../storm/support.ts";
 const atProvider = { clientId: "agent", clientSecret: "the-secret-at-the-provider" };
 const atServer = { clientId: "agent-there", clientSecret: "the-secret-at-the-server" };
 const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-const tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+const exchangeToken = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /** A company with an identity provider, an MCP server that trusts it, and a user who has signed on. */
 async function world() {
@@ -28,7 +28,7 @@ async function world() {
   const callback = "http://127.0.0.1:1/callback";
   await idp.addClient({
     ...{ client_id: atProvider.clientId, client_secret: atProvider.clientSecret, application_type: "native" },
-    ...{ redirect_uris: [callback], response_types: ["code"], grant_types: ["authorization_code", "refresh_token", tokenExchange] },
+    ...{ redirect_uris: [callback], response_types: ["code"], grant_types: ["authorization_code", "refresh_token", exchangeToken] },
   });
   await as.addClient({ client_id: atServer.clientId, client_secret: atServer.clientSecret, grant_types: [jwtBearer] });
   const login = { ...atProvider, resource: "https://acme.example/sign-on", scope: "openid offline_access" };
@@ -78,7 +78,7 @@ describe("REQ-EMA-01…03 a user's sign-on is good at an MCP server", () => {
     expect(more).toEqual([]);
     expect(Object.fromEntries(exchange?.form ?? [])).toEqual({
       ...{
-        grant_type: tokenExchange,
+        grant_type: exchangeToken,
         requested_token_type: tokenTypes.idJag,
         subject_token: idToken,
         subject_token_type: tokenTypes.idToken,
@@ -99,7 +99,7 @@ describe("REQ-EMA-01…03 a user's sign-on is good at an MCP server", () => {
     const asked = idp.requests.length;
     await auth.onChallenge(
       { status: 401, challenges: [] },
-      { authorization: `Bearer ${await auth.getToken()}` },
+      { authorization: `Bearer ${await auth.getAccessToken()}` },
       {
         method: "POST",
         url: auth.serverUrl,
@@ -113,7 +113,7 @@ describe("REQ-EMA-01…03 a user's sign-on is good at an MCP server", () => {
   test("REQ-EMA-04 of all that, only the access token is stored", async () => {
     const { idToken, program, as } = await world();
     const store = new MemoryStore();
-    await program(undefined, { store }).getToken();
+    await program(undefined, { store }).getAccessToken();
     const records = JSON.stringify(await Promise.all((await store.keys("")).map(async (key) => [key, await store.get(key)])));
     expect(records).toContain("accessToken");
     for (const secret of [idToken, as.tokenRequests()[0]?.form.get("assertion"), "the-secret-at"]) expect(records).not.toContain(secret);
@@ -123,7 +123,7 @@ describe("REQ-EMA-01…03 a user's sign-on is good at an MCP server", () => {
     const { as, source, program } = await world();
     const store = new MemoryStore();
     const [alice, bob] = ["alice", "bob"].map((identity) => program(source({ identity }), { store }));
-    expect(await alice?.getToken()).not.toBe(await bob?.getToken());
+    expect(await alice?.getAccessToken()).not.toBe(await bob?.getAccessToken());
     expect(as.tokenRequests().length).toBe(2);
   });
 
@@ -133,12 +133,12 @@ describe("REQ-EMA-01…03 a user's sign-on is good at an MCP server", () => {
     const jwks = { keys: [{ ...(await crypto.subtle.exportKey("jwk", keys.publicKey)), kid: "k1", alg: "ES256", use: "sig" }] };
     await idp.addClient({
       ...{ client_id: atProvider.clientId, token_endpoint_auth_method: "private_key_jwt", jwks: jwks as never },
-      ...{ grant_types: [tokenExchange] },
+      ...{ grant_types: [exchangeToken] },
     });
     const tokenEndpoint = `${idp.issuer}/token`;
     const assertion = await source({
       ...{ issuer: undefined, tokenEndpoint, clientSecret: undefined, privateKey: keys.privateKey, keyId: "k1" },
-      ...{ clientAssertionAudience: idp.issuer, parameters: { tenant: "acme" }, scope: "mcp:write" },
+      ...{ clientAssertionAudience: idp.issuer, parameters: { tenant: "acme" }, scopes: ["mcp:write"] },
     })(request);
     expect(assertion.split(".")).toHaveLength(3);
     expect(idp.requests.map(({ path }) => path)).toEqual(["/token"]);
@@ -178,7 +178,7 @@ describe("REQ-EMA-01 a refresh token as the subject", () => {
       ...{ subjectToken: refreshToken, subjectTokenType: "refresh_token" },
       onRefreshToken: (token) => void stored.push(token),
     });
-    const held = gate(tokenRequest(tokenExchange), "after");
+    const held = gate(tokenRequest(exchangeToken), "after");
     idp.intercept(held.hook);
     const controller = new AbortController();
     const waiting = Promise.resolve(assertion({ ...request, signal: controller.signal }));
@@ -220,7 +220,7 @@ describe("REQ-EMA-01 a refresh token as the subject", () => {
       ...{ subjectToken: refreshToken, subjectTokenType: "refresh_token" },
       onRefreshToken: (token) => void stored.push(token),
     });
-    idp.intercept(when(tokenRequest(tokenExchange), answer(200, { access_token: null, refresh_token: "the-next-one" }), 1));
+    idp.intercept(when(tokenRequest(exchangeToken), answer(200, { access_token: null, refresh_token: "the-next-one" }), 1));
     expect((await failure(Promise.resolve(assertion(request)))).code).toBe("invalid_token_response");
     expect(stored).toEqual(["the-next-one"]);
   });
@@ -234,7 +234,7 @@ describe("REQ-EMA-01 a refresh token as the subject", () => {
   test("an ID token stays the subject, whatever comes with the answer", async () => {
     const { idp, idToken, source, request } = await world();
     const body = { access_token: "a.e30.b", issued_token_type: tokenTypes.idJag, token_type: "N_A", refresh_token: "surplus" };
-    idp.intercept(when(tokenRequest(tokenExchange), answer(200, body)));
+    idp.intercept(when(tokenRequest(exchangeToken), answer(200, body)));
     const assertion = source();
     await assertion(request);
     await assertion(request);
@@ -260,7 +260,7 @@ describe("what is wrong is said of the server where it went wrong", () => {
   ])("at the identity provider: %s", async (_what, options, expected, words) => {
     const { idp, as, source, program, events, expectNoSecretIn } = await world();
     const auth = program(source(options));
-    const error = await failure(auth.getToken());
+    const error = await failure(auth.getAccessToken());
     expect(error).toMatchObject(expected);
     expect(String(error)).toContain(words);
     if (error.code !== "assertion_unavailable") expect(error.issuer).toBe(idp.issuer);
@@ -272,7 +272,7 @@ describe("what is wrong is said of the server where it went wrong", () => {
   test("the company does not allow this MCP server", async () => {
     const { idp, program } = await world();
     idp.trust = { audiences: {} };
-    const error = await failure(program().getToken());
+    const error = await failure(program().getAccessToken());
     expect(error).toMatchObject({ code: "token_request_refused", serverError: "invalid_target", issuer: idp.issuer });
   });
 
@@ -281,8 +281,8 @@ describe("what is wrong is said of the server where it went wrong", () => {
     ["nobody knows what", { access_token: "some-token", token_type: "N_A" }],
   ])("REQ-EMA-02 the identity provider gives %s", async (_what, body) => {
     const { idp, as, program, expectNoSecretIn } = await world();
-    idp.intercept(when(tokenRequest(tokenExchange), answer(200, body)));
-    const error = await failure(program().getToken());
+    idp.intercept(when(tokenRequest(exchangeToken), answer(200, body)));
+    const error = await failure(program().getAccessToken());
     expect(error).toMatchObject({ code: "invalid_token_response", issuer: idp.issuer });
     expect(as.tokenRequests()).toEqual([]);
     expect(inspect(error, { depth: 9 })).not.toContain("some-token");
@@ -292,7 +292,7 @@ describe("what is wrong is said of the server where it went wrong", () => {
   test("an identity provider that lists its grants, without this one", async () => {
     const { idp, program } = await world();
     idp.metadataPatch = { grant_types_supported: ["authorization_code"] };
-    expect(await failure(program().getToken())).toMatchObject({ code: "grant_unsupported", issuer: idp.issuer });
+    expect(await failure(program().getAccessToken())).toMatchObject({ code: "grant_unsupported", issuer: idp.issuer });
   });
 
   test("one that cannot be reached is asked again the next time", async () => {
@@ -307,7 +307,7 @@ describe("what is wrong is said of the server where it went wrong", () => {
   test("at the MCP server's authorization server: it does not trust the identity provider", async () => {
     const { as, program, events, expectNoSecretIn } = await world();
     as.trust = { identityProviders: [] };
-    const error = await failure(program().getToken());
+    const error = await failure(program().getAccessToken());
     expect(error).toMatchObject({
       code: "invalid_assertion",
       issuer: as.issuer,
@@ -320,14 +320,14 @@ describe("what is wrong is said of the server where it went wrong", () => {
   test("at the MCP server's authorization server: the ID-JAG was made for another client", async () => {
     const { idp, as, program } = await world();
     idp.trust = { audiences: { [as.issuer]: { clientId: "somebody-else" } } };
-    expect(await failure(program().getToken())).toMatchObject({
+    expect(await failure(program().getAccessToken())).toMatchObject({
       ...{ code: "invalid_assertion", issuer: as.issuer, serverDescription: "the ID-JAG was made for another client" },
     });
   });
 
   test("at the MCP server's authorization server: the client there has another secret", async () => {
     const { as, program } = await world();
-    expect(await failure(program(undefined, { clientSecret: "a-wrong-secret" }).getToken())).toMatchObject({
+    expect(await failure(program(undefined, { clientSecret: "a-wrong-secret" }).getAccessToken())).toMatchObject({
       ...{ code: "invalid_client", issuer: as.issuer },
     });
   });

@@ -1,12 +1,12 @@
 /** A program as a job in CI runs it; see `child.ts`. */
 import { createInterface } from "node:readline";
 import { McpAuthError, type Store, systemClock } from "../../src/index.ts";
-import { createMcpAuth, sqliteStore } from "../../src/node/index.ts";
+import { fromEnvironment, sqliteStore } from "../../src/node/index.ts";
 import { toolRequest } from "../fixture/tool-request.ts";
 import type { Order } from "./child.ts";
 
 let aheadMs = 0;
-const auth = await createMcpAuth.fromEnvironment({
+const auth = await fromEnvironment({
   clock: { ...systemClock, now: () => Date.now() + aheadMs },
   // The same as the default, but heard of.
   ...(process.env.TELL_LOCKS && { store: telling(sqliteStore()) }),

@@ -74,7 +74,7 @@ describe("the way to a token", () => {
     expect((await call()).status).toBe(200);
     expect(server.mcpServer.calls("server/discover")).toHaveLength(1);
     expect(server.authorizationServer.tokenRequests()).toHaveLength(0);
-    expect(await failure(auth.getToken())).toMatchObject({ code: "token_not_required", party: "server" });
+    expect(await failure(auth.getAccessToken())).toMatchObject({ code: "token_not_required", party: "server" });
   });
 
   test("a server that begins to want one gets one", async () => {
@@ -144,7 +144,7 @@ describe("once", () => {
   test("1000 callers whose token is refused", async () => {
     const server = await startServer();
     const { auth, call } = program(server, { clock: manualClock() });
-    await auth.getToken();
+    await auth.getAccessToken();
     server.mcpServer.revokeAll();
     const statuses = (await Promise.all(Array.from({ length: 1000 }, () => call()))).map(({ status }) => status);
     expect(new Set(statuses)).toEqual(new Set([200]));
@@ -155,7 +155,7 @@ describe("once", () => {
     const server = await startServer();
     const store = new MemoryStore();
     const [one, other] = [program(server, { store }), program(server, { store })];
-    expect(await one.auth.getToken()).toBe(await other.auth.getToken());
+    expect(await one.auth.getAccessToken()).toBe(await other.auth.getAccessToken());
     expect(server.authorizationServer.tokenRequests()).toHaveLength(1);
     for (const options of [
       { scopes: ["mcp:write"] },
@@ -163,7 +163,7 @@ describe("once", () => {
       { tokenParameters: { a: "b" } },
       { issuer: server.authorizationServer.issuer },
     ])
-      expect(await program(server, { store, ...options }).auth.getToken()).not.toBe(await one.auth.getToken());
+      expect(await program(server, { store, ...options }).auth.getAccessToken()).not.toBe(await one.auth.getAccessToken());
     expect(server.authorizationServer.tokenRequests()).toHaveLength(5);
   });
 
@@ -171,15 +171,15 @@ describe("once", () => {
     const server = await startServer();
     const clock = shiftedClock();
     const { auth } = program(server, { clock });
-    const first = await auth.getToken();
+    const first = await auth.getAccessToken();
     const held = gate(tokenRequest(), "before");
     server.authorizationServer.intercept(held.hook);
     clock.shift(minutes(3.5));
-    expect(await auth.getToken()).toBe(first);
+    expect(await auth.getAccessToken()).toBe(first);
     await held.reached;
-    expect(await auth.getToken()).toBe(first);
+    expect(await auth.getAccessToken()).toBe(first);
     held.open();
-    await expect.poll(() => auth.getToken()).not.toBe(first);
+    await expect.poll(() => auth.getAccessToken()).not.toBe(first);
     expect(server.authorizationServer.tokenRequests()).toHaveLength(2);
   });
 
@@ -187,10 +187,10 @@ describe("once", () => {
     const server = await startServer();
     const clock = manualClock();
     const { auth } = program(server, { clock, keepFresh: true });
-    const first = await auth.getToken();
+    const first = await auth.getAccessToken();
     clock.advance(minutes(3.5));
     await expect.poll(() => server.authorizationServer.tokenRequests().length).toBe(2);
-    await expect.poll(() => auth.getToken()).not.toBe(first);
+    await expect.poll(() => auth.getAccessToken()).not.toBe(first);
   });
 
   test("a token without lifetime is used until it is refused", async () => {
@@ -375,16 +375,16 @@ test("after `dispose()` nothing is sent", async () => {
   const { auth, call } = program(server);
   await auth.dispose();
   expect((await failure(call())).code).toBe("disposed");
-  expect((await failure(auth.getToken())).code).toBe("disposed");
+  expect((await failure(auth.getAccessToken())).code).toBe("disposed");
   expect(server.requests).toHaveLength(0);
 });
 
 test("neither the secret nor the token is in what is printed of a manager, in an error or an event", async () => {
   const server = await startServer();
   const { auth, events } = program(server);
-  const token = await auth.getToken();
+  const token = await auth.getAccessToken();
   const { auth: wrong, events: more } = program(server, { clientSecret: "certainly-wrong-secret" });
-  const error = await failure(wrong.getToken());
+  const error = await failure(wrong.getAccessToken());
   const printed = inspect([auth, wrong, events, more, error], { depth: 20, showHidden: true }) + JSON.stringify([auth, error]);
   for (const secret of [token, clientSecret, "certainly-wrong-secret", encodeURIComponent(clientSecret)])
     expect(printed).not.toContain(secret);

@@ -41,7 +41,7 @@ describe("an assertion for the company's server", () => {
       mtls_endpoint_aliases: { token_endpoint: `${evil}/steal` },
     });
     const { auth } = scriptedProgram(servers, { ...byAssertion, assertion: () => jwt(forCompany) });
-    expect((await failure(auth.getToken())).code).toBe("invalid_assertion");
+    expect((await failure(auth.getAccessToken())).code).toBe("invalid_assertion");
     expect(servers.tokenRequests()).toEqual([]);
   });
 
@@ -53,14 +53,14 @@ describe("an assertion for the company's server", () => {
   ])("%s does not go to somebody else's", async (_what, assertion) => {
     const servers = lying();
     const { auth } = scriptedProgram(servers, { ...byAssertion, assertion: () => assertion });
-    expect((await failure(auth.getToken())).code).toBe("invalid_assertion");
+    expect((await failure(auth.getAccessToken())).code).toBe("invalid_assertion");
     expect(servers.tokenRequests()).toEqual([]);
   });
 
   test("goes there without the line break of its file", async () => {
     const servers = scripted();
     const assertion = jwt({ ...forCompany, aud: issuer });
-    await scriptedProgram(servers, { ...byAssertion, assertion: () => `${assertion}\n` }).auth.getToken();
+    await scriptedProgram(servers, { ...byAssertion, assertion: () => `${assertion}\n` }).auth.getAccessToken();
     expect(servers.tokenRequests().map(({ form }) => form.get("assertion"))).toEqual([assertion]);
   });
 
@@ -70,7 +70,7 @@ describe("an assertion for the company's server", () => {
   ])("whose %s the app has named goes there, whatever it says and the protected server says", async (_what, named) => {
     const servers = lying();
     const { auth } = scriptedProgram(servers, { ...byAssertion, ...named, assertion: () => "b3BhcXVl" });
-    await auth.getToken();
+    await auth.getAccessToken();
     expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${issuer}/token`]);
   });
 });
@@ -82,7 +82,7 @@ describe("a client assertion with an audience that the app has chosen", () => {
   test.each([`${issuer}/token`, issuer])("%s is not made for another server: it could be used at the right one", async (audience) => {
     const servers = lying();
     const { auth } = scriptedProgram(servers, { ...byKey, clientAssertionAudience: audience });
-    const error = await failure(auth.getToken());
+    const error = await failure(auth.getAccessToken());
     expect(error).toMatchObject({ code: "invalid_option", issuer: evil });
     expect(error.message).toContain("`clientAssertionAudience`");
     expect(servers.tokenRequests()).toEqual([]);
@@ -99,7 +99,7 @@ describe("a client assertion with an audience that the app has chosen", () => {
   ])("is sent with %s", async (_what, options) => {
     const servers = scripted();
     const { auth } = scriptedProgram(servers, { ...byKey, ...options });
-    await auth.getToken();
+    await auth.getAccessToken();
     expect(servers.tokenRequests()).toHaveLength(1);
   });
 });
@@ -125,17 +125,17 @@ describe("whose token it is", () => {
     const servers = scripted();
     const store = new MemoryStore();
     const assertion = Object.assign(() => jwt({ ...forCompany, aud: issuer }), { identity: "ci" });
-    const client = await scriptedProgram(servers, { store }).auth.getToken();
-    expect(await scriptedProgram(servers, { store, ...byAssertion, assertion }).auth.getToken()).not.toBe(client);
+    const client = await scriptedProgram(servers, { store }).auth.getAccessToken();
+    expect(await scriptedProgram(servers, { store, ...byAssertion, assertion }).auth.getAccessToken()).not.toBe(client);
   });
 
   test("a client for itself and for somebody else share none", async () => {
     const servers = scripted();
     const store = new MemoryStore();
     const options = { store, account: "alice" };
-    const own = await scriptedProgram(servers, options).auth.getToken();
-    expect(await scriptedProgram(servers, { ...options, assertion: () => jwt({ ...forCompany, aud: issuer }) }).auth.getToken()).not.toBe(
-      own,
-    );
+    const own = await scriptedProgram(servers, options).auth.getAccessToken();
+    expect(
+      await scriptedProgram(servers, { ...options, assertion: () => jwt({ ...forCompany, aud: issuer }) }).auth.getAccessToken(),
+    ).not.toBe(own);
   });
 });

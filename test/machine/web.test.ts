@@ -40,7 +40,7 @@ test("REQ-CC-02 a secret, and a key in each form", async () => {
   });
   for (const options of [{ clientId, clientSecret }, ...Object.values(forms).map((privateKey) => ({ clientId: "with-key", privateKey }))]) {
     const auth = new machine.MachineTokenManager({ serverUrl: server.url, ...options });
-    expect(await auth.getToken()).toMatch(/^eyJ/);
+    expect(await auth.getAccessToken()).toMatch(/^eyJ/);
     await auth.dispose();
   }
 });
@@ -61,7 +61,7 @@ test("what needs Node says so", async () => {
   for (const assertion of sources) {
     expect(assertion.identity).toBeUndefined();
     const auth = new machine.MachineTokenManager({ serverUrl: server.url, issuer, assertion });
-    expect(await failure(auth.getToken())).toMatchObject({
+    expect(await failure(auth.getAccessToken())).toMatchObject({
       code: "assertion_unavailable",
       message: expect.stringMatching(/must be a function/),
     });

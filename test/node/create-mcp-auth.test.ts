@@ -78,7 +78,7 @@ describe("what the user sees at the end", () => {
   });
 
   test("is the app's own `page`, if it has one", async () => {
-    const page = ({ kind, serverUrl, appName }: LoginOutcome) => `<!doctype html><p>${kind} ${serverUrl} ${appName}`;
+    const page = ({ kind, serverUrl, clientName }: LoginOutcome) => `<!doctype html><p>${kind} ${serverUrl} ${clientName}`;
     const { seen } = await login({ page, clientName: "Acme Agent" });
     expect(seen.page).toContain(`success ${server.url} Acme Agent`);
   });

@@ -211,7 +211,7 @@ describe("what is wrong with a certificate shows at once, without anything of it
     expect(error).toMatchObject(said);
     // A manager does not take it for a fault of the network.
     const auth = new MachineTokenManager({ serverUrl: "https://mcp.example", clientId: "robot", fetch: mutualTls(robot) });
-    expect(await failure(auth.getToken())).toMatchObject(said);
+    expect(await failure(auth.getAccessToken())).toMatchObject(said);
   });
 
   test("another undici is installed than Node's `fetch` works with: which one to install", async () => {

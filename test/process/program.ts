@@ -1,6 +1,7 @@
 /** A program that uses a protected server and ends, played by `process-end.test.ts`. Lines on stdout tell what happens. */
 import { once } from "node:events";
-import { createMcpAuth, isEnding } from "../../src/node/index.ts";
+import { createMcpAuth } from "../../src/node/index.ts";
+import { isEnding } from "../../src/node/process-end.ts";
 import { FileStore } from "./file-store.ts";
 
 const { SERVER_URL = "", STORE = "", MODE = "" } = process.env;

@@ -32,7 +32,7 @@ export type ProgramNews =
   | { news: "browser"; url: string }
   | { news: "printed"; text: string }
   /** How long it would wait for a lock, in ms. */
-  | { news: "lock"; key: string; waitMs: number | undefined }
+  | { news: "lock"; key: string; lockTimeout: number | undefined }
   /** It holds the lock of the counter; it has counted; it begins to write a record; the record is written. */
   | { news: "inside" | "counted" | "writing" | "written"; key: string; n: number };
 
@@ -151,8 +151,8 @@ function impatient(store: Store, hurry: number): Store {
     take: (key) => store.take(key),
     keys: (prefix) => store.keys(prefix),
     withLock: (key, action, options) => {
-      tell({ news: "lock", key, waitMs: options?.waitMs });
-      return store.withLock(key, action, { ...options, waitMs: (options?.waitMs ?? 60_000) / hurry });
+      tell({ news: "lock", key, lockTimeout: options?.lockTimeout });
+      return store.withLock(key, action, { ...options, lockTimeout: (options?.lockTimeout ?? 60_000) / hurry });
     },
   };
 }

@@ -31,7 +31,7 @@ describe.each(["before", "after"] as const)("stopped %s the server has processed
     const expired = await start({ aheadMs: minutes(6), hurry: 20 });
     expect(await expired.call(5)).toEqual({ lock_timeout: 5 });
     // Whole, the bound is below the 60 s of the SDKs' requests.
-    const bounds = expired.news.flatMap((piece) => (piece.news === "lock" ? [piece.waitMs] : []));
+    const bounds = expired.news.flatMap((piece) => (piece.news === "lock" ? [piece.lockTimeout] : []));
     expect(bounds).toEqual(bounds.map(() => 40_000));
     await expect(expired.token()).rejects.toThrow("lock_timeout");
     expect(await valid.call(1)).toEqual({ 200: 1 });

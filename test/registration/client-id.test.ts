@@ -43,6 +43,7 @@ const obtain = (options: Options = {}) =>
     redirectUris: [ip, name],
     http: createHttp(),
     clock: eagerClock(),
+    emit: () => {},
     ...options,
   });
 

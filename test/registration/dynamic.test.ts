@@ -41,7 +41,7 @@ describe("what is asked for (RFC 7591 §2)", () => {
     expect(
       await first({
         clientName: "Acme",
-        scope: "a b",
+        scopes: ["a", "b"],
         clientMetadata: { client_uri: "https://acme.example", redirect_uris: ["https://x"] },
       }),
     ).toEqual({
@@ -170,7 +170,7 @@ describe("what is answered", () => {
   ])("redirect URIs in the answer: %s", async (_, answered, kept, warned) => {
     serving(() => created({ client_id: "c", redirect_uris: answered }));
     const { events, emit } = recorded();
-    expect((await register({ emit })).redirectUris).toEqual(kept);
+    expect((await register({ onEvent: emit })).redirectUris).toEqual(kept);
     expect(events).toEqual(warned ? [{ type: "registration.foreign-redirect-uris", issuer }] : []);
   });
 });
@@ -273,7 +273,7 @@ describe("servers that misbehave", () => {
 
   test("a hanging one ends with the time limit, or the caller's abort", async () => {
     serve({ [endpoint]: never });
-    expect((await failure(register({ http: createHttp({ timeoutMs: 30 }) }))).code).toBe("timeout");
+    expect((await failure(register({ http: createHttp({ requestTimeout: 30 }) }))).code).toBe("timeout");
     const controller = new AbortController();
     const registering = register({ signal: controller.signal });
     controller.abort("enough");

@@ -65,10 +65,10 @@ export class Disk<P extends Host = Host> {
           return record;
         }),
       keys: (prefix) => read(`keys ${prefix}`, () => [...this.#records.keys()].filter((key) => key.startsWith(prefix))),
-      withLock: async (key, action, { signal, waitMs = 60_000 } = {}) => {
+      withLock: async (key, action, { signal, lockTimeout = 60_000 } = {}) => {
         const hold = { process, lost: new AbortController() };
         const before = this.#world.broken === "reads before it locks" ? new Map(this.#records) : undefined;
-        await this.#acquire(hold, key, signal, waitMs);
+        await this.#acquire(hold, key, signal, lockTimeout);
         stale = before;
         try {
           return await action(this.#held(hold, key));
@@ -121,7 +121,7 @@ export class Disk<P extends Host = Host> {
     return { signal: hold.lost.signal, set: write, delete: (name) => write(name, undefined) };
   }
 
-  #acquire(hold: Hold<P>, key: string, signal: AbortSignal | undefined, waitMs: number): Promise<void> {
+  #acquire(hold: Hold<P>, key: string, signal: AbortSignal | undefined, lockTimeout: number): Promise<void> {
     const { process } = hold;
     const lock = this.#lock(key);
     return new Promise((resolve, reject) => {
@@ -133,7 +133,7 @@ export class Disk<P extends Host = Host> {
         cancel();
         settle();
       };
-      const cancel = this.#world.after(waitMs, process, () => {
+      const cancel = this.#world.after(lockTimeout, process, () => {
         if (this.#world.broken === "keeps locks of the dead") return;
         this.#world.counts["locks not had in time"]++;
         end(() => reject(new McpAuthError("lock_timeout", { detail: key })));

@@ -138,7 +138,7 @@ export const contract: readonly Promised[] = [
       const other = await open();
       const release = await hold(store);
       await assert.rejects(
-        other.withLock("k", async () => "never", { waitMs: 20 }),
+        other.withLock("k", async () => "never", { lockTimeout: 20 }),
         code("lock_timeout"),
       );
       const next = other.withLock("k", async () => "mine");

@@ -192,12 +192,12 @@ describe("the first login", () => {
     expect(await post(auth)).toBe(200);
   });
 
-  test("`waitForLogin` is over: `login_pending`; the login goes on, the request is never sent", async () => {
+  test("`loginPendingTimeout` is over: `login_pending`; the login goes on, the request is never sent", async () => {
     const server = await startServer();
     const handler = userAtHand();
     const decision = Promise.withResolvers<void>();
     handler.until = decision.promise;
-    const { auth } = manager(server, { loginHandler: handler, waitForLogin: 30 });
+    const { auth } = manager(server, { loginHandler: handler, loginPendingTimeout: 30 });
     const error = await failure(post(auth, "count", { id: "parked" }));
     expect(error.code).toBe("login_pending");
     // On a busy machine the waiting may be over before the browser is open.

@@ -122,7 +122,7 @@ describe("the disk is full after the refresh", () => {
     const { server, as, auth, clock, store, disk } = await loggedIn();
     const impatient = new WatchedStore(disk);
     const { withLock } = impatient;
-    impatient.withLock = (key, action, options) => withLock(key, action, { ...options, waitMs: 20 });
+    impatient.withLock = (key, action, options) => withLock(key, action, { ...options, lockTimeout: 20 });
     const other = manager(server, { store: impatient, clock });
     await other.auth.getAccessToken();
     failWrites(store, 2);

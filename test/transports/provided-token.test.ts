@@ -52,7 +52,7 @@ test("a login is waited for as long as the source says, by the clock; then it is
   const clock = manualClock();
   const waits = ({ signal }: { signal?: AbortSignal } = {}) =>
     new Promise<"authorized">((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
-  const { auth, counts } = source({ authorize: waits, waitForLogin: 7000 });
+  const { auth, counts } = source({ authorize: waits, loginPendingTimeout: 7000 });
   const provided = new ProvidedToken(auth, { clock });
   const token = provided.get();
   await expect.poll(() => clock.timers).toEqual([7000]);

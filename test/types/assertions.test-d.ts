@@ -1,9 +1,9 @@
 /** Assertions: what gives them fits what takes them, and options that cannot work are noticed while typing. */
 import {
   type ExchangedToken,
+  exchangeToken,
   type machineAuthentication,
   type TokenExchange,
-  tokenExchange,
   type tokenTypes,
 } from "mcp-client-auth/grants";
 import {
@@ -54,7 +54,7 @@ describe("token exchange", () => {
   });
 
   test("gives a token, always", () => {
-    expectTypeOf(tokenExchange).returns.resolves.toEqualTypeOf<ExchangedToken>();
+    expectTypeOf(exchangeToken).returns.resolves.toEqualTypeOf<ExchangedToken>();
     expectTypeOf<ExchangedToken["token"]>().toEqualTypeOf<string>();
     expectTypeOf<ExchangedToken["issuedTokenType"]>().toEqualTypeOf<string>();
   });

@@ -68,7 +68,7 @@ describe("Store", () => {
   });
 
   test("options may be undefined, so that they can be passed on", () => {
-    expectTypeOf<{ signal: undefined; waitMs: undefined }>().toExtend<LockOptions>();
+    expectTypeOf<{ signal: undefined; lockTimeout: undefined }>().toExtend<LockOptions>();
   });
 });
 

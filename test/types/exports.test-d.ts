@@ -47,34 +47,98 @@ describe("no `any` reaches a user", () => {
   });
 });
 
-describe("names that stay", () => {
+/** Types are in `docs/api.txt`, which CI compares. */
+describe("what there is at runtime: adding or removing a name shows here", () => {
   test("the neutral entry", () => {
-    expectTypeOf<
+    expectTypeOf<keyof typeof core>().toEqualTypeOf<
       | "TokenManager"
+      | "MemoryStore"
+      | "McpAuthError"
+      | "LoginRequiredError"
+      | "InsufficientScopeError"
       | "authFetch"
-      | "buildAuthorizationUrl"
-      | "exchangeCode"
-      | "generateCodeChallenge"
-      | "generateCodeVerifier"
-      | "generateState"
-      | "registerClient"
-      | "discoverAuthorizationServer"
-      | "discoverProtectedResource"
+      | "createHttp"
+      | "systemClock"
       | "parseChallenges"
-    >().toExtend<keyof typeof core>();
-    expectTypeOf<"getAccessToken" | "setTokens" | "logout" | "status" | "accounts" | "makeDefault">().toExtend<keyof core.TokenManager>();
-    // Composition is for Node: browsers and workers would load what they cannot use.
-    expectTypeOf<"createMcpAuth">().not.toExtend<keyof typeof core>();
+      | "readChallenge"
+      | "discoverProtectedResource"
+      | "discoverAuthorizationServer"
+      | "requirePkce"
+      | "registerClient"
+      | "generateCodeVerifier"
+      | "generateCodeChallenge"
+      | "generateState"
+      | "buildAuthorizationUrl"
+      | "checkAuthorizationResponse"
+      | "exchangeCode"
+    >();
+  });
+
+  test("Node", () => {
+    expectTypeOf<keyof typeof node>().toEqualTypeOf<
+      | "createMcpAuth"
+      | "fromEnvironment"
+      | "loopbackLogin"
+      | "pasteLogin"
+      | "openBrowser"
+      | "printDeviceCode"
+      | "sqliteStore"
+      | "keychainStore"
+      | "importFromMcpRemote"
+      | "mutualTls"
+      | "stdioServer"
+    >();
+  });
+
+  test("programs", () => {
+    expectTypeOf<keyof typeof machine>().toEqualTypeOf<
+      | "MachineTokenManager"
+      | "enterpriseManaged"
+      | "gitHubActions"
+      | "gitLab"
+      | "kubernetes"
+      | "assertionFile"
+      | "assertionCommand"
+      | "extensions"
+    >();
+    expectTypeOf<keyof typeof grants>().toEqualTypeOf<
+      | "requestClientToken"
+      | "requestDeviceCode"
+      | "pollDeviceCode"
+      | "refreshTokens"
+      | "revokeToken"
+      | "exchangeAssertion"
+      | "exchangeToken"
+      | "tokenTypes"
+      | "machineAuthentication"
+      | "selectEndpoints"
+    >();
   });
 
   test("the others", () => {
-    expectTypeOf<"createMcpAuth" | "loopbackLogin" | "pasteLogin" | "stdioServer">().toExtend<keyof typeof node>();
     expectTypeOf<keyof typeof sdkV1>().toEqualTypeOf<"authProvider">();
     expectTypeOf<keyof typeof sdkV2>().toEqualTypeOf<"authProvider">();
     expectTypeOf<keyof typeof webSocket>().toEqualTypeOf<"WebSocketTransport">();
-    expectTypeOf<
-      "ApiKeyCredential" | "BasicCredential" | "BearerCredential" | "SessionCookieCredential" | "ServerCredential"
-    >().toEqualTypeOf<keyof typeof credentials>();
+    expectTypeOf<keyof typeof credentials>().toEqualTypeOf<
+      "ApiKeyCredential" | "BasicCredential" | "BearerCredential" | "SessionCookieCredential"
+    >();
+  });
+
+  test("one home a function", () => {
+    type Both<A, B> = Extract<keyof A, keyof B>;
+    expectTypeOf<Both<typeof core, typeof grants & typeof node & typeof machine & typeof credentials>>().toBeNever();
+    expectTypeOf<Both<typeof grants, typeof node & typeof machine & typeof credentials>>().toBeNever();
+  });
+
+  test("what both managers have is called the same", () => {
+    type Shared = "serverUrl" | "fetch" | "lastError" | "authorize" | "getAccessToken" | "requestInit" | "dispose";
+    expectTypeOf<Shared>().toExtend<keyof core.TokenManager & keyof machine.MachineTokenManager>();
+    expectTypeOf<keyof machine.MachineTokenManager>().toEqualTypeOf<
+      Shared | "headers" | "onChallenge" | "onResponse" | typeof Symbol.asyncDispose
+    >();
+    expectTypeOf<Exclude<keyof core.TokenManager, keyof machine.MachineTokenManager>>().toEqualTypeOf<
+      "loginPendingTimeout" | "setTokens" | "logout" | "logoutEverywhere" | "status" | "accounts" | "makeDefault"
+    >();
   });
 });
 

@@ -13,7 +13,7 @@ import type {
 } from "mcp-client-auth";
 import { TokenManager } from "mcp-client-auth";
 import type { MachineTokenManager } from "mcp-client-auth/machine";
-import { createMcpAuth, type EnvironmentOptions, type McpAuthOptions, printDeviceCode } from "mcp-client-auth/node";
+import { createMcpAuth, type EnvironmentOptions, fromEnvironment, type McpAuthOptions, printDeviceCode } from "mcp-client-auth/node";
 import { describe, expectTypeOf, test } from "vitest";
 
 declare const auth: TokenManager;
@@ -27,16 +27,16 @@ describe("createMcpAuth", () => {
   });
 
   test("from the environment: whatever it is, it has what programs need", () => {
-    type Auth = Awaited<ReturnType<typeof createMcpAuth.fromEnvironment>>;
+    type Auth = Awaited<ReturnType<typeof fromEnvironment>>;
     expectTypeOf<Auth>().toEqualTypeOf<TokenManager | MachineTokenManager>();
     expectTypeOf<"serverUrl" | "fetch" | "authorize" | "getAccessToken" | "requestInit" | "lastError" | "dispose">().toExtend<keyof Auth>();
     expectTypeOf<Auth>().toExtend<Credential>();
-    expectTypeOf(createMcpAuth.fromEnvironment).parameter(0).toEqualTypeOf<EnvironmentOptions | undefined>();
+    expectTypeOf(fromEnvironment).parameter(0).toEqualTypeOf<EnvironmentOptions | undefined>();
   });
 
   test("takes the token manager's options, and those of login and store on this machine", () => {
     type Login = "port" | "ports" | "callbackPath" | "redirectUri" | "bindAddress" | "page" | "openBrowser" | "print";
-    type Store = "app" | "folder" | "keychain" | "keychainFailure" | "keychainTimeoutMs";
+    type Store = "app" | "folder" | "keychain" | "keychainFailure" | "keychainTimeout";
     type Shared = Exclude<keyof TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">;
     expectTypeOf<keyof McpAuthOptions>().toEqualTypeOf<Shared | Login | Store>();
     createMcpAuth("https://mcp.example/mcp", {
@@ -69,7 +69,7 @@ describe("createMcpAuth", () => {
     // @ts-expect-error scopes are a list
     createMcpAuth("https://mcp.example/mcp", { scopes: "mcp:read mcp:write" });
     // @ts-expect-error times are numbers of milliseconds
-    createMcpAuth("https://mcp.example/mcp", { waitForLogin: "50s" });
+    createMcpAuth("https://mcp.example/mcp", { loginPendingTimeout: "50s" });
     // @ts-expect-error the bearer is one of two tokens
     createMcpAuth("https://mcp.example/mcp", { bearer: "refresh_token" });
     // @ts-expect-error no loopback host
@@ -116,11 +116,8 @@ describe("TokenManager", () => {
     }>();
   });
 
-  test("logout({ everywhere }) tells it for each account; a flag that is not known yet gives one or the other", () => {
-    expectTypeOf(auth.logout({ everywhere: true })).toEqualTypeOf<Promise<LogoutResult[]>>();
-    expectTypeOf(auth.logout({ everywhere: false })).toEqualTypeOf<Promise<LogoutResult>>();
-    expectTypeOf(auth.logout({ everywhere: undefined })).toEqualTypeOf<Promise<LogoutResult>>();
-    expectTypeOf(auth.logout({ everywhere: true as boolean })).toEqualTypeOf<Promise<LogoutResult | LogoutResult[]>>();
+  test("logoutEverywhere() tells it for each account", () => {
+    expectTypeOf(auth.logoutEverywhere()).toEqualTypeOf<Promise<LogoutResult[]>>();
     // @ts-expect-error accounts are not named here: another manager has another account
     auth.logout({ account: "work" });
   });

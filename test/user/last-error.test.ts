@@ -11,7 +11,7 @@ describe("through `authProvider`", () => {
     const clock = manualClock();
     const loginHandler = userAtHand();
     loginHandler.until = new Promise(() => {});
-    const { auth } = manager(server, { clock, loginHandler, waitForLogin: 7000 });
+    const { auth } = manager(server, { clock, loginHandler, loginPendingTimeout: 7000 });
     const provider = authProvider(auth, { clock });
     for (let request = 0; request < 2; request++) {
       const token = provider.token();

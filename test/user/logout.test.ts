@@ -92,7 +92,7 @@ describe("everywhere", () => {
     await elsewhere.authorize();
     const { auth, types } = manager(server, { store, account: "work" });
     await auth.makeDefault();
-    const results = await auth.logout({ everywhere: true });
+    const results = await auth.logoutEverywhere();
     expect(results).toEqual([
       { account: "work", ...ended },
       { account: "home", ...ended },
@@ -106,13 +106,13 @@ describe("everywhere", () => {
   test("where nobody is logged in it says just that", async () => {
     const { auth } = manager(await startServer());
     const nothing = { wasLoggedIn: false, refreshTokenRevoked: false, accessTokenRevoked: false };
-    expect(await auth.logout({ everywhere: true })).toEqual([{ account: "default", ...nothing }]);
+    expect(await auth.logoutEverywhere()).toEqual([{ account: "default", ...nothing }]);
   });
 
   test("a server that cannot revoke keeps no login here", async () => {
     const { server, store, as } = await twoAccounts();
     as.intercept(when(revocations, closeBefore));
-    const results = await manager(server, { store }).auth.logout({ everywhere: true });
+    const results = await manager(server, { store }).auth.logoutEverywhere();
     expect(results.map(({ account, wasLoggedIn, refreshTokenRevoked }) => [account, wasLoggedIn, refreshTokenRevoked])).toEqual([
       ["default", false, false],
       ["home", true, false],
@@ -125,17 +125,17 @@ describe("everywhere", () => {
     const { server, store: inner } = await twoAccounts();
     const store = new WatchedStore(inner);
     const { withLock } = store;
-    store.withLock = (key, action, options) => withLock(key, action, { ...options, waitMs: 20 });
+    store.withLock = (key, action, options) => withLock(key, action, { ...options, lockTimeout: 20 });
     const released = Promise.withResolvers<void>();
     const holding = inner.withLock(`refresh/tokens/home/${server.url}`, () => released.promise);
     const { auth } = manager(server, { store, account: "work" });
-    const [work, home] = await auth.logout({ everywhere: true });
+    const [work, home] = await auth.logoutEverywhere();
     expect(work).toEqual({ account: "work", ...ended });
     expect(home).toMatchObject({ account: "home", wasLoggedIn: true, refreshTokenRevoked: false, error: { code: "lock_timeout" } });
     expect((await auth.accounts()).map(({ account }) => account)).toEqual(["home"]);
     released.resolve();
     await holding;
-    expect(await auth.logout({ everywhere: true })).toMatchObject([{ wasLoggedIn: false }, { account: "home", ...ended }]);
+    expect(await auth.logoutEverywhere()).toMatchObject([{ wasLoggedIn: false }, { account: "home", ...ended }]);
   });
 
   test("one that cannot be deleted is still stored, and said to be", async () => {
@@ -145,7 +145,7 @@ describe("everywhere", () => {
       if (key.startsWith("tokens/home/")) throw new Error("read-only file system");
     };
     const { auth } = manager(server, { store, account: "work" });
-    expect(await auth.logout({ everywhere: true })).toMatchObject([
+    expect(await auth.logoutEverywhere()).toMatchObject([
       { account: "work", ...ended },
       { account: "home", error: { code: "store_failed" } },
     ]);
@@ -157,7 +157,7 @@ describe("everywhere", () => {
     const { server } = await twoAccounts(open());
     damage(`tokens/home/${server.url}`);
     const { auth } = manager(server, { store: open(), account: "work" });
-    expect(await auth.logout({ everywhere: true })).toMatchObject([
+    expect(await auth.logoutEverywhere()).toMatchObject([
       { account: "work", ...ended },
       { account: "home", wasLoggedIn: true, refreshTokenRevoked: false, accessTokenRevoked: false },
     ]);
@@ -171,7 +171,7 @@ describe("everywhere", () => {
     clock.shift(24 * minutes(60));
     const refreshing = manager(server, { store, clock, account: "home" }).auth.getAccessToken();
     await held.reached(1);
-    const leaving = manager(server, { store, clock, account: "work" }).auth.logout({ everywhere: true });
+    const leaving = manager(server, { store, clock, account: "work" }).auth.logoutEverywhere();
     held.open();
     await refreshing;
     expect((await leaving).map(({ account }) => account)).toEqual(["work", "home"]);

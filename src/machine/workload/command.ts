@@ -6,7 +6,7 @@ import { checkedAssertion, maxAssertionBytes, unavailable } from "./checked-asse
 /** Options of {@link assertionCommand}. */
 export interface AssertionCommandOptions {
   /** How long the command may take, in ms. Default 20,000. */
-  timeoutMs?: number | undefined;
+  commandTimeout?: number | undefined;
   /** Its environment. Default: this process's. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Whose assertions it prints. It separates workloads in a shared store. */
@@ -16,11 +16,11 @@ export interface AssertionCommandOptions {
 /** Runs a command that prints an assertion. */
 export async function commandAssertion(
   [file, ...args]: readonly [string, ...string[]],
-  { timeoutMs = 20_000, env = process.env }: AssertionCommandOptions,
+  { commandTimeout = 20_000, env = process.env }: AssertionCommandOptions,
   { clock, signal }: AssertionRequest,
 ): Promise<string> {
-  const tooLate = () => new McpAuthError("timeout", { party: "machine", detail: `\`${file}\`, ${timeoutMs} ms` });
-  const limit = deadline(clock, timeoutMs, tooLate, signal);
+  const tooLate = () => new McpAuthError("timeout", { party: "machine", detail: `\`${file}\`, ${commandTimeout} ms` });
+  const limit = deadline(clock, commandTimeout, tooLate, signal);
   try {
     return checkedAssertion(await run(file, args, env, limit.signal), `the output of \`${file}\``);
   } finally {

@@ -4,28 +4,26 @@ import type { TokenManagerOptions } from "../../user/options.ts";
 import type { TokenManager } from "../../user/token-manager.ts";
 import { readSettings, type Settings } from "./settings.ts";
 
-/** What the environment does not say, for `createMcpAuth.fromEnvironment`. */
+/** Options of `fromEnvironment`: what the environment does not say. */
 export type EnvironmentOptions = Pick<TokenManagerOptions, "store" | "fetch" | "allowInsecure" | "keepFresh" | "onEvent" | "clock">;
 
-/** What the environment may say of a user's login. */
-type UserOptions = EnvironmentOptions & Pick<TokenManagerOptions, "clientId" | "clientName" | "issuer" | "account" | "scopes">;
-
 /**
- * `createMcpAuth.fromEnvironment`. What it does not need is not loaded.
+ * What the environment describes. What it does not need is not loaded.
  *
- * @param asUser makes what there is without credentials of a program
  * @throws McpAuthError `invalid_environment`, `invalid_url`, `insecure_url`, `invalid_option`
  */
 export async function fromEnvironment(
   env: NodeJS.ProcessEnv,
   { fetch, ...options }: EnvironmentOptions,
-  asUser: (serverUrl: string, options: UserOptions) => TokenManager,
 ): Promise<TokenManager | MachineTokenManager> {
   const settings = readSettings(env);
   const { serverUrl, isMachine, texts } = settings;
   const { CLIENT_ID: clientId, ISSUER: issuer, ACCOUNT: account, SCOPES: scopes, CLIENT_NAME: clientName } = texts;
   const both = { ...options, fetch: await connection(settings, fetch), clientId, issuer, account, scopes: scopes?.split(/\s+/) };
-  if (!isMachine) return asUser(serverUrl, { ...both, clientName });
+  if (!isMachine) {
+    const { createMcpAuth } = await import("../create-mcp-auth.ts");
+    return createMcpAuth(serverUrl, { ...both, clientName });
+  }
   const { machineFrom } = await import("./machine.ts");
   return machineFrom(settings, { ...both, serverUrl });
 }

@@ -1,7 +1,7 @@
 import { McpAuthError } from "../../errors.ts";
 
-/** How strictly {@link checkBrowserUrl} looks. */
-export interface BrowserUrlOptions {
+/** Options of {@link openBrowser}. */
+export interface OpenBrowserOptions {
   /** Host names (without port) to which plain http is allowed although they are not loopback. For development. */
   allowInsecure?: readonly string[] | undefined;
 }
@@ -16,7 +16,7 @@ const failureMs = 1500;
  * @throws McpAuthError `invalid_url`: scheme or user info; `insecure_url`: plain http that is neither loopback nor allowed.
  * @see REQ-SEC-02
  */
-export function checkBrowserUrl(url: URL, { allowInsecure = [] }: BrowserUrlOptions = {}): void {
+export function checkBrowserUrl(url: URL, { allowInsecure = [] }: OpenBrowserOptions = {}): void {
   if ((url.protocol !== "https:" && url.protocol !== "http:") || url.username || url.password) {
     throw new McpAuthError("invalid_url", {
       detail: `a browser opens only http(s) URLs without a user name, and this one begins with ${url.protocol}`,
@@ -35,7 +35,7 @@ export function checkBrowserUrl(url: URL, { allowInsecure = [] }: BrowserUrlOpti
  *
  * @throws McpAuthError `invalid_url`, `insecure_url`; `browser_failed` when there is no opener or it reports a failure.
  */
-export async function openBrowser(url: URL, options?: BrowserUrlOptions): Promise<void> {
+export async function openBrowser(url: URL, options?: OpenBrowserOptions): Promise<void> {
   checkBrowserUrl(url, options);
   try {
     const { default: open } = await import("open");

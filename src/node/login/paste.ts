@@ -2,6 +2,7 @@ import type { LoginHandler, LoginSession } from "../../authorization/login-handl
 import type { Listener } from "./loopback/listener.ts";
 import { type ListenerLoginOptions, listenerLogin } from "./loopback/loopback-login.ts";
 import type { Responses } from "./loopback/responses.ts";
+import { printToStderr } from "./print.ts";
 
 /** A readable stream of Node. By its shape: whoever only imports this entry needs no types of Node. */
 export interface PasteInput {
@@ -15,18 +16,12 @@ export interface PasteInput {
   resume(): unknown;
 }
 
-/** A writable stream of Node, or what else takes text. */
-export interface PasteOutput {
-  /** Shows it. */
-  write(text: string): unknown;
-}
-
 /** Options of {@link pasteLogin}. */
 export interface PasteLoginOptions extends ListenerLoginOptions {
   /** Where the pasted address is read from. Default: stdin, if it is a terminal (else it may carry a protocol). */
   input?: PasteInput | undefined;
-  /** Where the user reads. Default: stderr. */
-  output?: PasteOutput | undefined;
+  /** Receives what the user must read. Default: stderr. */
+  print?: ((text: string) => void) | undefined;
   /** Environment variables, for `SSH_CONNECTION`. Default: `process.env`. */
   env?: Readonly<Record<string, string | undefined>> | undefined;
 }
@@ -39,9 +34,8 @@ export interface PasteLoginOptions extends ListenerLoginOptions {
  * @throws McpAuthError as `loopbackLogin`
  */
 export function pasteLogin(options: PasteLoginOptions = {}): LoginHandler {
-  const output = options.output ?? process.stderr;
+  const { print = printToStderr } = options;
   const input = options.input ?? (process.stdin.isTTY ? process.stdin : undefined);
-  const print = (text: string) => void output.write(`${text}\n`);
   return listenerLogin(options, async (url, session, listener, responses, signal) => {
     print(instructions(url, session, listener, options.env ?? process.env, input !== undefined));
     // A terminal that can't be read leaves the way through the forwarded port.

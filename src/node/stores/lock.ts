@@ -45,11 +45,11 @@ export class FileLocks {
   /**
    * Runs `action` while nobody else, in any process, runs with the same key.
    *
-   * @throws McpAuthError `lock_timeout` after `waitMs`, `lock_unsupported`; `store_denied`, `store_unusable`, `store_failed`; `signal.reason`.
+   * @throws McpAuthError `lock_timeout` after `lockTimeout`, `lock_unsupported`; `store_denied`, `store_unusable`, `store_failed`; `signal.reason`.
    */
-  withLock<T>(key: string, action: (lock: FileLock) => Promise<T>, { signal, waitMs = 60_000 }: LockOptions = {}): Promise<T> {
+  withLock<T>(key: string, action: (lock: FileLock) => Promise<T>, { signal, lockTimeout = 60_000 }: LockOptions = {}): Promise<T> {
     const path = join(this.#folder, `${sha256(key).slice(0, 32)}.lock`);
-    const limit = deadline(systemClock, waitMs, () => new McpAuthError("lock_timeout", { detail: key }), signal);
+    const limit = deadline(systemClock, lockTimeout, () => new McpAuthError("lock_timeout", { detail: key }), signal);
     const turn = async () => {
       const held = await this.#acquire(path, limit.signal).finally(limit.stop);
       try {
@@ -61,7 +61,7 @@ export class FileLocks {
         held.release();
       }
     };
-    return lines.withLock(path, turn, { signal: limit.signal, waitMs }).finally(limit.stop);
+    return lines.withLock(path, turn, { signal: limit.signal, lockTimeout }).finally(limit.stop);
   }
 
   async #acquire(path: string, patience: AbortSignal): Promise<HeldFileLock> {

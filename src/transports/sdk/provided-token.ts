@@ -13,7 +13,7 @@ export interface TokenSource extends Credential {
   /** The last failure to get a token. */
   readonly lastError?: McpAuthError | undefined;
   /** How long a request waits for a user, in ms. */
-  readonly waitForLogin?: number;
+  readonly loginPendingTimeout?: number;
   /** Logs in if the server needs a token. Absent if there is no user to ask. */
   authorize?(options?: { signal?: AbortSignal }): Promise<"authorized" | "not-required">;
   /** A valid token, without a login. */
@@ -108,7 +108,7 @@ export class ProvidedToken {
     if (this.#pause.reason) throw this.#pause.reason;
     const serverUrl = this.#source.serverUrl.href;
     const pending = new McpAuthError("login_pending", { serverUrl });
-    const { signal, stop } = deadline(this.#clock, this.#source.waitForLogin ?? 50_000, () => pending);
+    const { signal, stop } = deadline(this.#clock, this.#source.loginPendingTimeout ?? 50_000, () => pending);
     try {
       this.#notRequired = (await this.#source.authorize?.({ signal })) === "not-required";
     } catch (error) {

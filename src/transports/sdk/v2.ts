@@ -5,7 +5,7 @@
  */
 
 import type { AuthProvider } from "@modelcontextprotocol/client";
-import { challengeOf } from "../../discovery/challenge.ts";
+import { readChallenge } from "../../discovery/challenge.ts";
 import { type AuthProviderOptions, ProvidedToken, type TokenSource } from "./provided-token.ts";
 
 export type { AuthProviderOptions, TokenSource } from "./provided-token.ts";
@@ -34,6 +34,6 @@ export function authProvider(auth: TokenSource, options?: AuthProviderOptions): 
   const provided = new ProvidedToken(auth, options);
   return {
     token: () => provided.get(),
-    onUnauthorized: ({ response }) => provided.onRefused(challengeOf(response)),
+    onUnauthorized: ({ response }) => provided.onRefused(readChallenge(response)),
   };
 }

@@ -16,7 +16,7 @@ import { type HandshakeOptions, handshakeOf, type OpenWebSocket, openWebSocket }
 export type { Clock } from "../../clock.ts";
 export type { Credential, CredentialRequest } from "../../credential.ts";
 export type { AuthenticateChallenge, Challenge } from "../../discovery/challenge.ts";
-export type { Handshake, HandshakeOptions, OpenWebSocket } from "./handshake.ts";
+export type { Handshake, OpenWebSocket } from "./handshake.ts";
 
 /** Options of {@link WebSocketTransport}. */
 export interface WebSocketTransportOptions extends HandshakeOptions {

@@ -93,7 +93,7 @@ export class SimulatedProgram extends Host {
   }
 
   token(): void {
-    for (const { auth } of this.managers) this.#ask("token", () => auth.getToken());
+    for (const { auth } of this.managers) this.#ask("token", () => auth.getAccessToken());
   }
 
   impatient(ms: number): void {
@@ -101,7 +101,7 @@ export class SimulatedProgram extends Host {
     this.around.world.after(ms, this, () => patience.abort(new McpAuthError("timeout")));
     for (const { auth } of this.managers) {
       this.#ask("token", () =>
-        auth.getToken({ signal: patience.signal }).catch((error: unknown) => {
+        auth.getAccessToken({ signal: patience.signal }).catch((error: unknown) => {
           if (error !== patience.signal.reason) throw error;
         }),
       );

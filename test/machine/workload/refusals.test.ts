@@ -83,7 +83,7 @@ describe("REQ-WIF-02 a refused assertion is neither repeated nor replaced, and n
   ])("%s", async (_what, claims, options, expected, words = "") => {
     const { as, events, program, expectNothingOf } = await world();
     const auth = program(claims, options);
-    const error = await failure(auth.getToken());
+    const error = await failure(auth.getAccessToken());
     expect(error).toMatchObject({ issuer: as.issuer, transient: false, ...expected });
     expect(error.message).toContain(words);
     expect(as.tokenRequests()).toHaveLength(1);
@@ -94,7 +94,7 @@ describe("REQ-WIF-02 a refused assertion is neither repeated nor replaced, and n
 
   test("it was made for another audience, and the app has named the authorization server", async () => {
     const { as, program, expectNothingOf } = await world();
-    const error = await failure(program({ aud: "https://other.example" }, { issuer: as.issuer }).getToken());
+    const error = await failure(program({ aud: "https://other.example" }, { issuer: as.issuer }).getAccessToken());
     expect(error).toMatchObject({ ...refused, issuer: as.issuer, serverDescription: 'unexpected "aud" claim value' });
     expect(as.tokenRequests()).toHaveLength(1);
     expectNothingOf(error);
@@ -103,8 +103,8 @@ describe("REQ-WIF-02 a refused assertion is neither repeated nor replaced, and n
   test("it was used before", async () => {
     const { workloads, as, program, expectNothingOf } = await world();
     const assertion = await workloads.sign({ aud: as.issuer, sub: "nightly" });
-    await program(async () => assertion).getToken();
-    const error = await failure(program(async () => assertion).getToken());
+    await program(async () => assertion).getAccessToken();
+    const error = await failure(program(async () => assertion).getAccessToken());
     expect(error).toMatchObject({ ...refused, serverDescription: "the assertion was used before" });
     expect(as.tokenRequests()).toHaveLength(2);
     expectNothingOf(error);
@@ -115,7 +115,7 @@ describe("REQ-WIF-02 a refused assertion is neither repeated nor replaced, and n
     const [header, , signature] = (await workloads.sign({ aud: as.issuer, sub: "reader" })).split(".");
     const payload = Buffer.from(JSON.stringify({ iss: workloads.issuer, aud: as.issuer, sub: "nightly", exp: 2_000_000_000 }));
     const forged = [header, payload.toString("base64url"), signature].join(".");
-    const error = await failure(program(async () => forged).getToken());
+    const error = await failure(program(async () => forged).getAccessToken());
     expect(error).toMatchObject({ ...refused, serverDescription: "signature verification failed" });
   });
 
@@ -128,7 +128,7 @@ describe("REQ-WIF-02 a refused assertion is neither repeated nor replaced, and n
       return true;
     });
     const auth = program();
-    const error: McpAuthError = await failure(auth.getToken());
+    const error: McpAuthError = await failure(auth.getAccessToken());
     expect(error.serverDescription).toBe("bad assertion [removed]");
     expect(given).toHaveLength(1);
     expectNothingOf(error, events, auth);
@@ -143,7 +143,7 @@ describe("an assertion goes nowhere but where it was made for", () => {
     const fixed = async () => workloads.sign({ aud: as.issuer, sub: "nightly" });
     const auth = program(fixed);
     mcp.moveTo(evil);
-    const error = await failure(auth.getToken());
+    const error = await failure(auth.getAccessToken());
     expect(error).toMatchObject({ code: "invalid_assertion", issuer: evil.issuer });
     expect(evil.tokenRequests()).toEqual([]);
     expectNothingOf(error, evil.requests);
@@ -152,7 +152,7 @@ describe("an assertion goes nowhere but where it was made for", () => {
 
 test("a source that fails in its own way ends the token request", async () => {
   const { as, program } = await world();
-  const error = await failure(program(() => Promise.reject(new Error("the vault is sealed"))).getToken());
+  const error = await failure(program(() => Promise.reject(new Error("the vault is sealed"))).getAccessToken());
   expect(error).toMatchObject({ code: "assertion_unavailable", cause: { message: "the vault is sealed" } });
   expect(as.tokenRequests()).toEqual([]);
 });

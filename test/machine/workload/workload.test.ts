@@ -8,7 +8,7 @@ import { inspect } from "node:util";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../../src/clock.ts";
 import type { McpAuthError } from "../../../src/errors.ts";
-import { jwtBearerGrant } from "../../../src/grants/jwt-bearer.ts";
+import { exchangeAssertion } from "../../../src/grants/jwt-bearer.ts";
 import { createHttp } from "../../../src/http/http.ts";
 import { MemoryStore } from "../../../src/index.ts";
 import type { AssertionRequest, AssertionSource } from "../../../src/machine/assertion.ts";
@@ -45,7 +45,7 @@ const offline: AssertionRequest = {
 /** What the MCP server says of the caller that the source speaks for. */
 async function whoami(source: AssertionSource, server: ProtectedServer, request = requestTo(server)): Promise<{ sub: string }> {
   const { authorizationServer: as, mcpServer: mcp } = server;
-  const { accessToken } = await jwtBearerGrant({
+  const { accessToken } = await exchangeAssertion({
     server: { issuer: as.issuer, token_endpoint: request.tokenEndpoint },
     client: { clientId: "", tokenEndpointAuthMethod: "none" },
     authentication: () => {},
@@ -157,7 +157,7 @@ describe("REQ-WIF-01 gitHubActions", () => {
     const server = await startServer({ authorizationServer: { trust: {} } });
     const auth = new MachineTokenManager({ serverUrl: server.url, store: new MemoryStore(), assertion: gitHubActions() });
     onTestFinished(() => auth.dispose());
-    expect((await failure(auth.getToken())).hint).toContain("permissions: id-token: write");
+    expect((await failure(auth.getAccessToken())).hint).toContain("permissions: id-token: write");
   });
 });
 
@@ -339,7 +339,7 @@ describe("assertionCommand", () => {
     const clock = manualClock();
     const file = join(folder(), "pid");
     const script = `require("fs").writeFileSync(${JSON.stringify(file)}, String(process.pid)); setInterval(() => {}, 1000)`;
-    const asking = refusal(assertionCommand(node(script), { timeoutMs: 500 }), { ...offline, clock });
+    const asking = refusal(assertionCommand(node(script), { commandTimeout: 500 }), { ...offline, clock });
     const pid = await vi.waitUntil(() => readPid(file), { timeout: 10_000 });
     clock.advance(500);
     expect(await asking).toMatchObject({ code: "timeout", transient: true });
@@ -351,7 +351,7 @@ describe("assertionCommand", () => {
     const clock = manualClock();
     const file = join(folder(), "pid");
     const script = `const { pid } = require("child_process").spawn("sleep", ["60"], { stdio: "inherit" }); require("fs").writeFileSync(${JSON.stringify(file)}, String(pid))`;
-    const asking = refusal(assertionCommand(node(script), { timeoutMs: 500 }), { ...offline, clock });
+    const asking = refusal(assertionCommand(node(script), { commandTimeout: 500 }), { ...offline, clock });
     const pid = await vi.waitUntil(() => readPid(file), { timeout: 10_000 });
     onTestFinished(() => void process.kill(pid));
     clock.advance(500);

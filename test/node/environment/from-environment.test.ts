@@ -7,7 +7,7 @@ import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AuthEvent, TokenManager } from "../../../src/index.ts";
 import { MachineTokenManager } from "../../../src/machine/index.ts";
 import { prefix, secretNames, textNames } from "../../../src/node/environment/variables.ts";
-import { createMcpAuth, type EnvironmentOptions } from "../../../src/node/index.ts";
+import { type EnvironmentOptions, fromEnvironment } from "../../../src/node/index.ts";
 import { keyForms } from "../../client-auth/support.ts";
 import {
   createCertificateAuthority,
@@ -36,7 +36,7 @@ function set(variables: Variables): void {
 
 async function start(variables: Variables, options: EnvironmentOptions = {}) {
   set(variables);
-  const auth = await createMcpAuth.fromEnvironment(options);
+  const auth = await fromEnvironment(options);
   onTestFinished(() => auth.dispose());
   return auth;
 }

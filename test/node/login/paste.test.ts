@@ -10,12 +10,11 @@ const env = { SSH_CONNECTION: "192.0.2.9 50000 192.0.2.1 22" };
 /** A login at a terminal whose user the test plays. */
 async function terminalLogin(options: PasteLoginOptions = {}, result: () => Promise<void> = async () => {}) {
   const input = new PassThrough();
-  const output = new PassThrough();
   let shown = "";
-  output.on("data", (chunk) => {
-    shown += chunk;
-  });
-  const session = await startSession(pasteLogin({ input, output, env, ...options }));
+  const print = (text: string) => {
+    shown += `${text}\n`;
+  };
+  const session = await startSession(pasteLogin({ input, print, env, ...options }));
   const controller = new AbortController();
   const received: URLSearchParams[] = [];
   const outcome = session

@@ -104,7 +104,7 @@ async function askEverything(store: Store): Promise<Record<string, string>> {
     take: () => store.take("nothing"),
     delete: () => store.delete("nothing"),
     set: () => store.set("other", { v: 1 }),
-    lock: () => store.withLock("refresh", (held) => held.set("third", { v: 1 }), { waitMs: 5000 }),
+    lock: () => store.withLock("refresh", (held) => held.set("third", { v: 1 }), { lockTimeout: 5000 }),
   };
   const said: Record<string, string> = {};
   for (const [name, call] of Object.entries(calls)) {

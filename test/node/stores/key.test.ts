@@ -10,7 +10,7 @@ import { FakeKeychain, temporaryFolder, WindowsKeychain } from "./keychain/suppo
 async function appFolder() {
   const folder = join(await temporaryFolder(), "acme");
   const open = (options: KeyOptions) =>
-    openKey({ keychainTimeoutMs: 50, ...options, folder, locks: new FileLocks(join(folder, "locks")) }).then(({ kid, place }) => ({
+    openKey({ keychainTimeout: 50, ...options, folder, locks: new FileLocks(join(folder, "locks")) }).then(({ kid, place }) => ({
       kid,
       place,
     }));

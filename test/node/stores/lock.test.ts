@@ -44,7 +44,7 @@ async function holder(folder: string) {
   return child;
 }
 
-const bounded = { waitMs: 50 };
+const bounded = { lockTimeout: 50 };
 
 describe("between processes", () => {
   test("a lock keeps others out until it is released", async () => {

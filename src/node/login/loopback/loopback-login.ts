@@ -14,7 +14,7 @@ export interface ListenerLoginOptions extends RedirectOptions {
   /** Replaces the page that the user sees at the end. */
   page?: LoginPage | undefined;
   /** The program's name, for the page. */
-  appName?: string | undefined;
+  clientName?: string | undefined;
 }
 
 /** Options of {@link loopbackLogin}. */
@@ -84,7 +84,7 @@ async function startAt(
     answer: async (query) => {
       // Before there is an authorization request, a response can only be an older one's.
       const outcome = (await responses?.submit(query)) ?? ({ kind: "foreign", error: undefined } as const);
-      return answerFor({ ...outcome, serverUrl: request.serverUrl, appName: options.appName }, options.page);
+      return answerFor({ ...outcome, serverUrl: request.serverUrl, clientName: options.clientName }, options.page);
     },
   });
   if (!listener) return undefined;

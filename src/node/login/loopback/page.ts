@@ -14,7 +14,7 @@ export interface LoginOutcome {
   /** The protected MCP server that the login is for. */
   serverUrl: string;
   /** The program that the user should go back to. */
-  appName: string | undefined;
+  clientName: string | undefined;
   /** Why it failed. Its texts may come from a server: escape them. */
   error: McpAuthError | undefined;
 }
@@ -58,7 +58,7 @@ export async function answerFor(outcome: LoginOutcome, page?: LoginPage): Promis
 
 /** The page for each outcome: quiet, without anything external, readable on a phone and in the dark. */
 function loginPage(outcome: LoginOutcome): string {
-  const app = outcome.appName ? escapeHtml(outcome.appName) : "the program that asked for it";
+  const app = outcome.clientName ? escapeHtml(outcome.clientName) : "the program that asked for it";
   const [tone, title, text] = texts(app)[outcome.kind];
   const host = URL.canParse(outcome.serverUrl) ? escapeHtml(new URL(outcome.serverUrl).host) : "";
   const { error } = outcome;

@@ -8,7 +8,7 @@ export interface RedirectOptions {
   /** Ports to listen on, the first free one is taken; when none is, the login fails. */
   ports?: readonly number[] | undefined;
   /** Loopback host of the redirect URI that is sent. Both are served and registered. Default `127.0.0.1`. */
-  host?: "127.0.0.1" | "localhost" | undefined;
+  redirectHost?: "127.0.0.1" | "localhost" | undefined;
   /** Path of the redirect URI. Default `/callback`. */
   callbackPath?: string | undefined;
   /**
@@ -51,7 +51,7 @@ export function places(options: RedirectOptions, request: LoginHandlerRequest): 
     return [...(knownPorts as number[]), ...(fixed ? [] : appPorts)].map(place);
   }
 
-  const preferred = request.redirectHost ?? options.host ?? "127.0.0.1";
+  const preferred = request.redirectHost ?? options.redirectHost ?? "127.0.0.1";
   const found = new Map<string, { port: number; path: string; known: URL[] }>();
   const add = (port: number, path: string, uri?: URL) => {
     const key = `${port} ${path}`;

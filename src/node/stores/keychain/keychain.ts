@@ -10,7 +10,7 @@ export interface KeychainOptions {
    */
   keychain?: Keychain | false | undefined;
   /** How long to wait for each answer of the keychain, in milliseconds. Default 2,000. */
-  keychainTimeoutMs?: number | undefined;
+  keychainTimeout?: number | undefined;
 }
 
 /** Under this name, and the app's, whatever is kept in a keychain is found there. */
@@ -22,15 +22,15 @@ export const keychainService = "mcp-client-auth";
  *
  * @throws McpAuthError `keychain_unavailable` when there is none
  */
-export async function* openKeychains({ keychain, keychainTimeoutMs = 2000 }: KeychainOptions): AsyncGenerator<BoundedKeychain> {
+export async function* openKeychains({ keychain, keychainTimeout = 2000 }: KeychainOptions): AsyncGenerator<BoundedKeychain> {
   if (keychain === false || /^(off|0|false)$/i.test(process.env.MCP_AUTH_KEYCHAIN ?? "")) {
     throw new McpAuthError("keychain_unavailable", { detail: "it is switched off" });
   }
-  if (keychain) return yield new BoundedKeychain(keychain, "the app's keychain", keychainTimeoutMs);
+  if (keychain) return yield new BoundedKeychain(keychain, "the app's keychain", keychainTimeout);
   const failures: unknown[] = [];
   for (const [name, library] of Object.entries(libraries)) {
     try {
-      yield new BoundedKeychain(await library(), name, keychainTimeoutMs);
+      yield new BoundedKeychain(await library(), name, keychainTimeout);
     } catch (error) {
       // Not installed, or not built for this machine.
       failures.push(error);

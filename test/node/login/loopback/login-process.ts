@@ -10,8 +10,7 @@ const answer = (port: string) =>
   setTimeout(() => void fetch(`http://127.0.0.1:${port}/callback?code=1&state=right`).catch(() => {}), 50).unref();
 
 async function run(): Promise<string> {
-  const handler =
-    mode === "paste" ? pasteLogin({ output: process.stderr }) : loopbackLogin({ openBrowser: async () => {}, print: () => {} });
+  const handler = mode === "paste" ? pasteLogin() : loopbackLogin({ openBrowser: async () => {}, print: () => {} });
   const session = await handler.start({ serverUrl: "https://mcp.example/mcp", fixed: false, signal: new AbortController().signal });
   try {
     if (mode === "close") return "closed";

@@ -3,7 +3,12 @@ import { describe, expect, test } from "vitest";
 import { McpAuthError } from "../../../../src/errors.ts";
 import { answerFor, type LoginOutcome } from "../../../../src/node/login/loopback/page.ts";
 
-const base: LoginOutcome = { kind: "success", serverUrl: "https://mcp.example/mcp?token=secret", appName: "Acme Agent", error: undefined };
+const base: LoginOutcome = {
+  kind: "success",
+  serverUrl: "https://mcp.example/mcp?token=secret",
+  clientName: "Acme Agent",
+  error: undefined,
+};
 const kinds = ["success", "denied", "failed", "expired", "foreign", "finished"] as const;
 
 describe("the page", () => {
@@ -36,7 +41,7 @@ describe("the page", () => {
   test("text of strangers is escaped", async () => {
     const strange = `"><script>alert('1')</script>&`;
     const error = new McpAuthError("authorization_error", { serverError: strange, serverDescription: strange });
-    const { html } = await answerFor({ kind: "failed", serverUrl: "https://mcp.example", appName: strange, error });
+    const { html } = await answerFor({ kind: "failed", serverUrl: "https://mcp.example", clientName: strange, error });
     expect(html).not.toContain("<script>alert");
     expect(html).not.toContain("alert('1')");
     expect(html).toContain("&#34;&#62;&#60;script&#62;alert(&#39;1&#39;)&#60;/script&#62;&#38;");
@@ -65,7 +70,7 @@ describe("the page", () => {
 
 describe("the app's own page", () => {
   test("replaces ours; styles and data images are allowed, scripts are not; the address is cleaned all the same", async () => {
-    const { html, csp } = await answerFor(base, ({ kind, appName }) => `<p style="color:red">${kind} ${appName}</p>`);
+    const { html, csp } = await answerFor(base, ({ kind, clientName }) => `<p style="color:red">${kind} ${clientName}</p>`);
     expect(html).toMatch(/^<p style="color:red">success Acme Agent<\/p><script>history\.replaceState/);
     expect(csp).toContain("style-src 'unsafe-inline'");
     expect(csp).toMatch(/script-src 'sha256-[^']+';/);

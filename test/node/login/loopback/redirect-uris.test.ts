@@ -93,10 +93,10 @@ describe("where a login listens", () => {
       ["http://127.0.0.1:FREE/callback", "http://localhost:FREE/callback"],
     ],
     ["the app's path", { callbackPath: "/oauth/done" }, {}, ["http://127.0.0.1:ANY/oauth/done", "http://localhost:ANY/oauth/done"]],
-    ["the app's host is sent", { host: "localhost" }, {}, ["http://localhost:ANY/callback", "http://127.0.0.1:ANY/callback"]],
+    ["the app's host is sent", { redirectHost: "localhost" }, {}, ["http://localhost:ANY/callback", "http://127.0.0.1:ANY/callback"]],
     [
       "the login's host is sent before the app's",
-      { host: "localhost" },
+      { redirectHost: "localhost" },
       { redirectHost: "127.0.0.1" },
       ["http://127.0.0.1:ANY/callback", "http://localhost:ANY/callback"],
     ],

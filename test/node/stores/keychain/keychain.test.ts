@@ -98,6 +98,6 @@ describe("Keychain asks again and again; or hangs (SpeakMCP #635, kimi-code #325
 
   test("a process whose keychain hangs gets a key file, and ends", async () => {
     const folder = await temporaryFolder();
-    expect(await run({ what: "hang", folder, keychainTimeoutMs: 50 })).toEqual({ place: "file" });
+    expect(await run({ what: "hang", folder, keychainTimeout: 50 })).toEqual({ place: "file" });
   });
 });

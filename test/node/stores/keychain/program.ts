@@ -11,7 +11,7 @@ import { SqliteStore } from "../../../../src/node/stores/sqlite.ts";
 import { below, contract } from "../../../stores/store-contract.ts";
 
 /** What the program shall do. `without` are libraries that are not installed there. */
-export type Command = { folder: string; library?: keyof typeof libraries; without?: string[]; keychainTimeoutMs?: number } & (
+export type Command = { folder: string; library?: keyof typeof libraries; without?: string[]; keychainTimeout?: number } & (
   | { what: "key"; killAt?: number }
   | { what: "hang" }
   | { what: "sqlite"; set?: string }
@@ -22,7 +22,7 @@ export type Command = { folder: string; library?: keyof typeof libraries; withou
 );
 
 const command = JSON.parse(process.argv[2] ?? "") as Command;
-const { folder, library, without = [], keychainTimeoutMs } = command;
+const { folder, library, without = [], keychainTimeout } = command;
 registerHooks({
   resolve(specifier, context, next) {
     if (without.includes(specifier)) throw new Error(`${specifier} is not installed`);
@@ -30,7 +30,7 @@ registerHooks({
   },
 });
 const keychain = library && (await libraries[library]());
-const options: KeychainStoreOptions = { app: "acme", folder, keychain, keychainTimeoutMs };
+const options: KeychainStoreOptions = { app: "acme", folder, keychain, keychainTimeout };
 
 /** Kills this process before the call with that number. */
 function mortal(inner: Keychain, killAt: number): Keychain {
@@ -53,7 +53,7 @@ async function result(): Promise<unknown> {
     case "key": {
       const app = join(folder, "acme");
       const used = command.killAt === undefined ? keychain : mortal(await libraries.keytar(), command.killAt);
-      const { kid, place } = await openKey({ folder: app, locks: new FileLocks(join(app, "locks")), keychain: used, keychainTimeoutMs });
+      const { kid, place } = await openKey({ folder: app, locks: new FileLocks(join(app, "locks")), keychain: used, keychainTimeout });
       return { kid, place };
     }
     case "hang": {
@@ -63,7 +63,7 @@ async function result(): Promise<unknown> {
         setPassword: () => new Promise(() => {}),
         deletePassword: async () => false,
       };
-      const { place } = await openKey({ folder: app, locks: new FileLocks(join(app, "locks")), keychain: never, keychainTimeoutMs });
+      const { place } = await openKey({ folder: app, locks: new FileLocks(join(app, "locks")), keychain: never, keychainTimeout });
       return { place };
     }
     case "sqlite":

@@ -42,7 +42,7 @@ describe.runIf(hasSecretService)("Secret Service", () => {
     storeContract(`keychain, ${library}`, async () => {
       const folder = await temporaryFolder();
       const keychain = await libraries[library]();
-      return { open: async () => new KeychainStore({ app: "acme", folder, keychain, keychainTimeoutMs: 20_000, fallback: "error" }) };
+      return { open: async () => new KeychainStore({ app: "acme", folder, keychain, keychainTimeout: 20_000, fallback: "error" }) };
     });
 
     test("the first key lives there; an SSH session gets keychain_locked, not a second key", async () => {
@@ -97,7 +97,7 @@ describe.runIf(hasSecretService)("Secret Service", () => {
       await service.freeze();
       // Its output comes while nothing is answered. Its end has to wait: the library's own call goes on.
       const thaw = () => void service.thaw();
-      const failure = await run<Failure>({ what: "key", folder, without, keychainTimeoutMs: 300 }, inSession, thaw);
+      const failure = await run<Failure>({ what: "key", folder, without, keychainTimeout: 300 }, inSession, thaw);
       expect(failure).toMatchObject({ code: "keychain_locked", cause: "keychain_timeout" });
       expect(await run<Key>({ what: "key", folder, without }, inSession)).toEqual(first);
     });
@@ -112,7 +112,7 @@ describe.runIf(hasSecretService)("Secret Service", () => {
     test("8 processes lose no update", async () => {
       const folder = await temporaryFolder();
       const inSession = { DBUS_SESSION_BUS_ADDRESS: own.address };
-      const increments = { what: "increments", folder, without, times: 5, keychainTimeoutMs: 20_000 } as const;
+      const increments = { what: "increments", folder, without, times: 5, keychainTimeout: 20_000 } as const;
       await Promise.all(Array.from({ length: 8 }, () => run(increments, inSession)));
       const store = new KeychainStore({ app: "acme", folder, keychain: await libraries[library]() });
       expect(await store.get("counter")).toEqual({ v: 1, n: 40 });
@@ -121,8 +121,7 @@ describe.runIf(hasSecretService)("Secret Service", () => {
 
   test("the store contract, by 8 processes at once on one store", async () => {
     const { folder, inSession } = await session();
-    const check = (_: unknown, i: number) =>
-      run({ what: "contract", folder, prefix: `process ${i}`, keychainTimeoutMs: 20_000 }, inSession);
+    const check = (_: unknown, i: number) => run({ what: "contract", folder, prefix: `process ${i}`, keychainTimeout: 20_000 }, inSession);
     expect(await Promise.all(Array.from({ length: 8 }, check))).toEqual(Array.from({ length: 8 }, () => contract.length));
   }, 120_000);
 
@@ -140,7 +139,7 @@ describe.runIf(hasSecretService)("Secret Service", () => {
   test("a process that is killed while it replaces a record in parts leaves the old one or the new one", async () => {
     const folder = await temporaryFolder();
     const keychain = await libraries.keytar();
-    const store = () => new KeychainStore({ app: "acme", folder, keychain, keychainTimeoutMs: 20_000, partSize: 1280 });
+    const store = () => new KeychainStore({ app: "acme", folder, keychain, keychainTimeout: 20_000, partSize: 1280 });
     await store().set("k", { v: 1, text: "-".repeat(4000) });
     for (let round = 0; round < 5; round++) {
       const writer = start({ what: "write", folder, key: "k", size: 4000 }, { DBUS_SESSION_BUS_ADDRESS: own.address });

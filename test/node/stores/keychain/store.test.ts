@@ -15,14 +15,14 @@ async function folderOfStores() {
   const folder = await temporaryFolder();
   const events: StoreEvent[] = [];
   const open = (options: KeychainStoreOptions) =>
-    new KeychainStore({ app: "acme", folder, keychainTimeoutMs: 50, onEvent: (event) => events.push(event), ...options });
+    new KeychainStore({ app: "acme", folder, keychainTimeout: 50, onEvent: (event) => events.push(event), ...options });
   return { folder, path: join(folder, "acme"), events, open };
 }
 
 storeContract("keychain of Windows: 2,560 bytes an entry, names without case", async () => {
   const { open } = await folderOfStores();
   const keychain = new WindowsKeychain();
-  return { open: async () => open({ keychain, partSize: 1280, keychainTimeoutMs: 10_000 }) };
+  return { open: async () => open({ keychain, partSize: 1280, keychainTimeout: 10_000 }) };
 });
 
 describe("no record is cut", () => {
@@ -158,7 +158,7 @@ describe("Keychain asks again and again (SpeakMCP #635)", () => {
   test("a write that the user allows late is the last one, not one that overtakes", async () => {
     const { open } = await folderOfStores();
     const keychain = new FakeKeychain();
-    const [store, other] = [open({ keychain }), open({ keychain: new FakeKeychain(keychain.entries), keychainTimeoutMs: 5000 })];
+    const [store, other] = [open({ keychain }), open({ keychain: new FakeKeychain(keychain.entries), keychainTimeout: 5000 })];
     await store.set("k", { v: 1, n: 1 });
     await other.keys("");
     const { promise: allowed, resolve: allow } = Promise.withResolvers<void>();
@@ -166,7 +166,7 @@ describe("Keychain asks again and again (SpeakMCP #635)", () => {
     await expect(store.set("k", { v: 1, n: 2 })).rejects.toMatchObject({ code: "keychain_timeout" });
     const writing = other.set("k", { v: 1, n: 3 });
     // It waits for the lock.
-    await expect(other.withLock("keychain-store", async () => {}, { waitMs: 50 })).rejects.toMatchObject({ code: "lock_timeout" });
+    await expect(other.withLock("keychain-store", async () => {}, { lockTimeout: 50 })).rejects.toMatchObject({ code: "lock_timeout" });
     allow();
     await writing;
     expect(await store.get("k")).toEqual({ v: 1, n: 3 });
