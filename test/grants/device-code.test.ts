@@ -128,7 +128,7 @@ describe("the answer of the device authorization endpoint", () => {
     await requestDeviceCode({ server, client, http: createHttp(), scopes: ["a", "b"], resource: "https://mcp.example/mcp", parameters });
     expect(Object.fromEntries(await sent.promise)).toEqual({
       client_id: "client-1",
-      scopes: ["a", "b"],
+      scope: "a b",
       resource: "https://mcp.example/mcp",
       audience: "api",
     });
