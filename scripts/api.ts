@@ -13,7 +13,11 @@ const root = join(import.meta.dirname, "..");
 const file = join(root, "docs/api.txt");
 
 const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile).config, ts.sys, root);
-const entries = Object.entries(manifest.tsdown.entry).map(([out, source]) => ({ name: nameOf(out), path: join(root, source) }));
+/** As users import them, and where they are made from. */
+const entries = Object.entries(manifest.exports).flatMap(([name, target]) => {
+  const [, source] = typeof target === "object" ? (/^\.\/dist\/(.*)\.js$/.exec(target.default) ?? []) : [];
+  return source === undefined ? [] : [{ name: `mcp-client-auth${name.slice(1)}`, path: join(root, `src/${source}.ts`) }];
+});
 const program = ts.createProgram(
   entries.map(({ path }) => path),
   options,
@@ -21,13 +25,6 @@ const program = ts.createProgram(
 const checker = program.getTypeChecker();
 const format =
   ts.TypeFormatFlags.NoTruncation | ts.TypeFormatFlags.UseAliasDefinedOutsideCurrentScope | ts.TypeFormatFlags.WriteArrowStyleSignature;
-
-/** As users import it. */
-function nameOf(out: string): string {
-  const [name = ""] =
-    Object.entries(manifest.exports).find(([, target]) => typeof target === "object" && target.default === `./dist/${out}.js`) ?? [];
-  return `mcp-client-auth${name.slice(1)}`;
-}
 
 function entryText({ name, path }: { name: string; path: string }): string {
   const source = program.getSourceFile(path);
