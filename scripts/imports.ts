@@ -32,6 +32,7 @@ const places: Readonly<Record<string, string>> = {
   "errors.ts": "foundation",
   "events.ts": "foundation",
   "extensions.ts": "foundation",
+  "options.ts": "foundation",
   "runtime.ts": "foundation",
   "pause.ts": "foundation",
 };

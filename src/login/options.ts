@@ -1,7 +1,21 @@
 import type { LoginHandler } from "../authorization/login-handler.ts";
 import type { ProtectedResource } from "../discovery/discovery.ts";
 import type { DeviceCodePrompt } from "../grants/device-code.ts";
-import type { SessionOptions } from "../tokens/options.ts";
+import {
+  callback,
+  flag,
+  having,
+  type Idle,
+  milliseconds,
+  oneOf,
+  type Rules,
+  record,
+  scopes,
+  text,
+  texts,
+  textsByName,
+} from "../options.ts";
+import { type SessionOptions, sessionRules } from "../tokens/options.ts";
 
 /** How a user logs in. */
 export interface LoginOptions extends SessionOptions {
@@ -54,3 +68,32 @@ export interface LoginOptions extends SessionOptions {
   /** Presents the ID token to the protected server instead of the access token, for servers that insist. */
   bearer?: "access_token" | "id_token" | undefined;
 }
+
+export const loginRules = (): Rules<LoginOptions> => ({
+  ...sessionRules(),
+  loginHandler: having("a login handler", "start"),
+  onDeviceCode: callback,
+  interactive: flag,
+  loginTimeout: milliseconds,
+  clientName: text,
+  clientMetadata: record,
+  clientId: text,
+  clientSecret: text,
+  tokenEndpointAuthMethod: oneOf("none", "client_secret_basic", "client_secret_post"),
+  clientMetadataUrl: text,
+  redirectUris: texts,
+  scopes,
+  issuer: text,
+  chooseAuthorizationServer: callback,
+  speculate: flag,
+  authorizationParameters: textsByName,
+  redirectHost: oneOf("127.0.0.1", "localhost"),
+  refreshScope: flag,
+  bearer: oneOf("access_token", "id_token"),
+});
+
+/** A client that exists already is not registered. */
+export const idleLoginOptions: Idle<Pick<LoginOptions, "clientMetadata" | "clientMetadataUrl" | "clientId">> = [
+  ["clientMetadata", "clientId"],
+  ["clientMetadataUrl", "clientId"],
+];

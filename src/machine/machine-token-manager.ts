@@ -3,6 +3,7 @@ import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { insufficiency } from "../login/step-up.ts";
+import { checkOptions } from "../options.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { endSession, remember, remembering } from "../tokens/session.ts";
@@ -10,7 +11,7 @@ import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import { authFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
 import type { ObtainToken } from "./obtain.ts";
-import type { MachineTokenManagerOptions } from "./options.ts";
+import { type MachineTokenManagerOptions, machineRules } from "./options.ts";
 import type { MachineRecord } from "./record.ts";
 import { ownCredentials, ScopeStepUp, throwIfPaused } from "./scope-step-up.ts";
 import { createMachineSession, type MachineSession } from "./session.ts";
@@ -48,6 +49,7 @@ export class MachineTokenManager implements Credential {
 
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
   constructor(options: MachineTokenManagerOptions) {
+    checkOptions(options, machineRules());
     const session = createMachineSession(options);
     this.#session = session;
     this.serverUrl = new URL(session.serverUrl);

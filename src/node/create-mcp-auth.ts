@@ -1,8 +1,10 @@
 import type { LoginHandler } from "../authorization/login-handler.ts";
 import { withoutQuery } from "../errors.ts";
 import { emitter } from "../events.ts";
+import { idleLoginOptions } from "../login/options.ts";
+import { callback, checkOptions, type Idle, milliseconds, oneOf, pick, port, ports, type Rules, text } from "../options.ts";
 import { checkRuntime } from "../runtime.ts";
-import type { TokenManagerOptions } from "../user/options.ts";
+import { type TokenManagerOptions, tokenManagerRules } from "../user/options.ts";
 import { TokenManager } from "../user/token-manager.ts";
 import { debugListener } from "./debug.ts";
 import { printDeviceCode } from "./login/device-code.ts";
@@ -18,6 +20,43 @@ export interface McpAuthOptions
   extends Omit<TokenManagerOptions, "serverUrl" | "waitUntil" | "isEnding">,
     LoopbackLoginOptions,
     Omit<SqliteStoreOptions, "onEvent"> {}
+
+const mcpAuthRules = (): Rules<McpAuthOptions> => {
+  const { serverUrl: _, waitUntil: __, isEnding: ___, ...shared } = tokenManagerRules();
+  return {
+    ...shared,
+    port,
+    ports,
+    callbackPath: text,
+    redirectUri: text,
+    bindAddress: text,
+    page: callback,
+    openBrowser: callback,
+    print: callback,
+    app: text,
+    folder: text,
+    keychain: ["a keychain, or `false`", (value) => value === false || typeof value === "object" || typeof value === "function"],
+    keychainTimeout: milliseconds,
+    keychainFailure: oneOf("error", "key-file"),
+  };
+};
+
+/** A part of the app's own takes the place of ours, and of what ours is told. */
+const idleOptions: Idle<McpAuthOptions> = [
+  ["app", "store"],
+  ["folder", "store"],
+  ["keychain", "store"],
+  ["keychainTimeout", "store"],
+  ["keychainFailure", "store"],
+  ["port", "ports"],
+  ["port", "loginHandler"],
+  ["ports", "loginHandler"],
+  ["callbackPath", "loginHandler"],
+  ["redirectUri", "loginHandler"],
+  ["bindAddress", "loginHandler"],
+  ["page", "loginHandler"],
+  ["openBrowser", "loginHandler"],
+];
 
 /**
  * A user's login at a protected MCP server, from a program on that user's machine:
@@ -44,6 +83,7 @@ export interface McpAuthOptions
  */
 export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions = {}): TokenManager {
   checkRuntime();
+  checkOptions(options, mcpAuthRules(), [...idleLoginOptions, ...idleOptions]);
   const how = interactivity({
     interactive: options.interactive,
     env: process.env,
@@ -59,7 +99,7 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
   // It notices the end of the process only from its first call on.
   isEnding();
   return new TokenManager({
-    ...options,
+    ...pick(options, tokenManagerRules()),
     serverUrl,
     // An app that shows codes by itself can ask a user where this machine cannot.
     interactive: isOwn ? options.interactive : way !== "none",

@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { AuthEventListener } from "../events.ts";
+import { callback, flag, having, type Rules, text, texts, url } from "../options.ts";
 import type { Store } from "../stores/store.ts";
 
 /** Options of every token manager, for a user or a program. */
@@ -29,3 +30,21 @@ export interface SessionOptions {
   /** Whether the process knows that it ends: nothing is started in the background then. */
   isEnding?: (() => boolean) | undefined;
 }
+
+/** What a store must be able to do. */
+export const storeRule = () => having("a store", "get", "set", "delete", "take", "keys", "withLock");
+
+export const sessionRules = (): Rules<SessionOptions> => ({
+  serverUrl: url,
+  account: text,
+  store: storeRule(),
+  keepFresh: flag,
+  strictIssuer: flag,
+  resourceParameter: flag,
+  fetch: callback,
+  allowInsecure: texts,
+  onEvent: callback,
+  clock: having("a clock", "now", "sleep"),
+  waitUntil: callback,
+  isEnding: callback,
+});

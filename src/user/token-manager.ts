@@ -5,10 +5,12 @@ import type { Challenge } from "../discovery/challenge.ts";
 import type { Speculation } from "../discovery/discovery.ts";
 import { findProtectedResource } from "../discovery/resource-metadata.ts";
 import { codeOf, isTransient, LoginRequiredError, type McpAuthError } from "../errors.ts";
+import { idleLoginOptions } from "../login/options.ts";
 import { probe } from "../login/probe.ts";
 import { LoginPrompt } from "../login/prompt.ts";
 import { createSession, type Session } from "../login/session.ts";
 import { insufficiency } from "../login/step-up.ts";
+import { checkOptions } from "../options.ts";
 import { defaultKey } from "../tokens/default-account.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { assertUsable, endSession, remember, remembering } from "../tokens/session.ts";
@@ -20,7 +22,7 @@ import { type AccountStatus, listAccounts, type StoredLogin, statusOf } from "./
 import { CurrentToken } from "./current-token.ts";
 import { type GivenTokens, giveTokens } from "./given-tokens.ts";
 import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
-import type { TokenManagerOptions } from "./options.ts";
+import { type TokenManagerOptions, tokenManagerRules } from "./options.ts";
 import { RefusedRequest } from "./refused-request.ts";
 
 /**
@@ -52,6 +54,7 @@ export class TokenManager implements Credential {
 
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
   constructor(options: TokenManagerOptions) {
+    checkOptions(options, tokenManagerRules(), idleLoginOptions);
     this.#session = createSession(options);
     this.serverUrl = new URL(this.#session.serverUrl);
     this.loginPendingTimeout = options.loginPendingTimeout ?? 50_000;

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { McpAuthErrorCode, McpAuthErrorDetails } from "../../src/index.ts";
 import type { MachineTokenManagerOptions } from "../../src/machine/index.ts";
+import { MachineTokenManager } from "../../src/machine/index.ts";
 import { expectSecretsAbsent, keyForms } from "../client-auth/support.ts";
 import { answer, hang, type ProtectedServer, startWorkloadIssuer, tokenRequest, when } from "../fixture/index.ts";
 import { failure, manualClock, minutes, shiftedClock } from "../storm/support.ts";
@@ -139,10 +140,11 @@ describe("credentials", () => {
     expect(String(error)).toContain(text);
   });
 
-  test("an assertion as text, in a program in JavaScript", async () => {
-    const server = await startServer({ authorizationServer: { trust: {} } });
-    const error = await refusal(program(server, { assertion: "eyJ9.super-secret.c" as never }), "super-secret");
-    expect(error).toMatchObject({ code: "invalid_option", message: expect.stringContaining("`assertion` must be a function") });
+  test("an assertion as text, in a program in JavaScript", () => {
+    const options = { serverUrl: "https://mcp.example/mcp", assertion: "eyJ9.super-secret.c" as never };
+    expect(() => new MachineTokenManager(options)).toThrow(
+      expect.objectContaining({ code: "invalid_option", message: expect.not.stringContaining("super-secret") }),
+    );
   });
 
   test("an assertion that has expired", async () => {
