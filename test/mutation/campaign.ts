@@ -61,7 +61,7 @@ export async function* campaign(
     let reliable = known.get(name);
     if (reliable === undefined) {
       activate(folder, undefined);
-      reliable = (await runner.run({ file, tests: test === file ? undefined : [test] })).failed === undefined;
+      reliable = (await runner.run({ file, tests: test === file ? undefined : [test] })).failed.length === 0;
       known.set(name, reliable);
     }
     return reliable;
@@ -73,8 +73,9 @@ export async function* campaign(
     if (usable.length === 0 || known.get(`${file} > ${file}`) === false) return undefined;
     activate(folder, id);
     const outcome = await runner.run({ file, tests: usable });
-    if (outcome.failed === undefined) return undefined;
-    return (await isReliable(file, outcome.failed)) ? outcome : notice(id, { file, tests: usable });
+    const [first] = outcome.failed;
+    if (first === undefined) return undefined;
+    return (await isReliable(file, first)) ? outcome : notice(id, { file, tests: usable });
   };
 
   try {
@@ -88,7 +89,7 @@ export async function* campaign(
         if (!outcome) continue;
         Object.assign(result, {
           noticed: outcome.isTimeout ? "time" : "test",
-          by: outcome.failed,
+          by: outcome.failed[0],
           message: outcome.message?.slice(0, 200),
         });
         break;
@@ -104,7 +105,6 @@ export async function* campaign(
 /** The tests that reach a mutant: of the nearest files first, the fastest of each, as far as the budget goes. */
 function select(mutant: Mutant, id: number, reach: readonly Reach[], budgetMs: number): Selection[] {
   const candidates = reach
-    .filter(({ failed }) => !failed)
     .map(({ file, tests }) => ({
       file,
       distance: distanceOf(mutant.file, file),

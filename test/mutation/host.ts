@@ -12,8 +12,8 @@ export interface Selection {
 }
 
 export interface Outcome {
-  /** The first test that failed; the file's name when it could not be loaded or something failed outside of tests. */
-  failed: string | undefined;
+  /** Tests that failed; the file's name when it could not be loaded or something failed outside of tests. */
+  failed: string[];
   message: string | undefined;
   isTimeout: boolean;
 }
@@ -38,11 +38,12 @@ async function run({ file, tests }: Selection): Promise<Outcome> {
   const specification = project.createSpecification(`${process.cwd()}/${file}`, tests ? { testNames: [...tests] } : undefined);
   const { testModules, unhandledErrors } = await vitest.runTestSpecifications([specification]);
   const module = testModules.find(({ moduleId }) => moduleId === specification.moduleId);
-  for (const test of module?.children.allTests("failed") ?? []) {
-    const message = test.result().errors?.[0]?.message;
-    return { failed: test.fullName, message, isTimeout: /timed out/i.test(message ?? "") };
+  const failed = [...(module?.children.allTests("failed") ?? [])];
+  if (failed.length > 0) {
+    const message = failed[0]?.result().errors?.[0]?.message;
+    return { failed: failed.map(({ fullName }) => fullName), message, isTimeout: /timed out/i.test(message ?? "") };
   }
   const error = [...(module?.errors() ?? []), ...(unhandledErrors as Error[])][0];
   const isMissing = module?.state() === "failed" || module === undefined;
-  return { failed: error || isMissing ? file : undefined, message: error?.message, isTimeout: false };
+  return { failed: error || isMissing ? [file] : [], message: error?.message, isTimeout: false };
 }

@@ -9,8 +9,8 @@ import { activate, type Scratch } from "./scratch.ts";
 export interface Reach {
   file: string;
   hash: string;
-  /** Why nothing was recorded: it does not even pass without a mutant. */
-  failed?: string | undefined;
+  /** Tests that do not even pass without a mutant; the file itself when it cannot be loaded. They are left out. */
+  failed: string[];
   tests: { name: string; ms: number; ids: number[] }[];
 }
 
@@ -34,7 +34,7 @@ export async function recordReach({ folder }: Scratch, files: readonly string[],
         .update(readFileSync(join(folder, file)))
         .digest("hex");
       let reach = existsSync(kept) ? (JSON.parse(readFileSync(kept, "utf8")) as Reach) : undefined;
-      if (reach?.hash !== hash || reach.failed) {
+      if (reach?.hash !== hash || reach.failed.length > 0) {
         reach = await recordFile(runner, folder, file, hash);
         writeFileSync(kept, JSON.stringify(reach));
         onFile?.(reach);
@@ -67,5 +67,6 @@ async function recordFile(runner: Runner, folder: string, file: string, hash: st
     for (const id of ids) entry.ids.add(id);
     tests.set(test, entry);
   }
-  return { file, hash, failed, tests: [...tests].map(([name, { ms, ids }]) => ({ name, ms, ids: [...ids] })) };
+  const passed = failed.includes(file) ? [] : [...tests].filter(([name]) => !failed.includes(name));
+  return { file, hash, failed, tests: passed.map(([name, { ms, ids }]) => ({ name, ms, ids: [...ids] })) };
 }

@@ -3,6 +3,7 @@
  * and sees whether the nearest tests notice. Fails when one goes unnoticed that `survivors.json` gives no reason for.
  *
  * - `--files 'src/login/*.ts'`: only mutants of these
+ * - `--tests 'test/login/*.test.ts'`: only these tests
  * - `--json FILE`: takes the results; what is in it already is not tried again, so that a run can be stopped and continued
  * - `--survivors`: tries those again that went unnoticed in that file
  * - `--budget 60`: how many seconds the tests for one mutant may take
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     runs: { type: "string", default: "300" },
     seed: { type: "string", default: "1" },
     files: { type: "string" },
+    tests: { type: "string" },
     json: { type: "string" },
     survivors: { type: "boolean", default: false },
     only: { type: "string" },
@@ -65,9 +67,11 @@ const sample = wanted.slice(0, values.survivors ? undefined : runs);
 const left = sample.filter((id) => values.survivors || !results.has(mutants[id]?.key ?? ""));
 console.log(`${mutants.length} mutants, ${sample.length} in the sample of seed ${seed}, ${left.length} to try in ${scratch.folder}`);
 
-const files = globSync(tests, { cwd: scratch.folder, exclude: leftOut }).sort();
+const files = globSync(values.tests ?? tests, { cwd: scratch.folder, exclude: leftOut }).sort();
 const reach = await recordReach(scratch, files, ({ file, failed, tests }) => {
-  console.log(failed ? `left out, fails by itself: ${file} (${failed})` : `recorded: ${file}, ${tests.length} tests`);
+  console.log(
+    `recorded: ${file}, ${tests.length} tests${failed.length > 0 ? `; left out, as they fail by themselves: ${failed.join("; ")}` : ""}`,
+  );
 });
 
 let count = 0;

@@ -28,7 +28,7 @@ export class Runner {
       return outcome;
     } catch {
       this.dispose();
-      return { failed: selection.file, message: "never ends", isTimeout: true };
+      return { failed: [selection.file], message: "never ends", isTimeout: true };
     } finally {
       clearTimeout(timer);
     }
