@@ -109,6 +109,36 @@ describe("responses", () => {
   });
 });
 
+test("a handler that ends without a response is told so", async () => {
+  protectedWorld(net);
+  const redirectUris = ["http://127.0.0.1:4711/callback"];
+  const session = { redirectUri: "http://127.0.0.1:4711/callback", redirectUris, authorize: async () => {}, close: async () => {} };
+  const { auth } = manager({ loginHandler: { start: async () => session } });
+  await expect(auth.authorize()).rejects.toMatchObject({ code: "invalid_authorization_response", issuer });
+});
+
+describe("which redirect URIs a login handler is to listen at", () => {
+  const ofTheApp = ["http://127.0.0.1:5000/callback"];
+  const ofTheStore = ["http://127.0.0.1:4711/callback"];
+  test.each<[rule: string, redirectUris: string[] | undefined, first: unknown, second: unknown]>([
+    ["any, then those that were registered", undefined, [undefined, false], [ofTheStore, false]],
+    ["the app's, which are fixed", ofTheApp, [ofTheApp, true], [ofTheApp, true]],
+  ])("%s", async (_rule, redirectUris, first, second) => {
+    protectedWorld(net);
+    const user = stubUser();
+    const wanted: unknown[] = [];
+    const start: LoginHandler["start"] = (request) => {
+      wanted.push([request.redirectUris, request.fixed]);
+      return user.start(request);
+    };
+    const { auth } = manager({ loginHandler: { start }, redirectUris });
+    await auth.authorize();
+    await auth.logout();
+    await auth.authorize();
+    expect(wanted).toEqual([first, second]);
+  });
+});
+
 test("a login that ended while its client was registered opens no window", async () => {
   protectedWorld(net);
   const handler = stubUser();
