@@ -39,7 +39,7 @@ async function wait(records: (clock: TestClock) => TokenRecord[], plan: (clock: 
   const session = createSession({ serverUrl, store, clock, loginHandler: user });
   onTestFinished(() => session.keeper.dispose());
   const signal = new AbortController().signal;
-  const record = await logInOnce(session, { signal, askedAt: clock.now(), ...plan(clock) });
+  const record = await logInOnce(session, { signal, waitingSince: clock.now(), ...plan(clock) });
   const scope = user.asked[0]?.searchParams.get("scope")?.split(" ").sort();
   return { token: record.accessToken, scope, tokenRequests };
 }

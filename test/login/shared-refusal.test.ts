@@ -16,7 +16,7 @@ function two() {
   const clock = new TestClock();
   const store = new MemoryStore();
   const session = () => createSession({ serverUrl, store, clock });
-  return { clock, store, one: session(), other: session(), at: clock.now() };
+  return { clock, store, one: session(), other: session(), waitingSince: clock.now() };
 }
 
 const denied = () => new McpAuthError("authorization_denied", { issuer, serverError: "access_denied" });
@@ -31,10 +31,10 @@ describe("what is shared", () => {
     ["not what is wrong with an app's options", new McpAuthError("invalid_option"), "ran"],
     ["not an error of the app's own", new TypeError("x is not a function"), "ran"],
   ])("%s", async (_what, error, expected) => {
-    const { clock, one, other, at } = two();
+    const { clock, one, other, waitingSince } = two();
     clock.time++;
-    await expect(sharingRefusal(one, "login", { at }, fail(error))).rejects.toBe(error);
-    expect(await outcome(sharingRefusal(other, "login", { at }, ran))).toBe(expected);
+    await expect(sharingRefusal(one, "login", { waitingSince }, fail(error))).rejects.toBe(error);
+    expect(await outcome(sharingRefusal(other, "login", { waitingSince }, ran))).toBe(expected);
   });
 });
 
@@ -47,37 +47,37 @@ describe("whom it is for", () => {
   ])("%s", async (_who, laterMs, name, expected) => {
     const { clock, one, other } = two();
     clock.time += 1000;
-    await outcome(sharingRefusal(one, "login", { at: 0 }, fail(denied())));
+    await outcome(sharingRefusal(one, "login", { waitingSince: 0 }, fail(denied())));
     // The manager that met it, and another.
     for (const session of [one, other]) {
-      expect(await outcome(sharingRefusal(session, name, { at: clock.now() + laterMs }, ran))).toBe(expected);
+      expect(await outcome(sharingRefusal(session, name, { waitingSince: clock.now() + laterMs }, ran))).toBe(expected);
     }
   });
 
   test("one from the future is of a clock that is wrong", async () => {
-    const { clock, one, other, at } = two();
+    const { clock, one, other, waitingSince } = two();
     clock.time += 1000;
-    await outcome(sharingRefusal(one, "login", { at }, fail(denied())));
+    await outcome(sharingRefusal(one, "login", { waitingSince }, fail(denied())));
     clock.time -= 500;
-    for (const session of [one, other]) expect(await outcome(sharingRefusal(session, "login", { at }, ran))).toBe("ran");
+    for (const session of [one, other]) expect(await outcome(sharingRefusal(session, "login", { waitingSince }, ran))).toBe("ran");
   });
 
   test("a manager on a store that keeps nothing remembers its own", async () => {
-    const { clock, one, store, at } = two();
+    const { clock, one, store, waitingSince } = two();
     store.set = () => Promise.reject(new Error("disk full"));
     clock.time++;
-    expect(await outcome(sharingRefusal(one, "login", { at }, fail(denied())))).toBe("authorization_denied");
-    expect(await outcome(sharingRefusal(one, "login", { at }, ran))).toBe("authorization_denied");
+    expect(await outcome(sharingRefusal(one, "login", { waitingSince }, fail(denied())))).toBe("authorization_denied");
+    expect(await outcome(sharingRefusal(one, "login", { waitingSince }, ran))).toBe("authorization_denied");
   });
 });
 
 test("it is stored before the lock is free: the next in line reads it at once", async () => {
-  const { clock, one, store, at } = two();
+  const { clock, one, store, waitingSince } = two();
   const written = Promise.withResolvers<void>();
   store.set = () => written.promise;
   clock.time++;
   let isOver = false;
-  const refused = outcome(sharingRefusal(one, "login", { at }, fail(denied()))).finally(() => (isOver = true));
+  const refused = outcome(sharingRefusal(one, "login", { waitingSince }, fail(denied()))).finally(() => (isOver = true));
   await new Promise((resolve) => setImmediate(resolve));
   expect(isOver).toBe(false);
   written.resolve();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { Challenge } from "../../src/discovery/challenge.ts";
 import { McpAuthError } from "../../src/errors.ts";
-import { hasAged, insufficiency, StepUpMemory, wantedBy, wantsAuthentication } from "../../src/login/step-up.ts";
+import { demandsOf, insufficiency, isLoginTooOld, StepUpMemory, wantsAuthentication } from "../../src/login/step-up.ts";
 
 const challenge = (parts: Partial<Challenge>): Challenge => ({ status: 401, ...parts }) as Challenge;
 const minute = 60_000;
@@ -17,7 +17,7 @@ describe("whether a login has aged", () => {
     ["nobody knows when the user logged in", "300", undefined, false],
   ])("%s", (_rule, maxAge, ageMs, expected) => {
     const now = 1_000_000_000;
-    expect(hasAged(challenge({ maxAge }), ageMs === undefined ? undefined : now - ageMs, now)).toBe(expected);
+    expect(isLoginTooOld(challenge({ maxAge }), ageMs === undefined ? undefined : now - ageMs, now)).toBe(expected);
   });
 });
 
@@ -29,7 +29,7 @@ describe("what a refusal wants", () => {
     [{ error: "invalid_token" }, undefined, []],
   ])("%j: %s", (parts, code, wanted) => {
     const details = { serverUrl: "https://mcp.example/mcp" };
-    expect([insufficiency(challenge(parts), details)?.code, wantedBy(challenge(parts))]).toEqual([code, wanted]);
+    expect([insufficiency(challenge(parts), details)?.code, demandsOf(challenge(parts))]).toEqual([code, wanted]);
     expect(wantsAuthentication(challenge(parts))).toBe(code === "authentication_insufficient");
   });
 });

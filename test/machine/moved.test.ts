@@ -15,7 +15,7 @@ test.each<[rule: string, named: string[], outcome: number | string]>([
   servers.routes[`${another}/.well-known/oauth-authorization-server`] = () => authorizationServer(another);
   servers.routes[`${another}/token`] = () => servers.issue();
   const { auth, call } = scriptedProgram(servers);
-  await auth.getToken();
+  await auth.getAccessToken();
   servers.good.clear();
   servers.log.length = 0;
   servers.routes[resourceMetadata] = () =>
