@@ -16,8 +16,21 @@ export interface SteadyState {
 const serverUrl = "https://mcp.example/mcp";
 const tokens = { accessToken: "a".repeat(800), expiresIn: 3600 };
 
-/** What a call costs when the token is valid and known, without any network. @throws Error when a call reads the store */
-export async function steadyState(): Promise<SteadyState[]> {
+/** How much is measured. */
+interface Effort {
+  /** Calls in one of seven rounds. */
+  calls: number;
+  /** Objects whose memory is measured at once. */
+  objects: number;
+}
+
+/**
+ * What a call costs when the token is valid and known, without any network.
+ *
+ * @param effort less of it counts the same operations, and measures nothing
+ * @throws Error when a call reads the store
+ */
+export async function steadyState(effort: Effort = { calls: 20_000, objects: 10_000 }): Promise<SteadyState[]> {
   const answer = new Response("{}", { headers: { "content-type": "application/json" } });
   const fetch: typeof globalThis.fetch = async () => answer;
   const folder = mkdtempSync(join(tmpdir(), "bench-steady-"));
@@ -40,10 +53,12 @@ export async function steadyState(): Promise<SteadyState[]> {
   const before = operations();
   if (before === 0) throw new Error("the store's operations are not counted");
   const [plain, authorized] = await times(
+    effort.calls,
     () => fetch(url, request()),
     () => auth.fetch(url, request()),
   );
   const [nothing, token, provided] = await times(
+    effort.calls,
     async () => "token",
     () => auth.getAccessToken(),
     () => auth.headers({ method: "POST", url }),
@@ -60,17 +75,20 @@ export async function steadyState(): Promise<SteadyState[]> {
     { what: "operations of the default store in all these calls", value: operationsInCalls, unit: "" },
     {
       what: "memory a TokenManager, one store for all",
-      value: memory(() => new TokenManager({ serverUrl, fetch, store: shared })),
+      value: memory(effort.objects, () => new TokenManager({ serverUrl, fetch, store: shared })),
       unit: "bytes",
     },
-    { what: "memory a TokenManager with a store of its own", value: memory(() => new TokenManager({ serverUrl, fetch })), unit: "bytes" },
-    { what: "memory an SDK OAuthClientProvider", value: memory(() => new FullProvider()), unit: "bytes" },
+    {
+      what: "memory a TokenManager with a store of its own",
+      value: memory(effort.objects, () => new TokenManager({ serverUrl, fetch })),
+      unit: "bytes",
+    },
+    { what: "memory an SDK OAuthClientProvider", value: memory(effort.objects, () => new FullProvider()), unit: "bytes" },
   ];
 }
 
 /** ns a call: the best of several rounds in which all take turns. */
-async function times(...functions: (() => Promise<unknown>)[]): Promise<number[]> {
-  const calls = 20_000;
+async function times(calls: number, ...functions: (() => Promise<unknown>)[]): Promise<number[]> {
   const best = functions.map(() => Number.POSITIVE_INFINITY);
   for (let round = 0; round < 7; round++) {
     for (const [i, call] of functions.entries()) {
@@ -82,14 +100,14 @@ async function times(...functions: (() => Promise<unknown>)[]): Promise<number[]
   return best;
 }
 
-function memory(create: () => unknown): number {
+function memory(count: number, create: () => unknown): number {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
-  const objects: unknown[] = Array.from({ length: 10_000 }, create);
+  const objects: unknown[] = Array.from({ length: count }, create);
   objects.length = 0;
   collect();
   const before = process.memoryUsage().heapUsed;
-  for (let i = 0; i < 10_000; i++) objects.push(create());
+  for (let i = 0; i < count; i++) objects.push(create());
   collect();
   const bytes = (process.memoryUsage().heapUsed - before) / objects.length;
   return Math.round(bytes / 10) * 10;

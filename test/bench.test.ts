@@ -89,9 +89,9 @@ describe("a program of the bench", () => {
 });
 
 test("calls with a valid token read nothing from the default store", async () => {
-  const rows = await steadyState();
+  const rows = await steadyState({ calls: 200, objects: 100 });
   expect(rows.find(({ what }) => what.startsWith("operations of the default store"))?.value).toBe(0);
-}, 60_000);
+});
 
 test("a lock costs a refresh less than a millisecond", async () => {
   const [lock] = await lockingCosts();

@@ -1,8 +1,10 @@
 /** A login as a user has it: from the refused request to the page at the end, with a real browser and real servers. */
 import type { Browser, Page, Response } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { Clock } from "../../src/index.ts";
 import { createMcpAuth } from "../../src/node/index.ts";
-import { answer, hang, type ProtectedServer, startProtectedServer, tokenRequest, when } from "../fixture/index.ts";
+import { answer, gate, type ProtectedServer, startProtectedServer, tokenRequest, when } from "../fixture/index.ts";
+import { manualClock } from "../storm/support.ts";
 import { hasChromium, launch, openPage } from "./chromium.ts";
 
 let browser: Browser;
@@ -16,7 +18,7 @@ afterAll(async () => {
 });
 
 /** A login in a new browser window, by somebody who logs in and then presses `decision`. */
-async function startLogin(decision: "Allow" | "Deny", options: { loginTimeout?: number } = {}) {
+async function startLogin(decision: "Allow" | "Deny", options: { clock?: Clock } = {}) {
   onTestFinished(() => server.reset());
   const watched = await openPage(browser);
   onTestFinished(watched.close);
@@ -87,8 +89,12 @@ describe.runIf(hasChromium)("a user logs in with a browser", () => {
   });
 
   test("a login that takes too long ends on a page that says so", async () => {
-    server.authorizationServer.intercept(when(tokenRequest("authorization_code"), hang));
-    const { page, outcome } = await startLogin("Allow");
+    const unanswered = gate(tokenRequest("authorization_code"));
+    server.authorizationServer.intercept(unanswered.hook);
+    const clock = manualClock();
+    const { page, outcome } = await startLogin("Allow", { clock });
+    await unanswered.reached(1);
+    clock.advance(10_000);
     expect(await outcome).toBe("timeout");
     await expectPage(page, "This login has expired");
   });

@@ -37,6 +37,6 @@ describe("a store that breaks a promise is found out", () => {
       }
       expect(found.join("\n")).toMatch(expected);
     },
-    60_000,
+    180_000,
   );
 });

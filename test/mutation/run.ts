@@ -25,7 +25,8 @@ const tests = ["test/{answers,login,machine,node,registration,storm,stores,token
 const leftOut = [
   "test/machine/{ci-examples,extensions,processes,simulation,web}.test.ts",
   "test/node/{mcp-remote,login/loopback}/**",
-  "test/node/{mutual-tls,stdio}.test.ts",
+  "test/node/{mutual-tls,process-end,stdio}.test.ts",
+  "test/node/stores/keychain/secret-service.test.ts",
   "test/storm/storm.test.ts",
   "test/transports/websocket/**",
 ];
