@@ -84,6 +84,15 @@ export class TokenKeeper extends LoginRecords {
     return newest ? newest.hold.next : super.load();
   }
 
+  /** As {@link load}, after a refresh that another process has begun. @throws McpAuthError `lock_timeout`, and as `load` */
+  async loadSettled(): Promise<TokenRecord | undefined> {
+    const record = await this.load();
+    if (record?.refreshStartedAt === undefined) return record;
+    // The mark of a process that died is no reason to wait: its lock is free.
+    await this.locked(record.resource, async () => {});
+    return this.load();
+  }
+
   /**
    * Runs `action` with the newest record while nobody else, in any process, changes it.
    *

@@ -8,9 +8,13 @@ import { codeOf, McpAuthError } from "../errors.ts";
 import type { LoginPrompt } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
 import { demandsOf, isLoginTooOld, StepUpMemory } from "../login/step-up.ts";
+import type { Origin } from "../tokens/cached-token.ts";
 import { remember } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { CurrentToken } from "./current-token.ts";
+
+/** How long a look whether the server has moved may delay a request whose refresh is done, in ms. */
+const lookMs = 500;
 
 /** What to do about requests that the protected server refused. */
 export class RefusedRequest {
@@ -33,35 +37,18 @@ export class RefusedRequest {
     // A late refusal of an old token says nothing about the newer one.
     if (token.isOtherThan(refused)) return "retry";
 
-    let movedFrom: string | undefined;
-    const { record } = token;
-    if (record && refused !== undefined && token.bearer === refused) {
-      if (token.origin === "login" && !token.accepted) {
-        remember(this.#session, new McpAuthError("token_refused", { serverUrl: this.#session.server, issuer: record.issuer, status: 401 }));
-        return "give-up";
-      }
-      const refreshing = token.origin === "refresh" && !token.accepted ? undefined : this.#refresh(request.signal);
-      // The server may have moved to another authorization server, which a refresh at the old one would not show.
-      const checking = abortable(
-        this.#checkingMove.run(() => this.#hasMoved(challenge, record)),
-        request.signal,
-      );
-      refreshing?.catch(() => {});
-      // Where it has moved, the old server's word, or silence, does not count.
-      if (await checking) movedFrom = record.issuer;
-      else {
-        await refreshing;
-        if (token.isOtherThan(refused)) return "retry";
-      }
+    const { record: known } = token;
+    if (known && this.#isUntried(refused, "login")) {
+      remember(this.#session, new McpAuthError("token_refused", { serverUrl: this.#session.server, issuer: known.issuer, status: 401 }));
+      return "give-up";
     }
-    // Another manager or process may have logged in meanwhile.
-    if (!movedFrom && !this.#prompt.running) await token.reload();
+    const movedFrom = await this.#renew(challenge, refused, request.signal);
     if (!movedFrom && token.isOtherThan(refused)) return "retry";
 
     // A stream that reconnects at night opens no browser.
     if (request.method !== "POST") throw token.loginRequired();
     if (this.#prompt.isPossible) this.#prompt.throwIfRefused();
-    return this.#prompt.waitFor(this.#prompt.ask({ challenge, known: token.record ?? record, movedFrom }), request.signal);
+    return this.#prompt.waitFor(this.#prompt.ask({ challenge, known: token.record ?? known, movedFrom }), request.signal);
   }
 
   /**
@@ -105,12 +92,64 @@ export class RefusedRequest {
     return this.#prompt.waitFor(stepUp, request.signal);
   }
 
+  /**
+   * Tries everything that needs no user: a refresh, and what others have got or are about to get.
+   *
+   * @returns the old authorization server, where the protected server has moved to another
+   */
+  async #renew(challenge: Challenge, refused: string | undefined, signal: AbortSignal | undefined): Promise<string | undefined> {
+    const token = this.#token;
+    const { record } = token;
+    if (record && refused !== undefined) {
+      const refreshing = this.#isUntried(refused, "refresh") ? undefined : this.#refresh(token.bearer === refused, signal);
+      // Where it has moved, the old server's word, or silence, does not count.
+      if (await abortable(this.#hasMovedMeanwhile(challenge, record, refreshing), signal)) return record.issuer;
+      await refreshing;
+    }
+    // Another manager or process may have logged in or refreshed, or may be about to.
+    if (!token.isOtherThan(refused) && !this.#prompt.running) {
+      token.use(await abortable(this.#session.keeper.loadSettled(), signal), "store");
+      if (token.freshness === "expired") await this.#refresh(false, signal);
+    }
+    return undefined;
+  }
+
+  /** Whether the refused token is new, comes from there, and was never accepted. */
+  #isUntried(refused: string | undefined, origin: Origin): boolean {
+    const token = this.#token;
+    return refused !== undefined && token.bearer === refused && token.origin === origin && !token.accepted;
+  }
+
   /** A final refusal is no failure here: what follows it is a login. So is a long outage of the token endpoint. */
-  async #refresh(signal: AbortSignal | undefined): Promise<void> {
+  async #refresh(isRefused: boolean, signal: AbortSignal | undefined): Promise<void> {
     try {
-      await abortable(this.#token.refresh({ reason: "refused" }), signal);
+      if (isRefused) await abortable(this.#token.refresh({ reason: "refused" }), signal);
+      else await this.#token.get(signal);
     } catch (error) {
       if (!this.#token.isInOutage || !this.#prompt.isPossible) throw error;
+    }
+  }
+
+  /**
+   * Whether the server names another authorization server by now, which a refresh at the old one would not show. Once the
+   * refresh is done, the answer has little time: the next refusal asks again.
+   */
+  async #hasMovedMeanwhile(challenge: Challenge, record: TokenRecord, refreshing: Promise<void> | undefined): Promise<boolean> {
+    const looking = this.#checkingMove.run(() => this.#hasMoved(challenge, record));
+    if (!refreshing) return looking;
+    const stopped = new AbortController();
+    const { clock } = this.#session;
+    const isLate = refreshing
+      .catch(() => {})
+      .then(() => clock.sleep(lookMs, { signal: stopped.signal, background: true }))
+      .then(
+        () => false,
+        () => false,
+      );
+    try {
+      return await Promise.race([looking, isLate]);
+    } finally {
+      stopped.abort();
     }
   }
 
