@@ -70,7 +70,7 @@ export class LoginPrompt {
         // Loaded only when it is needed: most processes find a stored login.
         const { logInOnce } = await import("./lock.ts");
         const record = await logInOnce(session, loginPlan);
-        this.#token.use(record, "login");
+        this.#token.use(record, isRefreshed(record, plan.known) ? "store" : "login");
         this.#pause.end();
         return record;
       } catch (error) {
@@ -125,4 +125,9 @@ export class LoginPrompt {
     this.#speculating.abort(new McpAuthError("network_error"));
     this.#speculating = new AbortController();
   }
+}
+
+/** Whether it is the login that was there before, refreshed by another process: as good as any that is found in the store. */
+function isRefreshed(record: TokenRecord, known: TokenRecord | undefined): boolean {
+  return known !== undefined && record.issuer === known.issuer && record.loggedInAt === known.loggedInAt;
 }

@@ -33,13 +33,13 @@ async function refreshOnce(
 ): Promise<RefreshOutcome<TokenRecord>> {
   const { clock, emit } = session;
   const { current } = login;
-  if (!current || current.issuer !== known.issuer) return { record: current };
+  if (!current || current.issuer !== known.issuer) return { record: current, isShared: true };
   const { issuer, refreshToken } = current;
   if (!sameTokens(current, known) && serves(current, known, demand, clock.now())) {
     emit({ type: "refresh.shared", issuer });
-    return { record: current };
+    return { record: current, isShared: true };
   }
-  if (!refreshToken) return { record: current };
+  if (!refreshToken) return { record: current, isShared: true };
 
   await login.markRefresh();
   emit({ type: "refresh.started", issuer, reason: demand.reason });
@@ -77,7 +77,7 @@ function isReplaced(login: LockedLogin): Promise<boolean> {
 /** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
 async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome<TokenRecord>> {
   await revoke(session, unwanted);
-  return { record: await session.keeper.load() };
+  return { record: await session.keeper.load(), isShared: true };
 }
 
 /** Deletes exactly what the server has finally refused, and only when it was needed. */
@@ -94,7 +94,7 @@ async function afterRefusal(
   const clientRefused = error.code === "invalid_client" && current.client.kind === "dynamic";
   if (!needed || !(error.code === "invalid_grant" || clientRefused)) return { record: current, error };
   // Before a refusal is believed: has another holder rotated the token meanwhile?
-  if (await isReplaced(login)) return { record: await session.keeper.load() };
+  if (await isReplaced(login)) return { record: await session.keeper.load(), isShared: true };
 
   if (clientRefused) {
     await forgetRegistration(store, current.issuer, current.client.clientId);

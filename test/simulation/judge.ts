@@ -197,6 +197,8 @@ export class Judge {
     if (event.type === "tokens.unsaved") this.#onTold(by);
     if (event.type === "refresh.shared") counts["refreshes shared"]++;
     if (event.type === "login.finished") counts.logins++;
+    if (event.type === "refresh.failed") by.hasFailedToRefresh = true;
+    if (event.type === "refresh.finished") by.hasFailedToRefresh = false;
     if (event.type === "logout.finished") counts.logouts++;
     if (event.type === "tokens.unsaved" || event.type === "tokens.saved") by.isTold = event.type === "tokens.unsaved";
   }
@@ -220,6 +222,19 @@ export class Judge {
     if (this.#storedSince < process.loginSince && isGood && !(expiresAt !== undefined && expiresAt <= process.now())) {
       this.#world.fail("needless window", `${process.name} asks a user although ${accessToken} is stored`);
     }
+    this.#onUnrefused(process);
+  }
+
+  /** A refresh token that nobody has refused, unless this process has tried what it brings. */
+  #onUnrefused(process: SimulatedProcess): void {
+    const { refreshToken, accessToken } = this.#stored ?? {};
+    const isOwn = [...this.#answers.values()]
+      .flat()
+      .some(({ grant, receiver }) => grant.accessToken === accessToken && receiver === process);
+    const isGood = this.#isFound && this.#goodSince < process.loginSince && this.#issuer.acceptsRefresh(refreshToken);
+    // Where refreshing has failed for long, or the app has just logged in, something else than another refresh is needed.
+    if (!isGood || isOwn || process.hasFailedToRefresh || process.hasLoggedOut) return;
+    this.#world.fail("window too many", `${process.name} asks a user although nobody has refused ${refreshToken}`);
   }
 
   onWindowClosed(): void {

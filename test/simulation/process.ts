@@ -35,6 +35,8 @@ export class SimulatedProcess extends Host {
   hasEnded = false;
   /** The app knows that something could not be stored. */
   isTold = false;
+  /** Its last refresh has brought nothing. */
+  hasFailedToRefresh = false;
   /** Logouts that are under way. */
   logouts = 0;
   hasLoggedOut = false;

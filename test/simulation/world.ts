@@ -24,10 +24,20 @@ export type Invariant =
   /** One browser window at a time. */
   | "two windows"
   /** No window opens while a good login is stored. */
-  | "needless window";
+  | "needless window"
+  /** No window opens while there is a refresh token that nobody has refused. */
+  | "window too many";
 
 /** What cannot hold where a lock may be lost. */
-const needsLocks: readonly Invariant[] = ["sent again", "two at once", "login lost", "two windows", "needless window", "needless login"];
+const needsLocks: readonly Invariant[] = [
+  "sent again",
+  "two at once",
+  "login lost",
+  "two windows",
+  "needless window",
+  "window too many",
+  "needless login",
+];
 
 /** Parts that are deliberately wrong, to see that each invariant can fail. */
 export type Broken =

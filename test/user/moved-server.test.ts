@@ -71,9 +71,9 @@ describe("metadata of the resource, while the refresh is done at once", () => {
   });
 });
 
-test("a server that has moved: the old authorization server's silence does not count", async () => {
+test("a server that has moved: the old authorization server's word does not count", async () => {
   const { auth, answerTokens, windows, accept } = await refusedLogin();
-  answerTokens(never as never);
+  answerTokens(json({ error: "invalid_grant" }, 400));
   const moved = "https://new.example";
   net.serve({
     [resourceMetadata]: { resource: "https://mcp.example/mcp", authorization_servers: [moved] },
