@@ -5,6 +5,7 @@ import { McpAuthError } from "../errors.ts";
 import { insufficiency } from "../login/step-up.ts";
 import { checkOptions } from "../options.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
+import { hasMoved } from "../tokens/moved-server.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { endSession, remember, remembering } from "../tokens/session.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
@@ -155,8 +156,11 @@ export class MachineTokenManager implements Credential {
     const { server: serverUrl } = this.#session;
     const insufficient = insufficiency(challenge, { serverUrl, issuer: token.record?.issuer });
     if (insufficient) throw insufficient;
-    if (refused !== undefined && token.origin === "refresh" && !token.accepted) {
-      remember(this.#session, new McpAuthError("token_refused", { serverUrl, issuer: token.record?.issuer, status: challenge.status }));
+    const { record } = token;
+    const isUntried = refused !== undefined && token.origin === "refresh" && !token.accepted;
+    // A new token is refused by a server that has moved, too, where that was not known in time.
+    if (isUntried && !(record && (await abortable(hasMoved(this.#session, challenge, record.issuer), signal)))) {
+      remember(this.#session, new McpAuthError("token_refused", { serverUrl, issuer: record?.issuer, status: challenge.status }));
       return "give-up";
     }
     this.#isOpen = false;

@@ -7,6 +7,7 @@ import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { unless } from "../errors.ts";
 import { probe } from "../login/probe.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
+import { hasMoved, hasMovedMeanwhile } from "../tokens/moved-server.ts";
 import type { MachineRecord } from "./record.ts";
 import type { RequestSession } from "./request-session.ts";
 
@@ -69,6 +70,9 @@ async function knownPlace(
   // Only the server's challenge says which of all scopes are needed.
   const challenge = refusal ?? (record || options.scopes?.length ? undefined : await probe(session, undefined));
   if (!challenge) return { issuer, resource, scopes: scopesSupported };
+  // Where a token came from is known: metadata that are slow do not hold up the next one. The next refusal looks again.
+  if (record && (await hasMovedMeanwhile(clock, hasMoved(session, challenge, issuer)))) return undefined;
+  if (record) return { issuer, resource, scopes: splitScope(challenge.scope) };
   const found = (await findProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined))?.value;
   if (found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer))) return undefined;
   return { issuer, resource, scopes: scopesOf(challenge, found?.scopesSupported ?? scopesSupported) };

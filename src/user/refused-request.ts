@@ -2,26 +2,21 @@ import { abortable, SingleFlight } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { discoverProtectedResource } from "../discovery/resource-metadata.ts";
-import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
 import type { LoginPrompt } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
 import { demandsOf, isLoginTooOld, StepUpMemory } from "../login/step-up.ts";
 import type { Origin } from "../tokens/cached-token.ts";
+import { hasMoved, hasMovedMeanwhile } from "../tokens/moved-server.ts";
 import { remember } from "../tokens/session.ts";
-import type { TokenRecord } from "../tokens/token-record.ts";
 import type { CurrentToken } from "./current-token.ts";
-
-/** How long a look whether the server has moved may delay a request whose refresh is done, in ms. */
-const lookMs = 500;
 
 /** What to do about requests that the protected server refused. */
 export class RefusedRequest {
   readonly #session: Session;
   readonly #token: CurrentToken;
   readonly #prompt: LoginPrompt;
-  readonly #checkingMove = new SingleFlight<boolean>();
+  readonly #looking = new SingleFlight<boolean>();
   readonly #stepUps = new StepUpMemory();
 
   constructor(session: Session, token: CurrentToken, prompt: LoginPrompt) {
@@ -103,7 +98,9 @@ export class RefusedRequest {
     if (record && refused !== undefined) {
       const refreshing = this.#isUntried(refused, "refresh") ? undefined : this.#refresh(token.bearer === refused, signal);
       // Where it has moved, the old server's word, or silence, does not count.
-      if (await abortable(this.#hasMovedMeanwhile(challenge, record, refreshing), signal)) return record.issuer;
+      const looking = this.#looking.run(() => hasMoved(this.#session, challenge, record.issuer));
+      const moved = refreshing ? hasMovedMeanwhile(this.#session.clock, looking, refreshing) : looking;
+      if (await abortable(moved, signal)) return record.issuer;
       await refreshing;
     }
     // Another manager or process may have logged in or refreshed, or may be about to.
@@ -127,39 +124,6 @@ export class RefusedRequest {
       else await this.#token.get(signal);
     } catch (error) {
       if (!this.#token.isInOutage || !this.#prompt.isPossible) throw error;
-    }
-  }
-
-  /**
-   * Whether the server names another authorization server by now, which a refresh at the old one would not show. Once the
-   * refresh is done, the answer has little time: the next refusal asks again.
-   */
-  async #hasMovedMeanwhile(challenge: Challenge, record: TokenRecord, refreshing: Promise<void> | undefined): Promise<boolean> {
-    const looking = this.#checkingMove.run(() => this.#hasMoved(challenge, record));
-    if (!refreshing) return looking;
-    const stopped = new AbortController();
-    const { clock } = this.#session;
-    const isLate = refreshing
-      .catch(() => {})
-      .then(() => clock.sleep(lookMs, { signal: stopped.signal, background: true }))
-      .then(
-        () => false,
-        () => false,
-      );
-    try {
-      return await Promise.race([looking, isLate]);
-    } finally {
-      stopped.abort();
-    }
-  }
-
-  async #hasMoved(challenge: Challenge, { issuer }: TokenRecord): Promise<boolean> {
-    const { serverUrl, http, clock, options } = this.#session;
-    try {
-      const resource = await discoverProtectedResource(serverUrl, { http, clock, challenge });
-      return resource?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer)) ?? false;
-    } catch {
-      return false;
     }
   }
 }
