@@ -4,8 +4,13 @@ import { McpAuthError } from "./errors.ts";
 /** What an option must be, in words; and whether a value is that. */
 export type Rule = readonly [allowed: string, test: (value: unknown) => boolean];
 
-/** One rule for each option of a type: an option that is forgotten does not compile. */
-export type Rules<Options> = { readonly [Name in keyof Required<Options>]: Rule };
+/** The rule of an option that must be there. */
+export type NeededRule = readonly [...Rule, isNeeded: true];
+
+/** One rule for each option of a type: an option that is forgotten, or whose rule says nothing of its being needed, does not compile. */
+export type Rules<Options> = {
+  readonly [Name in keyof Options]-?: object extends Pick<Options, Name> ? Rule : NeededRule;
+};
 
 /** Options of which some have no effect beside others, in words that complete "`app` has no effect". */
 export type Idle<Options> = readonly [name: keyof Options & string, beside: keyof Options & string][];
@@ -38,6 +43,15 @@ export const ports: Rule = [
   (value) => Array.isArray(value) && value.length > 0 && value.every(port[1]),
 ];
 
+export const seconds: Rule = ["a number of seconds, 0 or more", (value) => within(value, 0, Number.MAX_SAFE_INTEGER)];
+export const bytes: Rule = [
+  "a number of bytes, 1 or more",
+  (value) => Number.isInteger(value) && within(value, 1, Number.MAX_SAFE_INTEGER),
+];
+
+/** An option that must be there. */
+export const needed = ([allowed, test]: Rule): NeededRule => [allowed, test, true];
+
 /** One of some texts. */
 export const oneOf = (...values: readonly string[]): Rule => [
   values.map((value) => `"${value}"`).join(" or "),
@@ -48,6 +62,21 @@ export const oneOf = (...values: readonly string[]): Rule => [
 export const having = (what: string, ...methods: readonly string[]): Rule => [
   `${what}, with ${methods.join(", ")}`,
   (value) => isRecord(value) && methods.every((method) => typeof Reflect.get(value as object, method) === "function"),
+];
+
+/** What many functions are given: made by us, or by the app in the same form. */
+export const clock = () => having("a clock", "now", "sleep");
+export const http = () => having("what `createHttp` returns", "fetch", "checkUrl");
+export const signal = () => having("an `AbortSignal`", "addEventListener", "throwIfAborted");
+export const query = () => having("a `URLSearchParams`", "getAll");
+export const credential = () => having("a credential", "headers", "onChallenge");
+export const challenge: Rule = [
+  "a challenge, as `readChallenge` returns it",
+  (value) => isRecord(value) && Array.isArray(Reflect.get(value as object, "challenges")),
+];
+export const serverMetadata: Rule = [
+  "metadata of an authorization server, with its `issuer`",
+  (value) => isRecord(value) && isText(Reflect.get(value as object, "issuer")),
 ];
 
 function within(value: unknown, least: number, most: number): boolean {
@@ -62,11 +91,15 @@ function within(value: unknown, least: number, most: number): boolean {
  */
 export function checkOptions<Options extends object>(options: Options, rules: Rules<Options>, idle: Idle<Options> = []): void {
   if (!isRecord(options)) throw wrong("the options must be an object");
+  const all = rules as Readonly<Record<string, Rule | NeededRule>>;
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
-    const rule = Object.hasOwn(rules, name) ? (rules as Readonly<Record<string, Rule>>)[name] : undefined;
+    const rule = Object.hasOwn(rules, name) ? all[name] : undefined;
     if (!rule) throw wrong(unknown(name, Object.keys(rules)));
     if (!rule[1](value)) throw wrong(`\`${name}\` must be ${rule[0]}`);
+  }
+  for (const [name, [, , isNeeded]] of Object.entries(all)) {
+    if (isNeeded && Reflect.get(options, name) === undefined) throw wrong(`\`${name}\` is missing`);
   }
   for (const [name, beside] of idle) {
     if (options[name] !== undefined && options[beside] !== undefined) throw wrong(`\`${name}\` has no effect beside \`${beside}\``);

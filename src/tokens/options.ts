@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { AuthEventListener } from "../events.ts";
-import { callback, flag, having, type Rules, text, texts, url } from "../options.ts";
+import { callback, clock, flag, having, needed, type Rules, text, texts, url } from "../options.ts";
 import type { Store } from "../stores/store.ts";
 
 /** Options of every token manager, for a user or a program. */
@@ -35,7 +35,7 @@ export interface SessionOptions {
 export const storeRule = () => having("a store", "get", "set", "delete", "take", "keys", "withLock");
 
 export const sessionRules = (): Rules<SessionOptions> => ({
-  serverUrl: url,
+  serverUrl: needed(url),
   account: text,
   store: storeRule(),
   keepFresh: flag,
@@ -44,7 +44,7 @@ export const sessionRules = (): Rules<SessionOptions> => ({
   fetch: callback,
   allowInsecure: texts,
   onEvent: callback,
-  clock: having("a clock", "now", "sleep"),
+  clock: clock(),
   waitUntil: callback,
   isEnding: callback,
 });
