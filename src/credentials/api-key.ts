@@ -12,7 +12,10 @@ export interface ApiKeyOptions extends ServerCredentialOptions {
    * The key; or up to four keys, of which the first that the server accepts is used (empty ones are left out); or a function
    * that returns them. The function is called when the keys are first needed, and again when all were refused.
    */
-  keys: Keys | (() => Keys | Promise<Keys>);
+  keys:
+    | string
+    | readonly (string | undefined)[]
+    | (() => string | readonly (string | undefined)[] | Promise<string | readonly (string | undefined)[]>);
   /** Name of the header. Default `X-API-Key`. */
   header?: string | undefined;
   /** Text before the key, sent unchanged, such as `"Bearer "`. Default: none. */
@@ -83,6 +86,7 @@ export class ApiKeyCredential extends ServerCredential {
     };
   }
 
+  /** Headers that authorise one request; see `Credential`. */
   async headers(request: CredentialRequest): Promise<Record<string, string>> {
     if (this.#keys.length === 0) await this.#ask();
     return { [this.#header]: this.#prefix + (this.#next(this.#refusedOf(request)) ?? this.#current) };
@@ -93,6 +97,7 @@ export class ApiKeyCredential extends ServerCredential {
     return this.#failOverOn403 && response.status === 403;
   }
 
+  /** Decides what follows a refusal; see `Credential`. */
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     if (challenge.status === 403 && !this.#failOverOn403) return this.giveUp(challenge);
     const key = this.#keyIn(used);

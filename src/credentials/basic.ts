@@ -43,10 +43,12 @@ export class BasicCredential extends ServerCredential {
     return { headers: { authorization: this.#authorization } };
   }
 
+  /** Headers that authorise one request; see `Credential`. */
   async headers(_request: CredentialRequest): Promise<Record<string, string>> {
     return { authorization: this.#authorization };
   }
 
+  /** Decides what follows a refusal; see `Credential`. */
   async onChallenge(challenge: Challenge, _used: Record<string, string>, _request: CredentialRequest): Promise<"retry" | "give-up"> {
     return this.giveUp(challenge);
   }

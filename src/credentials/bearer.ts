@@ -66,10 +66,12 @@ export class BearerCredential extends ServerCredential implements TokenSource {
     });
   }
 
+  /** Headers that authorise one request; see `Credential`. */
   async headers(_request: CredentialRequest): Promise<Record<string, string>> {
     return bearerHeaders(await this.getAccessToken());
   }
 
+  /** Decides what follows a refusal; see `Credential`. */
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     if (challenge.status === 403) return this.giveUp(challenge);
     const token = bearerToken(used);

@@ -69,6 +69,7 @@ export class SessionCookieCredential extends ServerCredential {
     };
   }
 
+  /** Headers that authorise one request; see `Credential`. */
   async headers({ url }: CredentialRequest): Promise<Record<string, string>> {
     return this.remembering(async () => {
       const jar = await this.#jar();
@@ -86,6 +87,7 @@ export class SessionCookieCredential extends ServerCredential {
     return response.status === 403 && Boolean(used.cookie);
   }
 
+  /** Decides what follows a refusal; see `Credential`. */
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     // A late refusal of an older session: another request has logged in again.
     if (used.cookie && !this.#sent.includes(used.cookie)) return "retry";

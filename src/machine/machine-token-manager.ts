@@ -5,7 +5,6 @@ import { McpAuthError } from "../errors.ts";
 import { insufficiency } from "../login/step-up.ts";
 import { checkOptions } from "../options.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
-import { hasMoved } from "../tokens/moved-server.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { endSession, remember, remembering } from "../tokens/session.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
@@ -159,7 +158,7 @@ export class MachineTokenManager implements Credential {
     const { record } = token;
     const isUntried = refused !== undefined && token.origin === "refresh" && !token.accepted;
     // A new token is refused by a server that has moved, too, where that was not known in time.
-    if (isUntried && !(record && (await abortable(hasMoved(this.#session, challenge, record.issuer), signal)))) {
+    if (isUntried && !(record && (await abortable(this.#hasMoved(challenge, record.issuer), signal)))) {
       remember(this.#session, new McpAuthError("token_refused", { serverUrl, issuer: record?.issuer, status: challenge.status }));
       return "give-up";
     }
@@ -172,6 +171,11 @@ export class MachineTokenManager implements Credential {
     }
     if (token.isOtherThan(refused)) return "retry";
     throw token.refusal ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
+  }
+
+  async #hasMoved(challenge: Challenge, issuer: string): Promise<boolean> {
+    const { hasMoved } = await import("../tokens/moved-server.ts");
+    return hasMoved(this.#session, challenge, issuer);
   }
 
   /** Loads the code for token requests only when it is needed: most processes find a token in the store. */

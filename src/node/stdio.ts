@@ -4,7 +4,13 @@ import { McpAuthError } from "../errors.ts";
  * A secret for a child process, which keeps it for its whole life: text, a function that fetches it, or something that has
  * a token (`TokenManager`, `MachineTokenManager`, `BearerCredential`).
  */
-export type StdioCredential = string | { getAccessToken(): Promise<string> } | (() => string | Promise<string>);
+export type StdioCredential =
+  | string
+  | {
+      /** The token of now. */
+      getAccessToken(): Promise<string>;
+    }
+  | (() => string | Promise<string>);
 
 /** Options of {@link stdioServer}. */
 export interface StdioServerOptions {
