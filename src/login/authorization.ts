@@ -5,7 +5,7 @@ import type { TokenResponse } from "../grants/token-request.ts";
 import { defined } from "../http/json.ts";
 import type { Profile } from "../profiles/profiles.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
-import { fromAnswer, type TokenRecord } from "../tokens/token-record.ts";
+import { fromAnswer, replacing, type TokenRecord } from "../tokens/token-record.ts";
 import { requestProfile, type Session } from "./session.ts";
 
 /** The reasons for an authorization, and what it must get. */
@@ -92,7 +92,7 @@ export async function storeLogin(
     ...(scopes.length > 0 && { scope: scopes.join(" ") }),
     ...fromAnswer(response, now),
   };
-  await keeper.locked(resource, (login) => login.save(record));
+  await keeper.locked(resource, (login) => login.save(replacing(login.current, record)));
   // Without its index entry the login is not found later and the user is asked again. That is no reason to fail now.
   await keeper.index(resource).catch(() => {});
   if (response.problem) throw response.problem;

@@ -1,7 +1,7 @@
 import { text } from "../http/json.ts";
 import type { Store } from "../stores/store.ts";
 import { defaultAccount } from "./default-account.ts";
-import { indexKey, readTokens, type TokenRecord, tokenKey } from "./token-record.ts";
+import { indexKey, loginOf, readTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
 /** Whose logins at which server. */
 export interface LoginRecordsOptions {
@@ -34,13 +34,18 @@ export class LoginRecords {
 
   /** The login of the account, found without discovery. */
   async load(): Promise<TokenRecord | undefined> {
+    return loginOf(await this.newest());
+  }
+
+  /** As {@link load}, also where superseded tokens are all that is left. */
+  async newest(): Promise<TokenRecord | undefined> {
     return this.stored(await this.account());
   }
 
-  /** The stored login of any account. */
+  /** The stored record of any account, also where superseded tokens are all that is left. */
   async stored(account: string): Promise<TokenRecord | undefined> {
     const resource = await this.resource(account);
-    return resource === undefined ? undefined : this.read(resource, account);
+    return resource === undefined ? undefined : this.#read(resource, account);
   }
 
   /** To which resource the server URL has led this account. */
@@ -50,9 +55,12 @@ export class LoginRecords {
   }
 
   /** The stored login at a resource, if it is this client's. */
-  async read(resource: string, account?: string): Promise<TokenRecord | undefined> {
+  async read(resource: string): Promise<TokenRecord | undefined> {
+    return loginOf(await this.#read(resource, await this.account()));
+  }
+
+  async #read(resource: string, account: string): Promise<TokenRecord | undefined> {
     const { store, clientId } = this.#options;
-    account ??= await this.account();
     const record = await readTokens(store, tokenKey(account, resource));
     return clientId === undefined || record?.client.clientId === clientId ? record : undefined;
   }

@@ -78,10 +78,9 @@ export class TokenKeeper extends LoginRecords {
     this.#options = options;
   }
 
-  /** The newest login of the server, found without discovery. */
-  override async load(): Promise<TokenRecord | undefined> {
+  override async newest(): Promise<TokenRecord | undefined> {
     const newest = [...this.#unsaved.values()].findLast(({ hold }) => isUnsaved(hold));
-    return newest ? newest.hold.next : super.load();
+    return newest ? newest.hold.next : super.newest();
   }
 
   /** As {@link load}, after a refresh that another process has begun. @throws McpAuthError `lock_timeout`, and as `load` */

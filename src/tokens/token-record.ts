@@ -4,6 +4,7 @@ import { defined } from "../http/json.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import type { Store, StoredRecord } from "../stores/store.ts";
 import type { Lifetime } from "./freshness.ts";
+import { readSuperseded, type SupersededToken, supersededBy } from "./superseded.ts";
 
 /** What any token record has. */
 export interface IssuedToken extends Lifetime {
@@ -34,6 +35,8 @@ export interface TokenRecord extends IssuedToken {
   expiresAt?: number | undefined;
   /** Set before a refresh token is sent: a refresh that began and may have been lost with its process. */
   refreshStartedAt?: number;
+  /** Refresh tokens of the logins before this one: a logout revokes them too. Earlier would be wrong: some servers end the new login with the old token. */
+  superseded?: readonly SupersededToken[];
 }
 
 /** Keys of one account's login at one server. */
@@ -54,7 +57,8 @@ export function indexKey(account: string, serverUrl: string): string {
 export async function readTokens(store: Store, key: string): Promise<TokenRecord | undefined> {
   const record = await store.get(key);
   if (record === undefined) return undefined;
-  const { v, issuer, resource, client, issuedAt } = record as Partial<TokenRecord>;
+  const { superseded, ...login } = record;
+  const { v, issuer, resource, client, issuedAt } = login as Partial<TokenRecord>;
   if (
     v !== 1 ||
     typeof issuer !== "string" ||
@@ -64,7 +68,13 @@ export async function readTokens(store: Store, key: string): Promise<TokenRecord
   ) {
     throw new McpAuthError("invalid_record", { detail: `${key} has version ${String(v)}, or is damaged` });
   }
-  return record as unknown as TokenRecord;
+  const left = readSuperseded(superseded);
+  return { ...login, ...(left && { superseded: left }) } as unknown as TokenRecord;
+}
+
+/** The record, if it is a login: not when superseded tokens are all that it has. */
+export function loginOf<R extends Pick<TokenRecord, "accessToken" | "refreshToken">>(record: R | undefined): R | undefined {
+  return record?.accessToken || record?.refreshToken ? record : undefined;
 }
 
 /** Tokens are the same login state when none of them differs. */
@@ -93,11 +103,17 @@ export function afterRefresh(record: TokenRecord, answer: TokenResponse, now: nu
   return { ...kept, ...fromAnswer(answer, now) };
 }
 
-/** The record without what was refused; `undefined` when no token is left. */
+/** The record of a new login, which also keeps the refresh tokens of the one that it replaces. */
+export function replacing(previous: TokenRecord | undefined, record: TokenRecord): TokenRecord {
+  const superseded = previous ? supersededBy(record, previous) : [];
+  return superseded.length > 0 ? { ...record, superseded } : record;
+}
+
+/** The record without what was refused; `undefined` when no token is left, superseded ones included. */
 export function without(record: TokenRecord, names: readonly ("accessToken" | "refreshToken")[]): TokenRecord | undefined {
   const { refreshStartedAt: _, ...kept } = record;
   for (const name of names) delete kept[name];
-  return kept.accessToken || kept.refreshToken ? kept : undefined;
+  return loginOf(kept) ?? (kept.superseded ? kept : undefined);
 }
 
 /** For `Store.set`, whose records are open. */

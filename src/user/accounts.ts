@@ -5,7 +5,7 @@ import type { Session } from "../login/session.ts";
 import type { StoreStatus } from "../stores/store.ts";
 import { defaultAccount } from "../tokens/default-account.ts";
 import { freshness } from "../tokens/freshness.ts";
-import { indexKey, type TokenRecord } from "../tokens/token-record.ts";
+import { indexKey, loginOf, type TokenRecord } from "../tokens/token-record.ts";
 
 /** What is known of the login of one account at a server. Nothing in it is secret. */
 export interface StoredLogin {
@@ -40,16 +40,26 @@ export async function statusOf({ store, server, keeper, clock }: Session, known:
 }
 
 /** The logins stored for the server of the session, one an account; without details where a record cannot be read. */
-export async function listAccounts({ store, server, keeper }: Session): Promise<StoredLogin[]> {
+export async function listAccounts(session: Session): Promise<StoredLogin[]> {
   const logins: StoredLogin[] = [];
-  const usual = await defaultAccount(store, server);
+  const usual = await defaultAccount(session.store, session.server);
+  for (const [account, record] of await storedRecords(session)) {
+    if (record === "unreadable") logins.push(describe(account, usual, {}));
+    else if (loginOf(record)) logins.push(describe(account, usual, record));
+  }
+  return logins;
+}
+
+/** What is stored for the server of the session, by account, also where superseded tokens are all that is left. */
+export async function storedRecords({ store, server, keeper }: Session): Promise<Map<string, TokenRecord | "unreadable">> {
+  const records = new Map<string, TokenRecord | "unreadable">();
   for (const key of await store.keys("index/")) {
     const account = key.split("/")[1] ?? "";
     if (key !== indexKey(account, server)) continue;
-    const record = await unless("invalid_record", keeper.stored(account), {});
-    if (record) logins.push(describe(account, usual, record));
+    const record = await unless("invalid_record", keeper.stored(account), "unreadable" as const);
+    if (record) records.set(account, record);
   }
-  return logins;
+  return records;
 }
 
 function describe(account: string, usual: string, { issuer, scope, expiresAt, refreshToken }: Partial<TokenRecord>): StoredLogin {

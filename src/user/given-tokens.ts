@@ -2,7 +2,7 @@ import { joinScopes } from "../authorization/scopes.ts";
 import { McpAuthError } from "../errors.ts";
 import { presentable } from "../grants/token-request.ts";
 import type { Session } from "../login/session.ts";
-import type { TokenRecord } from "../tokens/token-record.ts";
+import { replacing, type TokenRecord } from "../tokens/token-record.ts";
 
 /** Tokens that were obtained elsewhere. */
 export interface GivenTokens {
@@ -68,7 +68,7 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
     issuedAt: now,
     expiresAt: expiresIn && now + expiresIn * 1000,
   };
-  await keeper.locked(record.resource, (login) => login.save(record));
+  await keeper.locked(record.resource, (login) => login.save(replacing(login.current, record)));
   await keeper.index(record.resource);
   return record;
 }

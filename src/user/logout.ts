@@ -1,11 +1,10 @@
 import { codeOf, McpAuthError, unless } from "../errors.ts";
-import { revokeToken } from "../grants/revocation.ts";
 import type { Session } from "../login/session.ts";
 import { defaultAccount, defaultKey } from "../tokens/default-account.ts";
-import { serverMetadata } from "../tokens/known-server.ts";
 import type { LockedLogin } from "../tokens/token-keeper.ts";
-import { readTokens, type TokenRecord, tokenKey } from "../tokens/token-record.ts";
-import { listAccounts } from "./accounts.ts";
+import { loginOf, readTokens, type TokenRecord, tokenKey } from "../tokens/token-record.ts";
+import { storedRecords } from "./accounts.ts";
+import { type Revoked, revokeAll } from "./revoke.ts";
 
 /** What a logout did to the login of one account. */
 export interface LogoutResult {
@@ -13,7 +12,7 @@ export interface LogoutResult {
   account: string;
   /** Whether there was a login to end. */
   wasLoggedIn: boolean;
-  /** Whether the authorization server confirmed that the login cannot be refreshed any more. */
+  /** Whether it was confirmed that nothing can be refreshed any more: neither this login nor those that it had replaced. */
   refreshTokenRevoked: boolean;
   /** Whether it confirmed the same of the access token; many servers cannot revoke these, and let them expire. */
   accessTokenRevoked: boolean;
@@ -21,13 +20,16 @@ export interface LogoutResult {
   error?: McpAuthError | undefined;
 }
 
-type Revoked = Pick<LogoutResult, "refreshTokenRevoked" | "accessTokenRevoked">;
+/** What was there to end, and what of it the server has ended. */
+interface Ended extends Revoked {
+  wasLoggedIn: boolean;
+}
 
 const nothing: Revoked = { refreshTokenRevoked: false, accessTokenRevoked: false };
 
 /**
- * Ends the login of one account: revokes the refresh token, then the access token, as far as the server lets us, then
- * deletes both. One that cannot be read is deleted all the same.
+ * Ends the login of one account: revokes the refresh token, the access token, and the refresh tokens of the logins that
+ * it had replaced, as far as the servers let us; then deletes them. One that cannot be read is deleted all the same.
  *
  * @param known the session's own login in memory
  * @param account default: the session's own
@@ -38,20 +40,20 @@ export async function logout(session: Session, known: TokenRecord | undefined, a
   const { emit, keeper, store, server } = session;
   const own = await keeper.account();
   account ??= own;
-  const revoked = await (account === own ? endOwn(session, known) : endStored(session, account));
+  const ended = await (account === own ? endOwn(session, known) : endStored(session, account));
   // Nobody is led to an account that has no login.
   if ((await defaultAccount(store, server)) === account) await store.delete(defaultKey(server));
-  if (revoked) {
+  if (ended) {
     emit({ type: "tokens.deleted", reason: "logout" });
-    emit({ type: "logout.finished", revoked: revoked.refreshTokenRevoked });
+    emit({ type: "logout.finished", revoked: ended.refreshTokenRevoked });
   }
-  return { account, wasLoggedIn: revoked !== undefined, ...(revoked ?? nothing) };
+  return { account, ...(ended ?? { wasLoggedIn: false, ...nothing }) };
 }
 
 /** Ends the logins of all accounts at the server, the session's own first. One that fails does not keep the others. */
 export async function logoutEverywhere(session: Session, known: TokenRecord | undefined): Promise<LogoutResult[]> {
   const own = await session.keeper.account();
-  const accounts = new Set([own, ...(await listAccounts(session)).map(({ account }) => account)]);
+  const accounts = new Set([own, ...(await storedRecords(session)).keys()]);
   return Promise.all(
     [...accounts].map(async (account) => {
       try {
@@ -65,15 +67,15 @@ export async function logoutEverywhere(session: Session, known: TokenRecord | un
 }
 
 /** By the keeper: what it could not store yet counts. */
-async function endOwn(session: Session, known: TokenRecord | undefined): Promise<Revoked | undefined> {
+async function endOwn(session: Session, known: TokenRecord | undefined): Promise<Ended | undefined> {
   const { keeper } = session;
   try {
-    const record = known ?? (await keeper.load());
+    const record = known ?? (await keeper.newest());
     if (!record) return undefined;
     const end = async ({ current, save }: LockedLogin) => {
-      const revoked = current && (await revoke(session, current));
+      const ended = current && { wasLoggedIn: loginOf(current) !== undefined, ...(await revokeAll(session, current)) };
       await save(undefined);
-      return revoked;
+      return ended;
     };
     return await keeper.locked(record.resource, end, known);
   } catch (error) {
@@ -83,27 +85,15 @@ async function endOwn(session: Session, known: TokenRecord | undefined): Promise
 }
 
 /** As it is stored, readable or not. */
-async function endStored(session: Session, account: string): Promise<Revoked | undefined> {
+async function endStored(session: Session, account: string): Promise<Ended | undefined> {
   const { store, keeper } = session;
   const resource = await keeper.resource(account);
   if (resource === undefined) return undefined;
   const key = tokenKey(account, resource);
   return store.withLock(`refresh/${key}`, async (held) => {
     const record = await unless("invalid_record", readTokens(store, key));
-    const revoked = record ? await revoke(session, record) : nothing;
+    const revoked = record ? await revokeAll(session, record) : nothing;
     await held.delete(key);
-    return revoked;
+    return { wasLoggedIn: !record || loginOf(record) !== undefined, ...revoked };
   });
-}
-
-/** Revokes the refresh token, then the access token, as far as the server lets us. */
-export async function revoke(session: Session, record: TokenRecord): Promise<Revoked> {
-  const { http } = session;
-  const { client, refreshToken, accessToken } = record;
-  const server = await serverMetadata(session, record).catch(() => undefined);
-  if (!server) return nothing;
-  return {
-    refreshTokenRevoked: refreshToken !== undefined && (await revokeToken(refreshToken, "refresh_token", { server, client, http })),
-    accessTokenRevoked: accessToken !== undefined && (await revokeToken(accessToken, "access_token", { server, client, http })),
-  };
 }

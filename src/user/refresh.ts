@@ -4,9 +4,9 @@ import { forgetRegistration } from "../registration/stored.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
 import type { LockedLogin } from "../tokens/token-keeper.ts";
-import { afterRefresh, sameTokens, type TokenRecord, without } from "../tokens/token-record.ts";
-import { revoke } from "./logout.ts";
+import { afterRefresh, loginOf, sameTokens, type TokenRecord, without } from "../tokens/token-record.ts";
 import { requestRefresh } from "./refresh-request.ts";
+import { revoke } from "./revoke.ts";
 
 /** The usual reason for a refusal after a refresh that its process did not finish: the answer was lost with it. */
 const interrupted = "an earlier refresh was interrupted";
@@ -21,8 +21,9 @@ const interrupted = "an earlier refresh was interrupted";
  * @throws McpAuthError a transient fault, `lock_timeout`, `store_failed`; nothing is deleted then.
  * @see RFC 6749 §6, §10.4
  */
-export function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
-  return session.keeper.locked(known.resource, (login) => refreshOnce(session, login, known, demand), known);
+export async function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
+  const outcome = await session.keeper.locked(known.resource, (login) => refreshOnce(session, login, known, demand), known);
+  return { ...outcome, record: loginOf(outcome.record) };
 }
 
 async function refreshOnce(

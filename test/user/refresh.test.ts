@@ -279,14 +279,17 @@ describe("rule 5: answers", () => {
 
   test("`invalid_grant` deletes exactly what was refused; the registration stays", async () => {
     const handler = userAtHand();
-    const { as, auth, clock, store, types } = await loggedIn({ loginHandler: handler });
+    const { as, auth, clock, store, server, tokens, types } = await loggedIn({ loginHandler: handler });
     await auth.authorize({ scopes: ["mcp:read", "mcp:write"] });
     const registered = await store.keys("");
     as.endLogins();
     clock.advance(minutes(61));
     expect(codeOf(await auth.getAccessToken().catch((error: unknown) => error))).toBe("login_required");
     expect(types()).toContain("tokens.deleted");
-    expect((await store.keys("")).sort()).toEqual(registered.filter((name) => !name.startsWith("tokens/")).sort());
+    expect((await store.keys("")).sort()).toEqual(registered.sort());
+    // Nobody has refused the token of the login before; the logout revokes it.
+    const { accessToken, refreshToken, superseded } = (await stored(store, server)) ?? {};
+    expect([accessToken, refreshToken, superseded]).toMatchObject([undefined, undefined, [{ refreshToken: tokens.refreshToken }]]);
     as.requests.length = 0;
     expect(await post(auth)).toBe(200);
     expect(as.registrations).toHaveLength(0);

@@ -10,7 +10,7 @@ import { authMethods, type ClientRegistration, chooseAuthMethod } from "../../re
 import { findRegistration, registrationKey } from "../../registration/stored.ts";
 import type { Store } from "../../stores/store.ts";
 import { freshness } from "../../tokens/freshness.ts";
-import { sameTokens, type TokenRecord } from "../../tokens/token-record.ts";
+import { replacing, sameTokens, type TokenRecord } from "../../tokens/token-record.ts";
 import type { TokenManagerOptions } from "../../user/options.ts";
 import { type McpRemoteClient, type McpRemoteLocation, type McpRemoteLogin, type McpRemoteTokens, readMcpRemote } from "./files.ts";
 
@@ -181,7 +181,7 @@ async function importTokens(
   const isFree = await keeper.locked(record.resource, async ({ current, save }) => {
     if (!overwrite && isAlive(current, session)) return false;
     await keeper.index(record.resource);
-    await save(record);
+    await save(replacing(current, record));
     return true;
   });
   if (!isFree) return { ...nothing, reason: "already-logged-in" };
