@@ -217,6 +217,7 @@ describe("status()", () => {
       kind: "sqlite",
       path: expect.stringMatching(/test$/),
       key: "file",
+      app: { name: "test", from: "option", path: undefined },
     });
     expect((await manager(server, { store: new WatchedStore() }).auth.status()).store).toBeUndefined();
   });
