@@ -1,0 +1,101 @@
+/** The token in memory: why it is refreshed, and what is known of the one that comes. */
+import { describe, expect, test } from "vitest";
+import { McpAuthError } from "../../src/errors.ts";
+import { CachedToken, type Origin, type RefreshDemand, type RefreshOutcome } from "../../src/tokens/cached-token.ts";
+import { createServerSession } from "../../src/tokens/session.ts";
+import type { IssuedToken } from "../../src/tokens/token-record.ts";
+import { issuer, serverUrl, TestClock } from "../answers/support.ts";
+
+type Reason = RefreshDemand["reason"];
+const ttlMs = 3_600_000;
+
+/** A token of an hour, and refreshes that end when and how the test says. */
+function made() {
+  const clock = new TestClock();
+  const issued = (accessToken: string): IssuedToken =>
+    ({ accessToken, refreshToken: `refresh-${accessToken}`, issuedAt: clock.time, expiresAt: clock.time + ttlMs }) as never;
+  const first = issued("first");
+  const demands: RefreshDemand[] = [];
+  const answer = Promise.withResolvers<RefreshOutcome<IssuedToken>>();
+  const token = new CachedToken<IssuedToken>(createServerSession({ serverUrl, clock }), {
+    load: async () => first,
+    bearer: (record) => record.accessToken,
+    grant: (record) => (record as { refreshToken?: string } | undefined)?.refreshToken,
+    refresh: (_record, demand) => {
+      demands.push(demand);
+      return answer.promise;
+    },
+  });
+  return { clock, issued, first, demands, token, ...answer };
+}
+
+describe("whoever joins a refresh may raise its urgency, and never lowers it", () => {
+  test.each<[first: Reason, joins: Reason, reason: Reason]>([
+    ["ahead", "expired", "expired"],
+    ["ahead", "refused", "refused"],
+    ["expired", "refused", "refused"],
+    ["expired", "ahead", "expired"],
+    ["refused", "ahead", "refused"],
+    ["refused", "expired", "refused"],
+  ])("%s, joined by %s: %s", async (first, joins, reason) => {
+    const { token, demands, issued, resolve } = made();
+    await token.load();
+    const running = [token.refresh({ reason: first }), token.refresh({ reason: joins })];
+    resolve({ record: issued("second") });
+    await Promise.all(running);
+    expect(demands).toEqual([{ reason }]);
+  });
+
+  test("what was asked for is not changed for the caller, nor for the next refresh", async () => {
+    const { token, demands, issued, resolve } = made();
+    await token.load();
+    const asked: RefreshDemand = { reason: "ahead" };
+    const running = [token.refresh(asked), token.refresh({ reason: "refused" })];
+    resolve({ record: issued("second") });
+    await Promise.all(running);
+    await token.refresh({ reason: "ahead" });
+    expect([asked.reason, demands.map(({ reason }) => reason)]).toEqual(["ahead", ["refused", "ahead"]]);
+  });
+});
+
+describe("where a new token comes from", () => {
+  test.each<[rule: string, before: Origin, accepted: boolean, reason: Reason, isShared: boolean, origin: Origin]>([
+    ["a refusal asked for it: a refresh", "store", true, "refused", false, "refresh"],
+    ["… but what another process had got is as old as that", "store", true, "refused", true, "store"],
+    ["no refusal asked for it: it shows nothing", "store", true, "expired", false, "store"],
+    ["… nor does another process", "store", true, "expired", true, "store"],
+    ["a login whose tokens were never accepted stays one", "login", false, "refused", false, "login"],
+    ["… until one was", "login", true, "refused", false, "refresh"],
+  ])("%s", async (_rule, before, accepted, reason, isShared, origin) => {
+    const { token, first, issued, resolve } = made();
+    token.use(first, before);
+    token.accepted = accepted;
+    resolve({ record: issued("second"), isShared });
+    await token.refresh({ reason });
+    expect([token.bearer, token.origin, token.accepted]).toEqual(["second", origin, false]);
+  });
+});
+
+describe("a token for a request", () => {
+  const fault = () => new McpAuthError("server_error", { issuer, status: 503 });
+
+  test("one that is valid: nothing is asked for", async () => {
+    const { token, demands } = made();
+    expect([await token.get(), demands]).toEqual(["first", []]);
+  });
+
+  test.each<[what: string, afterMs: number, outcome: "fault" | "none", token: string | undefined]>([
+    ["in the leeway, and it cannot be refreshed now: it serves", ttlMs - 1, "fault", "first"],
+    ["in the leeway, and the refresh brings the same: it serves", ttlMs - 1, "none", "first"],
+    ["expired, and it cannot be refreshed now: the fault", ttlMs, "fault", "server_error"],
+    ["expired, and the refresh brings the same: none", ttlMs, "none", undefined],
+  ])("%s", async (_what, afterMs, outcome, expected) => {
+    const { clock, token, first, demands, resolve, reject } = made();
+    await token.load();
+    clock.time += afterMs;
+    if (outcome === "fault") reject(fault());
+    else resolve({ record: first });
+    expect(await token.get().catch((error: McpAuthError) => error.code)).toBe(expected);
+    expect(demands).toEqual([{ reason: "expired" }]);
+  });
+});
