@@ -1,6 +1,7 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
 import { defined } from "../http/json.ts";
+import { checkOptions, needed, type Rules, scopes as scopesRule, serverMetadata, text, textsByName } from "../options.ts";
 import { joinScopes } from "./scopes.ts";
 
 /** What an authorization request says. */
@@ -23,6 +24,17 @@ export interface AuthorizationRequest {
   parameters?: Readonly<Record<string, string>> | undefined;
 }
 
+const requestRules = (): Rules<AuthorizationRequest> => ({
+  server: needed(serverMetadata),
+  clientId: needed(text),
+  redirectUri: needed(text),
+  state: needed(text),
+  codeChallenge: needed(text),
+  scopes: scopesRule,
+  resource: text,
+  parameters: textsByName,
+});
+
 /**
  * The URL to which the user is sent.
  *
@@ -31,6 +43,12 @@ export interface AuthorizationRequest {
  * @see RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2
  */
 export function buildAuthorizationUrl(request: AuthorizationRequest): URL {
+  checkOptions(request, requestRules());
+  return authorizationUrl(request);
+}
+
+/** {@link buildAuthorizationUrl}, unchecked. */
+export function authorizationUrl(request: AuthorizationRequest): URL {
   const { server, scopes, resource, parameters } = request;
   const url = URL.parse(server.authorization_endpoint ?? "");
   if (!url) {

@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import { checkOptions, flag, needed, query, record, text } from "../options.ts";
 import type { PendingAuthorization } from "./pending.ts";
 
 /** What the authorization server sent back to the redirect URI, checked. */
@@ -17,10 +18,22 @@ export interface AuthorizationResponse {
  * @param pending what was recorded before the user was sent away
  * @throws McpAuthError `state_mismatch` when the response belongs to no login of ours (the login goes on),
  *   `issuer_mismatch` when another server sent it, `authorization_denied` and `authorization_error` when the server
- *   refused, `invalid_authorization_response` when a parameter is repeated, or there is neither code nor error.
+ *   refused, `invalid_option`, `invalid_authorization_response` when a parameter is repeated, or there is neither code nor error.
  * @see RFC 6749 §4.1.2, RFC 9207 §2.4; MCP 2026-07-28, Authorization Response Validation
  */
 export function checkAuthorizationResponse(parameters: URLSearchParams, pending: PendingAuthorization): AuthorizationResponse {
+  checkOptions({ parameters, pending }, { parameters: needed(query()), pending: needed(record) });
+  // Without a `state` of ours, a response without one would be ours.
+  const { state, issuer, issParameterSupported } = pending;
+  checkOptions(
+    { state, issuer, issParameterSupported },
+    { state: needed(text), issuer: needed(text), issParameterSupported: needed(flag) },
+  );
+  return readAuthorizationResponse(parameters, pending);
+}
+
+/** {@link checkAuthorizationResponse}, unchecked. */
+export function readAuthorizationResponse(parameters: URLSearchParams, pending: PendingAuthorization): AuthorizationResponse {
   const { issuer } = pending;
   // A response that is not ours must not end our login, however malformed it is: this comes before every other check.
   const [state, ...repeated] = parameters.getAll("state");

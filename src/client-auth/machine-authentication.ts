@@ -2,7 +2,8 @@ import { type ClientAuth, None, TlsClientAuth } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import type { MachineAuthMethod, MachineClient } from "./machine-client.ts";
+import { checkOptions, clock as clockRule, needed, serverMetadata } from "../options.ts";
+import { type MachineAuthMethod, type MachineClient, machineClientRules } from "./machine-client.ts";
 import { clientAuthentication } from "./secret.ts";
 
 /** What each method needs, the preferred one first. A certificate is part of the connection. */
@@ -26,6 +27,13 @@ const methods = Object.keys(needs) as MachineAuthMethod[];
  * @see RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2; REQ-CC-02
  */
 export function machineAuthentication(client: MachineClient, server: AuthorizationServerMetadata, clock: Clock = systemClock): ClientAuth {
+  checkOptions({ server, clock }, { server: needed(serverMetadata), clock: needed(clockRule()) });
+  checkOptions(client, machineClientRules());
+  return authenticationOf(client, server, clock);
+}
+
+/** {@link machineAuthentication}, unchecked. */
+export function authenticationOf(client: MachineClient, server: AuthorizationServerMetadata, clock: Clock): ClientAuth {
   const { clientId, clientSecret } = client;
   const method = authenticationMethod(client, server);
   // The assertion of the grant is enough: not even a client ID is sent.
@@ -82,6 +90,13 @@ export function authenticationMethod(client: MachineClient, server: Authorizatio
  * @throws McpAuthError `invalid_option` as {@link machineAuthentication}
  */
 export function selectEndpoints(client: MachineClient, server: AuthorizationServerMetadata): AuthorizationServerMetadata {
+  checkOptions({ server }, { server: needed(serverMetadata) });
+  checkOptions(client, machineClientRules());
+  return endpointsFor(client, server);
+}
+
+/** {@link selectEndpoints}, unchecked. */
+export function endpointsFor(client: MachineClient, server: AuthorizationServerMetadata): AuthorizationServerMetadata {
   return authenticationMethod(client, server).endsWith("tls_client_auth") ? withMtlsAliases(server) : server;
 }
 

@@ -1,3 +1,5 @@
+import { oneOf, type Rules, text } from "../options.ts";
+
 /** A key that never leaves where it is: a KMS, an HSM, an agent. */
 export interface Signer {
   /** JWS algorithm, such as `ES256`. */
@@ -87,3 +89,23 @@ export interface MachineClient {
   /** Default: what the credentials allow and the server's metadata lists. */
   tokenEndpointAuthMethod?: MachineAuthMethod | undefined;
 }
+
+export const machineClientRules = (): Rules<MachineClient> => ({
+  clientId: text,
+  clientSecret: text,
+  privateKey: [
+    "a PEM, a JWK, a `CryptoKey` or a signer",
+    (value) => (typeof value === "string" && value !== "") || (typeof value === "object" && value !== null && !Array.isArray(value)),
+  ],
+  signingAlgorithm: text,
+  keyId: text,
+  clientAssertionAudience: text,
+  tokenEndpointAuthMethod: oneOf(
+    "none",
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+  ),
+});

@@ -2,6 +2,16 @@ import { type Clock, systemClock } from "../clock.ts";
 import { codeOf, isTransient, McpAuthError } from "../errors.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
+import {
+  challenge as challengeRule,
+  checkOptions,
+  clock as clockRule,
+  http as httpRule,
+  needed,
+  type Rules,
+  signal as signalRule,
+  url,
+} from "../options.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
 import { type DocumentOptions, fetchDocument, type MetadataDocument, requestDocument } from "./document.ts";
@@ -29,6 +39,13 @@ export interface DiscoverProtectedResourceOptions {
   /** Ends the search; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
+
+const resourceRules = (): Rules<DiscoverProtectedResourceOptions> => ({
+  http: httpRule(),
+  clock: clockRule(),
+  challenge: challengeRule,
+  signal: signalRule(),
+});
 
 /** Well-known requests under way, by URL. */
 export type Speculation = ReadonlyMap<string, Promise<MetadataDocument>>;
@@ -60,6 +77,8 @@ export async function discoverProtectedResource(
   serverUrl: string | URL,
   options: DiscoverProtectedResourceOptions = {},
 ): Promise<ProtectedResource | undefined> {
+  checkOptions({ serverUrl }, { serverUrl: needed(url) });
+  checkOptions(options, resourceRules());
   const { http = createHttp(), clock = systemClock, challenge, signal } = options;
   return (await findProtectedResource(serverUrl, { http, clock, challenge, signal }))?.value;
 }

@@ -4,6 +4,17 @@ import { codeOf, isTransient, McpAuthError, type McpAuthErrorParty } from "../er
 import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
+import {
+  callback,
+  checkOptions,
+  clock as clockRule,
+  flag,
+  http as httpRule,
+  needed,
+  type Rules,
+  signal as signalRule,
+  text,
+} from "../options.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
 import { fetchDocument, type MetadataDocument } from "./document.ts";
 
@@ -23,6 +34,14 @@ export interface DiscoverAuthorizationServerOptions {
   /** Ends the search; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
+
+const serverRules = (): Rules<DiscoverAuthorizationServerOptions> => ({
+  http: httpRule(),
+  clock: clockRule(),
+  onEvent: callback,
+  strictIssuer: flag,
+  signal: signalRule(),
+});
 
 /** An authorization server that was found. */
 export type FoundServer = Found<AuthorizationServerMetadata>;
@@ -44,6 +63,8 @@ export async function discoverAuthorizationServer(
   issuer: string,
   options: DiscoverAuthorizationServerOptions = {},
 ): Promise<AuthorizationServerMetadata> {
+  checkOptions({ issuer }, { issuer: needed(text) });
+  checkOptions(options, serverRules());
   const { http = createHttp(), clock = systemClock, onEvent, strictIssuer, signal } = options;
   return (await findAuthorizationServer(issuer, { http, clock, emit: quietly(onEvent), strictIssuer, signal })).value;
 }

@@ -2,6 +2,8 @@ import { joinScopes } from "../authorization/scopes.ts";
 import { systemClock } from "../clock.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
 import { text } from "../http/json.ts";
+import { checkOptions, needed, type Rule, type Rules, text as textRule } from "../options.ts";
+import { askedRules, tokenRequestRules } from "./options.ts";
 import { endpointError, parse, postForm, seconds, type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** `grant_type` of RFC 8628. */
@@ -16,6 +18,8 @@ export interface DeviceCodeRequest extends TokenRequestOptions {
   /** Further parameters that some servers need, such as `audience`. */
   parameters?: Readonly<Record<string, string>> | undefined;
 }
+
+const deviceCodeRules = (): Rules<DeviceCodeRequest> => ({ ...tokenRequestRules(), ...askedRules() });
 
 /** What a user needs to log in on any device with a browser. */
 export interface DeviceCodePrompt {
@@ -45,6 +49,16 @@ export interface DeviceCodePoll extends TokenRequestOptions {
   resource?: string | undefined;
 }
 
+const deviceCode: Rule = [
+  "what `requestDeviceCode` returned",
+  (value) => {
+    const { deviceCode, expiresAt, intervalMs } = Object(value) as Partial<Record<keyof DeviceCode, unknown>>;
+    return typeof deviceCode === "string" && Number.isFinite(expiresAt) && Number.isFinite(intervalMs);
+  },
+];
+
+const pollRules = (): Rules<DeviceCodePoll> => ({ ...tokenRequestRules(), code: needed(deviceCode), resource: textRule });
+
 /** The interval of a server that names none, and what each `slow_down` adds, in ms (RFC 8628 §3.2, §3.5). */
 const intervalStepMs = 5000;
 /** The shortest interval that is used, whatever the server names, in ms. */
@@ -65,6 +79,12 @@ const longestPauseMs = 60_000;
  * @see RFC 8628 §3.1, §3.2
  */
 export async function requestDeviceCode(request: DeviceCodeRequest): Promise<DeviceCode> {
+  checkOptions(request, deviceCodeRules());
+  return beginDeviceLogin(request);
+}
+
+/** {@link requestDeviceCode}, unchecked. */
+export async function beginDeviceLogin(request: DeviceCodeRequest): Promise<DeviceCode> {
   const { server, http, scopes, resource, clock = systemClock } = request;
   const { issuer, device_authorization_endpoint: endpoint } = server;
   if (!endpoint) throw new McpAuthError("grant_unsupported", { issuer, detail: "its metadata have no `device_authorization_endpoint`" });
@@ -105,6 +125,12 @@ export async function requestDeviceCode(request: DeviceCodeRequest): Promise<Dev
  * @see RFC 8628 §3.4, §3.5
  */
 export async function pollDeviceCode(poll: DeviceCodePoll): Promise<TokenResponse> {
+  checkOptions(poll, pollRules());
+  return awaitDeviceLogin(poll);
+}
+
+/** {@link pollDeviceCode}, unchecked. */
+export async function awaitDeviceLogin(poll: DeviceCodePoll): Promise<TokenResponse> {
   const { code, resource, server, clock = systemClock, signal } = poll;
   const { issuer } = server;
   let { intervalMs } = code;

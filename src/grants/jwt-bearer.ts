@@ -1,4 +1,6 @@
 import { joinScopes } from "../authorization/scopes.ts";
+import { checkOptions, needed, type Rules, text } from "../options.ts";
+import { askedRules, tokenRequestRules } from "./options.ts";
 import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** `grant_type` of RFC 7523. */
@@ -16,13 +18,21 @@ export interface JwtBearerGrant extends TokenRequestOptions {
   parameters?: Readonly<Record<string, string>> | undefined;
 }
 
+const jwtBearerRules = (): Rules<JwtBearerGrant> => ({ ...tokenRequestRules(), ...askedRules(), assertion: needed(text) });
+
 /**
  * Exchanges an assertion for a token: one token request.
  *
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 7523 §2.1, RFC 8707 §2.2
  */
-export function exchangeAssertion(grant: JwtBearerGrant): Promise<TokenResponse> {
+export async function exchangeAssertion(grant: JwtBearerGrant): Promise<TokenResponse> {
+  checkOptions(grant, jwtBearerRules());
+  return sendAssertion(grant);
+}
+
+/** {@link exchangeAssertion}, unchecked. */
+export function sendAssertion(grant: JwtBearerGrant): Promise<TokenResponse> {
   const { assertion, scopes, resource, parameters } = grant;
   return tokenRequest(jwtBearerGrantType, { ...parameters, assertion, scope: joinScopes(scopes), resource }, grant);
 }

@@ -1,4 +1,6 @@
 import { joinScopes } from "../authorization/scopes.ts";
+import { checkOptions, needed, type Rules, scopes as scopesRule, text } from "../options.ts";
+import { tokenRequestRules } from "./options.ts";
 import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
 
 /** What a refresh needs. */
@@ -11,13 +13,26 @@ export interface RefreshGrant extends TokenRequestOptions {
   scopes?: readonly string[] | undefined;
 }
 
+const refreshRules = (): Rules<RefreshGrant> => ({
+  ...tokenRequestRules(),
+  refreshToken: needed(text),
+  resource: text,
+  scopes: scopesRule,
+});
+
 /**
  * Refreshes an access token: one token request, no repetition.
  *
  * @throws McpAuthError as `tokenRequest`
  * @see RFC 6749 §6
  */
-export function refreshTokens(grant: RefreshGrant): Promise<TokenResponse> {
+export async function refreshTokens(grant: RefreshGrant): Promise<TokenResponse> {
+  checkOptions(grant, refreshRules());
+  return sendRefreshToken(grant);
+}
+
+/** {@link refreshTokens}, unchecked. */
+export function sendRefreshToken(grant: RefreshGrant): Promise<TokenResponse> {
   const { refreshToken, resource, scopes } = grant;
   return tokenRequest("refresh_token", { refresh_token: refreshToken, resource, scope: joinScopes(scopes) }, grant);
 }

@@ -1,6 +1,8 @@
 import { joinScopes } from "../authorization/scopes.ts";
 import { McpAuthError } from "../errors.ts";
 import { quoted, text } from "../http/json.ts";
+import { checkOptions, needed, type Rules, text as textRule } from "../options.ts";
+import { askedRules, tokenRequestRules } from "./options.ts";
 import { askForTokens, presentable, seconds, type TokenRequestOptions } from "./token-request.ts";
 
 /** `grant_type` of RFC 8693. */
@@ -39,6 +41,17 @@ export interface TokenExchange extends TokenRequestOptions {
   /** Further parameters that some servers need. */
   parameters?: Readonly<Record<string, string>> | undefined;
 }
+
+const exchangeRules = (): Rules<TokenExchange> => ({
+  ...tokenRequestRules(),
+  ...askedRules(),
+  subjectToken: needed(textRule),
+  subjectTokenType: needed(textRule),
+  actorToken: textRule,
+  actorTokenType: textRule,
+  requestedTokenType: textRule,
+  audience: textRule,
+});
 
 /** The result of an exchange. */
 export interface ExchangedToken {
@@ -79,6 +92,7 @@ export interface ExchangedToken {
  * ```
  */
 export async function exchangeToken(exchange: TokenExchange): Promise<ExchangedToken> {
+  checkOptions(exchange, exchangeRules());
   return readExchanged(await askForExchange(exchange), exchange);
 }
 

@@ -1,6 +1,7 @@
 import { abortable } from "../async.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError, type McpAuthErrorDetails, withoutQuery } from "../errors.ts";
+import { bytes, callback, checkOptions, clock as clockRule, milliseconds, type Rules, texts } from "../options.ts";
 import { checkRuntime } from "../runtime.ts";
 import { unreachable } from "./fault.ts";
 import { redirectTarget } from "./redirect.ts";
@@ -18,6 +19,14 @@ export interface HttpOptions {
   /** Measures that time. Default: `systemClock`. */
   clock?: Clock | undefined;
 }
+
+const httpRules = (): Rules<HttpOptions> => ({
+  fetch: callback,
+  allowInsecure: texts,
+  requestTimeout: milliseconds,
+  maxBytes: bytes,
+  clock: clockRule(),
+});
 
 /** Bounded requests: time, size, redirects and schemes. */
 export interface Http {
@@ -48,9 +57,15 @@ const maxRedirects = 3;
 /**
  * Makes bounded requests with the app's or the global `fetch`.
  *
- * @throws McpAuthError `unsupported_runtime`; the two methods throw as {@link Http} says.
+ * @throws McpAuthError `invalid_option`, `unsupported_runtime`; the two methods throw as {@link Http} says.
  */
 export function createHttp(options: HttpOptions = {}): Http {
+  checkOptions(options, httpRules());
+  return boundedHttp(options);
+}
+
+/** {@link createHttp}, unchecked. */
+export function boundedHttp(options: HttpOptions): Http {
   // Managers, credentials and single functions all begin here.
   checkRuntime();
   const { requestTimeout = 10_000, maxBytes = 1024 * 1024, clock = systemClock } = options;

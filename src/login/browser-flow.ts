@@ -1,11 +1,11 @@
 import type { LoginSession } from "../authorization/login-handler.ts";
 import type { PendingAuthorization } from "../authorization/pending.ts";
 import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
-import { buildAuthorizationUrl } from "../authorization/request.ts";
-import { checkAuthorizationResponse } from "../authorization/response.ts";
+import { authorizationUrl } from "../authorization/request.ts";
+import { readAuthorizationResponse } from "../authorization/response.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
-import { exchangeCode } from "../grants/authorization-code.ts";
+import { sendCode } from "../grants/authorization-code.ts";
 import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
@@ -65,7 +65,7 @@ async function requestAuthorization(
     issParameterSupported: server.authorization_response_iss_parameter_supported === true,
     redirectUri: redirectUriOf(client, receiver.redirectUris) ?? receiver.redirectUri,
   };
-  const url = buildAuthorizationUrl({
+  const url = authorizationUrl({
     server,
     clientId: client.clientId,
     redirectUri: pending.redirectUri,
@@ -81,12 +81,12 @@ async function requestAuthorization(
 
   let record: TokenRecord | undefined;
   const receive = async (response: URLSearchParams) => {
-    const { code } = checkAuthorizationResponse(response, pending);
+    const { code } = readAuthorizationResponse(response, pending);
     // The time limit is for the user: it must not interrupt the exchange of the code.
     authorization.onResponse();
     // `state` is valid once: a repeated response is refused.
     pending.state = generateState();
-    const tokens = await exchangeCode({
+    const tokens = await sendCode({
       server,
       client,
       http,

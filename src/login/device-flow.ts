@@ -1,6 +1,6 @@
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { withoutQuery } from "../errors.ts";
-import { type DeviceCode, deviceCodeGrantType, pollDeviceCode, requestDeviceCode } from "../grants/device-code.ts";
+import { awaitDeviceLogin, beginDeviceLogin, type DeviceCode, deviceCodeGrantType } from "../grants/device-code.ts";
 import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration } from "../registration/stored.ts";
@@ -29,7 +29,7 @@ export function offersDeviceCode({ options }: Session, server: AuthorizationServ
 /**
  * Prepares the login: gets a client and requests a device code.
  *
- * @throws McpAuthError every code of registration, and of `requestDeviceCode`
+ * @throws McpAuthError every code of registration, and of `beginDeviceLogin`
  */
 export async function startDeviceFlow(session: Session, authorization: Authorization): Promise<StartedDeviceFlow> {
   const { options, server: serverUrl, store, http, clock, emit } = session;
@@ -49,14 +49,14 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
     redirectUris: registered ?? options.redirectUris ?? unusedRedirectUris,
     grantTypes: [deviceCodeGrantType],
   });
-  const code = await requestDeviceCode({ server, client, http, clock, signal, parameters, resource, scopes });
+  const code = await beginDeviceLogin({ server, client, http, clock, signal, parameters, resource, scopes });
   return { client, code };
 }
 
 /**
  * Shows the user the code and where to enter it, and waits for the decision.
  *
- * @throws McpAuthError as `pollDeviceCode`; what `onDeviceCode` throws
+ * @throws McpAuthError as `awaitDeviceLogin`; what `onDeviceCode` throws
  * @see RFC 8628 §3.3
  */
 export async function finishDeviceFlow(
@@ -72,6 +72,6 @@ export async function finishDeviceFlow(
   const unseen = new AbortController();
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);
-  const answer = await pollDeviceCode({ server, client, http, clock, code, resource: authorization.resource, signal });
+  const answer = await awaitDeviceLogin({ server, client, http, clock, code, resource: authorization.resource, signal });
   return storeLogin(session, authorization, client, answer);
 }

@@ -1,5 +1,5 @@
 import type { ClientAuth } from "oauth4webapi";
-import { machineAuthentication } from "../client-auth/machine-authentication.ts";
+import { authenticationOf } from "../client-auth/machine-authentication.ts";
 import type { MachineClient } from "../client-auth/machine-client.ts";
 import type { Clock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
@@ -13,12 +13,12 @@ export class ClientAuthentication {
     this.#clock = clock;
   }
 
-  /** @throws McpAuthError `invalid_option`, as {@link machineAuthentication} */
+  /** @throws McpAuthError `invalid_option`, as {@link authenticationOf} */
   at(server: AuthorizationServerMetadata, client: MachineClient): ClientAuth {
     const { issuer, token_endpoint_auth_methods_supported: methods, token_endpoint_auth_signing_alg_values_supported: algorithms } = server;
     const serverKey = JSON.stringify([issuer, methods, algorithms]);
     if (this.#last?.serverKey !== serverKey || this.#last.clientSecret !== client.clientSecret) {
-      this.#last = { serverKey, clientSecret: client.clientSecret, authentication: machineAuthentication(client, server, this.#clock) };
+      this.#last = { serverKey, clientSecret: client.clientSecret, authentication: authenticationOf(client, server, this.#clock) };
     }
     return this.#last.authentication;
   }

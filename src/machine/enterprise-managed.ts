@@ -1,8 +1,23 @@
+import { machineClientRules } from "../client-auth/machine-client.ts";
 import { McpAuthError } from "../errors.ts";
+import { callback, checkOptions, needed, oneOf, type Rules, scopes, secret, text, textsByName } from "../options.ts";
 import type { AssertionRequest, AssertionSource } from "./assertion.ts";
 import type { EnterpriseManagedOptions } from "./id-jag.ts";
 
 export type { EnterpriseManagedOptions } from "./id-jag.ts";
+
+const enterpriseManagedRules = (): Rules<EnterpriseManagedOptions> => ({
+  ...machineClientRules(),
+  clientId: needed(text),
+  issuer: text,
+  tokenEndpoint: text,
+  subjectToken: needed(secret),
+  subjectTokenType: oneOf("id_token", "refresh_token"),
+  onRefreshToken: callback,
+  scopes,
+  parameters: textsByName,
+  identity: text,
+});
 
 /**
  * Enterprise-managed authorization: a user signs on once, at the company's identity provider. Every MCP server that the
@@ -27,6 +42,7 @@ export type { EnterpriseManagedOptions } from "./id-jag.ts";
  * ```
  */
 export function enterpriseManaged(options: EnterpriseManagedOptions): AssertionSource {
+  checkOptions(options, enterpriseManagedRules());
   const { issuer, tokenEndpoint, subjectTokenType, onRefreshToken } = options;
   if (issuer === undefined && tokenEndpoint === undefined) {
     throw new McpAuthError("invalid_option", { detail: "the identity provider's `issuer` or `tokenEndpoint` is missing" });

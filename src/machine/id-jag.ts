@@ -1,5 +1,5 @@
 import { abortable } from "../async.ts";
-import { machineAuthentication } from "../client-auth/machine-authentication.ts";
+import { authenticationOf } from "../client-auth/machine-authentication.ts";
 import type { MachineClient } from "../client-auth/machine-client.ts";
 import { type AuthorizationServerMetadata, discoverAuthorizationServer } from "../discovery/server-metadata.ts";
 import { factsOf, McpAuthError } from "../errors.ts";
@@ -89,7 +89,7 @@ function identityProvider(options: EnterpriseManagedOptions) {
     if (server.grant_types_supported?.includes(tokenExchangeGrantType) === false) {
       throw new McpAuthError("grant_unsupported", { issuer: server.issuer, detail: tokenExchangeGrantType });
     }
-    return { server, authentication: machineAuthentication(options, server, clock) };
+    return { server, authentication: authenticationOf(options, server, clock) };
   }
 
   let found: ReturnType<typeof find> | undefined;

@@ -3,12 +3,12 @@ import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { insufficiency } from "../login/step-up.ts";
-import { checkOptions } from "../options.ts";
+import { checkOptions, signal } from "../options.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { endSession, remember, remembering } from "../tokens/session.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
-import { authFetch } from "../transports/fetch.ts";
+import { authorizedFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
 import type { ObtainToken } from "./obtain.ts";
 import { type MachineTokenManagerOptions, machineRules } from "./options.ts";
@@ -68,7 +68,7 @@ export class MachineTokenManager implements Credential {
       },
     });
     this.#stepUp = new ScopeStepUp(session, this.#token, () => this.#loadObtainToken());
-    this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
+    this.fetch = authorizedFetch(this, this.serverUrl, { fetch: options.fetch });
   }
 
   /** The last failure to get a token, for transports that lose errors (SSE). Cleared by the next success. */
@@ -83,6 +83,7 @@ export class MachineTokenManager implements Credential {
    * @throws McpAuthError why there is no token; the README lists the codes
    */
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+    checkOptions(options, { signal: signal() });
     const token = await this.#find(options.signal);
     if (token !== undefined) return token;
     throw new McpAuthError("token_not_required", { serverUrl: this.#session.server });
@@ -95,6 +96,7 @@ export class MachineTokenManager implements Credential {
    * @throws McpAuthError as {@link getAccessToken}
    */
   async authorize(options: { signal?: AbortSignal | undefined } = {}): Promise<"authorized" | "not-required"> {
+    checkOptions(options, { signal: signal() });
     return (await this.#find(options.signal)) === undefined ? "not-required" : "authorized";
   }
 

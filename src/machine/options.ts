@@ -1,5 +1,5 @@
-import type { MachineClient } from "../client-auth/machine-client.ts";
-import { callback, oneOf, type Rules, scopes, secret, text, textsByName } from "../options.ts";
+import { type MachineClient, machineClientRules } from "../client-auth/machine-client.ts";
+import { callback, type Rules, scopes, secret, text, textsByName } from "../options.ts";
 import { type SessionOptions, sessionRules } from "../tokens/options.ts";
 import type { AssertionSource } from "./assertion.ts";
 
@@ -28,23 +28,8 @@ export interface MachineTokenManagerOptions extends Omit<MachineClient, "clientS
 
 export const machineRules = (): Rules<MachineTokenManagerOptions> => ({
   ...sessionRules(),
-  clientId: text,
+  ...machineClientRules(),
   clientSecret: secret,
-  privateKey: [
-    "a PEM, a JWK, a `CryptoKey` or a signer",
-    (value) => typeof value === "string" || (typeof value === "object" && value !== null),
-  ],
-  signingAlgorithm: text,
-  keyId: text,
-  clientAssertionAudience: text,
-  tokenEndpointAuthMethod: oneOf(
-    "none",
-    "client_secret_basic",
-    "client_secret_post",
-    "private_key_jwt",
-    "tls_client_auth",
-    "self_signed_tls_client_auth",
-  ),
   issuer: text,
   tokenEndpoint: text,
   resource: text,

@@ -1,7 +1,7 @@
-import { authenticationMethod, selectEndpoints } from "../client-auth/machine-authentication.ts";
+import { authenticationMethod, endpointsFor } from "../client-auth/machine-authentication.ts";
 import { McpAuthError } from "../errors.ts";
-import { requestClientToken } from "../grants/client-credentials.ts";
-import { exchangeAssertion, jwtBearerGrantType } from "../grants/jwt-bearer.ts";
+import { sendClientCredentials } from "../grants/client-credentials.ts";
+import { jwtBearerGrantType, sendAssertion } from "../grants/jwt-bearer.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { attempts } from "../tokens/attempts.ts";
 import { explainRefusal, watchServerTime } from "./refusal.ts";
@@ -67,7 +67,7 @@ function send(
   const { clientId = "" } = options;
   const { issuer } = target.server;
   const credentials = { ...options, clientSecret };
-  const server = selectEndpoints(credentials, target.server);
+  const server = endpointsFor(credentials, target.server);
   const authentication = session.authentication.at(server, credentials);
   assertAudience(session, server);
   const grant = {
@@ -86,7 +86,7 @@ function send(
     if (assertion !== undefined) session.refusedAssertion.throwIfRefused(assertion);
     try {
       const request = { ...grant, http: watch.http, signal };
-      return await (assertion === undefined ? requestClientToken(request) : exchangeAssertion({ ...request, assertion }));
+      return await (assertion === undefined ? sendClientCredentials(request) : sendAssertion({ ...request, assertion }));
     } catch (error) {
       const explanation = explainRefusal(error, { session, scopes, assertion, serverTime: watch.serverTime() });
       if (assertion !== undefined) session.refusedAssertion.note(assertion, explanation, error);

@@ -6,6 +6,20 @@ import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { faultOf } from "../http/fault.ts";
 import { createHttp, type Http, isLoopback } from "../http/http.ts";
 import { members, text } from "../http/json.ts";
+import {
+  callback,
+  checkOptions,
+  clock as clockRule,
+  http as httpRule,
+  needed,
+  type Rules,
+  record,
+  scopes,
+  serverMetadata,
+  signal,
+  text as textRule,
+  texts,
+} from "../options.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod } from "./registration.ts";
 
 /** Options of {@link registerClient}. */
@@ -32,6 +46,19 @@ export interface RegisterClientOptions {
   signal?: AbortSignal | undefined;
 }
 
+const registrationRules = (): Rules<RegisterClientOptions> => ({
+  server: needed(serverMetadata),
+  redirectUris: needed(texts),
+  grantTypes: texts,
+  clientName: textRule,
+  clientMetadata: record,
+  scopes,
+  http: httpRule(),
+  clock: clockRule(),
+  onEvent: callback,
+  signal: signal(),
+});
+
 /**
  * Registers a client, with all redirect URIs at once. A server that refuses is asked again with those of one host,
  * then of the other, in the order given.
@@ -42,6 +69,7 @@ export interface RegisterClientOptions {
  * @see RFC 7591 §3; MCP 2026-07-28, Dynamic Client Registration
  */
 export async function registerClient(options: RegisterClientOptions): Promise<ClientRegistration> {
+  checkOptions(options, registrationRules());
   const { http = createHttp(), clock = systemClock, onEvent, ...others } = options;
   return register({ ...others, http, clock, emit: quietly(onEvent) });
 }

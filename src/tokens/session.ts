@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { aboutServer, McpAuthError, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
-import { createHttp, type Http } from "../http/http.ts";
+import { boundedHttp, type Http } from "../http/http.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import type { Store } from "../stores/store.ts";
 import { namingFailures } from "./named-failures.ts";
@@ -26,7 +26,7 @@ export interface ServerSession {
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
 export function createServerSession(options: SessionOptions): ServerSession {
   const { account, clock = systemClock } = options;
-  const http = createHttp({ ...options, clock });
+  const http = boundedHttp({ ...options, clock });
   const serverUrl = http.checkUrl(options.serverUrl);
   serverUrl.hash = "";
   if (account !== undefined && !/^[^/]+$/.test(account))

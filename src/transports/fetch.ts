@@ -1,6 +1,7 @@
 import type { Credential, CredentialRequest } from "../credential.ts";
 import { readChallenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
+import { callback, checkOptions, credential as credentialRule, needed, url } from "../options.ts";
 import { Call, cancelParked } from "./parked-calls.ts";
 import { type Outgoing, operationOf, outgoing } from "./request.ts";
 
@@ -26,14 +27,22 @@ export interface AuthFetchOptions {
  *
  * @param credential authorises the requests
  * @param serverUrl the protected server
- * @throws McpAuthError what the credential throws; `body_not_replayable` when a stream would have to be sent again.
+ * @throws McpAuthError `invalid_option`, `invalid_url`. The `fetch` throws what the credential throws; `body_not_replayable` when a stream would have to be sent again.
  * @example
  * ```ts
  * new StreamableHTTPClientTransport(url, { fetch: authFetch(credential, url) })
  * ```
  */
 export function authFetch(credential: Credential, serverUrl: string | URL, options: AuthFetchOptions = {}): typeof globalThis.fetch {
-  const { origin } = new URL(serverUrl);
+  checkOptions({ credential, serverUrl }, { credential: needed(credentialRule()), serverUrl: needed(url) });
+  checkOptions(options, { fetch: callback });
+  const parsed = URL.parse(serverUrl);
+  if (!parsed) throw new McpAuthError("invalid_url", { detail: "`serverUrl` must begin with https://" });
+  return authorizedFetch(credential, parsed, options);
+}
+
+/** {@link authFetch}, unchecked. */
+export function authorizedFetch(credential: Credential, { origin }: URL, options: AuthFetchOptions): typeof globalThis.fetch {
   /** Calls without a response so far. */
   const calls = new Set<Call>();
 

@@ -2,6 +2,7 @@ import { joinScopes } from "../authorization/scopes.ts";
 import { McpAuthError } from "../errors.ts";
 import { presentable } from "../grants/token-request.ts";
 import type { Session } from "../login/session.ts";
+import { needed, type Rules, scopes as scopesRule, seconds, text } from "../options.ts";
 import { replacing, type TokenRecord } from "../tokens/token-record.ts";
 
 /** Tokens that were obtained elsewhere. */
@@ -25,6 +26,18 @@ export interface GivenTokens {
   /** Identifier of the protected resource. Default: the server's URL without query. */
   resource?: string | undefined;
 }
+
+export const givenTokensRules = (): Rules<GivenTokens> => ({
+  accessToken: needed(text),
+  refreshToken: text,
+  idToken: text,
+  expiresIn: seconds,
+  scopes: scopesRule,
+  issuer: text,
+  clientId: text,
+  clientSecret: text,
+  resource: text,
+});
 
 /** Stores given tokens as the login of the session. @throws McpAuthError `invalid_option`, `lock_timeout` */
 export async function giveTokens(session: Session, tokens: GivenTokens): Promise<TokenRecord> {

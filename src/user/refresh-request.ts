@@ -1,5 +1,5 @@
 import { splitScope } from "../authorization/scopes.ts";
-import { refreshTokens } from "../grants/refresh.ts";
+import { sendRefreshToken } from "../grants/refresh.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { requestProfile, type Session } from "../login/session.ts";
 import { attempts } from "../tokens/attempts.ts";
@@ -9,7 +9,7 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 /**
  * Sends the refresh token until there is an answer.
  *
- * @throws McpAuthError as `refreshTokens`, after bounded repetition
+ * @throws McpAuthError as `sendRefreshToken`, after bounded repetition
  */
 export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenResponse> {
   const { clock, http } = session;
@@ -25,5 +25,5 @@ export async function requestRefresh(session: Session, record: TokenRecord & { r
     resource: profile.resourceParameter === false ? undefined : resource,
     scopes: profile.refreshScope ? (record.scope === undefined ? record.requestedScopes : splitScope(record.scope)) : undefined,
   };
-  return attempts(session, issuer, (signal) => refreshTokens({ ...grant, signal }));
+  return attempts(session, issuer, (signal) => sendRefreshToken({ ...grant, signal }));
 }

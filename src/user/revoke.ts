@@ -1,5 +1,5 @@
 import { abortable, deadline } from "../async.ts";
-import { revokeToken } from "../grants/revocation.ts";
+import { sendRevocation } from "../grants/revocation.ts";
 import type { Session } from "../login/session.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
 import type { SupersededToken } from "../tokens/superseded.ts";
@@ -21,8 +21,8 @@ export async function revoke(session: Session, record: TokenRecord): Promise<Rev
   const server = await serverMetadata(session, record).catch(() => undefined);
   if (!server) return { refreshTokenRevoked: false, accessTokenRevoked: false };
   return {
-    refreshTokenRevoked: refreshToken !== undefined && (await revokeToken(refreshToken, "refresh_token", { server, client, http })),
-    accessTokenRevoked: accessToken !== undefined && (await revokeToken(accessToken, "access_token", { server, client, http })),
+    refreshTokenRevoked: refreshToken !== undefined && (await sendRevocation(refreshToken, "refresh_token", { server, client, http })),
+    accessTokenRevoked: accessToken !== undefined && (await sendRevocation(accessToken, "access_token", { server, client, http })),
   };
 }
 
@@ -48,7 +48,7 @@ async function revokeSuperseded(session: Session, tokens: readonly SupersededTok
   const byIssuer = Map.groupBy(tokens, ({ issuer }) => issuer);
   const revokeAt = async ([issuer, theirs]: [string, SupersededToken[]]) => {
     const server = await serverMetadata(session, { issuer, resource });
-    const revoking = theirs.map(({ client, refreshToken }) => revokeToken(refreshToken, "refresh_token", { server, client, http }));
+    const revoking = theirs.map(({ client, refreshToken }) => sendRevocation(refreshToken, "refresh_token", { server, client, http }));
     return (await Promise.all(revoking)).every(Boolean);
   };
   try {

@@ -10,17 +10,17 @@ import { probe } from "../login/probe.ts";
 import { LoginPrompt } from "../login/prompt.ts";
 import { createSession, type Session } from "../login/session.ts";
 import { insufficiency } from "../login/step-up.ts";
-import { checkOptions } from "../options.ts";
+import { checkOptions, scopes as scopesRule, signal as signalRule } from "../options.ts";
 import { defaultKey } from "../tokens/default-account.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { assertUsable, endSession, remember, remembering } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
-import { authFetch } from "../transports/fetch.ts";
+import { authorizedFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
 import { type AccountStatus, listAccounts, type StoredLogin, statusOf } from "./accounts.ts";
 import { CurrentToken } from "./current-token.ts";
-import { type GivenTokens, giveTokens } from "./given-tokens.ts";
+import { type GivenTokens, givenTokensRules, giveTokens } from "./given-tokens.ts";
 import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
 import { type TokenManagerOptions, tokenManagerRules } from "./options.ts";
 import { RefusedRequest } from "./refused-request.ts";
@@ -61,7 +61,7 @@ export class TokenManager implements Credential {
     this.#token = new CurrentToken(this.#session);
     this.#prompt = new LoginPrompt(this.#session, this.#token, this.loginPendingTimeout);
     this.#refused = new RefusedRequest(this.#session, this.#token, this.#prompt);
-    this.fetch = authFetch(this, this.serverUrl, { fetch: options.fetch });
+    this.fetch = authorizedFetch(this, this.serverUrl, { fetch: options.fetch });
   }
 
   /** The last failure to get a token, for transports that lose errors (SSE). Cleared by the next success. */
@@ -82,6 +82,7 @@ export class TokenManager implements Credential {
   async authorize(
     options: { scopes?: readonly string[] | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<"authorized" | "not-required"> {
+    checkOptions(options, { scopes: scopesRule, signal: signalRule() });
     const { scopes, signal } = options;
     return remembering(this.#session, async () => {
       while (!(await this.#hasLogin(scopes, signal))) {
@@ -113,6 +114,7 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `login_required` when there is no login, or it is over (`cause` says why); a transient fault
    */
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+    checkOptions(options, { signal: signalRule() });
     try {
       return await remembering(this.#session, async () => {
         const token = await this.#token.find(options.signal);
@@ -132,6 +134,7 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `invalid_option` when a refresh token comes without the issuer and client that it belongs to
    */
   async setTokens(tokens: GivenTokens): Promise<void> {
+    checkOptions(tokens, givenTokensRules());
     assertUsable(this.#session);
     this.#token.use(await giveTokens(this.#session, tokens), "store");
   }

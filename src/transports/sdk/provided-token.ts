@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../../clock.ts";
 import type { Credential } from "../../credential.ts";
 import type { Challenge } from "../../discovery/challenge.ts";
 import { McpAuthError } from "../../errors.ts";
+import { checkOptions, clock as clockRule, having, needed } from "../../options.ts";
 import { Pause } from "../../pause.ts";
 import { bearerHeaders } from "../bearer.ts";
 
@@ -46,8 +47,12 @@ export class ProvidedToken {
   /** Holds the error of a failed login. */
   readonly #pause: Pause<McpAuthError>;
 
-  constructor(source: TokenSource, { clock = systemClock }: AuthProviderOptions = {}) {
-    this.#source = source;
+  /** @throws McpAuthError `invalid_option` */
+  constructor(auth: TokenSource, options: AuthProviderOptions = {}) {
+    checkOptions({ auth }, { auth: needed(having("a token manager", "getAccessToken", "headers", "onChallenge")) });
+    checkOptions(options, { clock: clockRule() });
+    const { clock = systemClock } = options;
+    this.#source = auth;
     this.#clock = clock;
     this.#young = new Pause(clock);
     this.#pause = new Pause(clock);

@@ -8,7 +8,7 @@ import { type Deadline, deadline } from "../../async.ts";
 import { type Clock, systemClock } from "../../clock.ts";
 import type { Credential } from "../../credential.ts";
 import { codeOf, McpAuthError } from "../../errors.ts";
-import { createHttp } from "../../http/http.ts";
+import { boundedHttp } from "../../http/http.ts";
 import { members } from "../../http/json.ts";
 import { authFetch } from "../fetch.ts";
 import { type HandshakeOptions, handshakeOf, type OpenWebSocket, openWebSocket } from "./handshake.ts";
@@ -72,7 +72,7 @@ export class WebSocketTransport {
    * @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` when the credential belongs to another server
    */
   constructor(url: string | URL, options: WebSocketTransportOptions = {}) {
-    const http = createHttp(options);
+    const http = boundedHttp(options);
     const parsed = URL.parse(url);
     if (!parsed || !/^wss?:$/.test(parsed.protocol)) throw new McpAuthError("invalid_url", { detail: "it must begin with wss://" });
     this.#url = parsed;
