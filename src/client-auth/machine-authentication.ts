@@ -65,7 +65,6 @@ export function authenticationMethod(client: MachineClient, server: Authorizatio
     throw wrong("`clientSecret`, `privateKey` and `tokenEndpointAuthMethod` need `clientId`");
   }
   if (given !== undefined) {
-    if (!methods.includes(given)) throw wrong(`\`tokenEndpointAuthMethod\` must be one of ${methods.join(", ")}`);
     const need = needs[given];
     if (need && client[need] === undefined) throw wrong(`\`tokenEndpointAuthMethod\` ${given} needs \`${need}\``);
     return given;

@@ -55,11 +55,11 @@ describe("REQ-CC-02 the method is what the credentials allow and the server list
       "an unknown method",
       { ...secret, tokenEndpointAuthMethod: "client_secret_jwt" as "none" },
       undefined,
-      /must be one of private_key_jwt, /,
+      /`tokenEndpointAuthMethod` must be "none" or /,
     ],
     ["a secret without ID", { clientSecret: secret.clientSecret }, undefined, /need `clientId`/],
     ["a method without ID", { tokenEndpointAuthMethod: "none" }, undefined, /need `clientId`/],
-    ["an empty secret", { clientId: "robot", clientSecret: "" }, undefined, /`clientSecret` is missing/],
+    ["an empty secret", { clientId: "robot", clientSecret: "" }, undefined, /`clientSecret` must be a text that is not empty/],
   ])("%s: invalid_option", (_what, client, listed, detail) => {
     const server = { issuer, ...(listed && { token_endpoint_auth_methods_supported: listed }) };
     let thrown: unknown;

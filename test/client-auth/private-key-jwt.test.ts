@@ -221,7 +221,7 @@ describe("a key that cannot be used: invalid_option that says why, holds nothing
     ["half a PEM", forms.PEM.slice(0, 100), /neither a PEM with a private key nor a JWK/],
     ["a damaged PEM", forms.PEM.replace(/[A-Za-z]{4}\n/, "AAAA\n").replace(/MI/, "MM"), /is damaged/],
     ["a path", "/run/secrets/robot-key.pem", /neither a PEM/],
-    ["empty text", "", /neither a PEM/],
+    ["empty text", "", /`privateKey` must be a PEM, a JWK/],
     ["a public JWK", publicJwk, /public JWK, without `d`/],
     ["a public JWK as text", JSON.stringify(publicJwk), /public JWK, without `d`/],
     ["a symmetric JWK", { kty: "oct", k: "c2VjcmV0LXNlY3JldC1zZWNyZXQ" }, /must be a PEM, a JWK/],

@@ -337,7 +337,8 @@ describe("the request", () => {
     const exchange = {
       server,
       client: publicClient,
-      ...secrets,
+      code: secrets.code,
+      codeVerifier: secrets.codeVerifier,
       redirectUri: "http://127.0.0.1:1/callback",
       resource: "https://mcp.example/mcp",
     };
