@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { Keychain } from "../../../../src/node/stores/keychain/calls.ts";
 import { BoundedKeychain } from "../../../../src/node/stores/keychain/calls.ts";
 import { keychainError } from "../../../../src/node/stores/keychain/error.ts";
-import { openKeychains } from "../../../../src/node/stores/keychain/keychain.ts";
+import { findInKeychains, libraries, openKeychains } from "../../../../src/node/stores/keychain/keychain.ts";
 import { FakeKeychain, run, temporaryFolder } from "./support.ts";
 
 async function first(keychain?: Keychain | false): Promise<BoundedKeychain | undefined> {
@@ -100,4 +100,27 @@ describe("Keychain asks again and again; or hangs (SpeakMCP #635, kimi-code #325
     const folder = await temporaryFolder();
     expect(await run({ what: "hang", folder, keychainTimeout: 50 })).toEqual({ place: "file" });
   });
+});
+
+describe("of two keychains", () => {
+  test.each<[rule: string, first: string, asked: number, answer: string]>([
+    ["the second is asked where the first is locked", "Cannot create an item in a locked collection", 1, "found"],
+    ["nobody waits for the second where the first does not answer", "Timeout was reached", 0, "keychain_locked"],
+  ])("%s", async (_rule, message, asked, answer) => {
+    const [first, second] = [new FakeKeychain(), new FakeKeychain(new Map([["s a", "found"]]))];
+    first.before = () => {
+      throw new Error(message);
+    };
+    vi.spyOn(libraries, "keytar").mockResolvedValue(first);
+    vi.spyOn(libraries, "@napi-rs/keyring").mockResolvedValue(second);
+    const look = async (keychain: BoundedKeychain) => (await keychain.getPassword("s", "a")) ?? undefined;
+    expect(await findInKeychains({}, "it", look).catch(({ code }) => code)).toBe(answer);
+    expect(second.calls).toHaveLength(asked);
+  });
+});
+
+test("a library that answers `undefined` for what is not there says `null`", async () => {
+  const keychain = new FakeKeychain();
+  keychain.getPassword = async () => undefined as never;
+  expect(await new BoundedKeychain(keychain, "keytar", 1000).getPassword("s", "a")).toBeNull();
 });

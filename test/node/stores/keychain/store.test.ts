@@ -4,6 +4,7 @@ import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { StoreEvent } from "../../../../src/events.ts";
+import { sha256 } from "../../../../src/node/builtins.ts";
 import { KeychainStore, type KeychainStoreOptions } from "../../../../src/node/stores/keychain/store.ts";
 import type { StoredRecord } from "../../../../src/stores/store.ts";
 import { storeContract } from "../../../stores/contract-suite.ts";
@@ -309,6 +310,14 @@ test("a folder that has moved still finds its records", async () => {
   await from.open({ keychain }).set("k", { v: 1 });
   await rename(from.path, to.path);
   expect(await to.open({ keychain }).get("k")).toEqual({ v: 1 });
+});
+
+test("records are found again by a later version: their service is called after the app and its folder", async () => {
+  const { path, open } = await folderOfStores();
+  const keychain = new FakeKeychain();
+  await open({ keychain }).set("k", { v: 1 });
+  const service = `mcp-client-auth/acme/${sha256(path).slice(0, 8)}`;
+  expect(new Set([...keychain.entries.keys()].map((name) => name.split(" ")[0]))).toEqual(new Set([service]));
 });
 
 test("two folders of one app do not share records", async () => {

@@ -1,0 +1,67 @@
+/** Whose a database is, and whether it is whole. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { expect, onTestFinished, test, vi } from "vitest";
+import type { StoreEvent } from "../../../src/events.ts";
+import { FileLocks } from "../../../src/node/stores/lock.ts";
+import { Records } from "../../../src/node/stores/records.ts";
+
+function made() {
+  const folder = mkdtempSync(join(tmpdir(), "mcp-client-auth-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, "records.sqlite");
+  const told: StoreEvent[] = [];
+  const open = () => new Records({ path, locks: new FileLocks(join(folder, "locks")), tell: (event) => told.push(event) });
+  const sql = (text: string) => {
+    const database = new DatabaseSync(path);
+    database.exec(text);
+    database.close();
+  };
+  return { path, told, open, sql };
+}
+
+const count = (database: DatabaseSync) => database.prepare("SELECT count(*) AS n FROM records").get()?.n;
+
+test("a new one is marked as ours, version 1: later versions know it by that", async () => {
+  const { path, open } = made();
+  await open().write(count);
+  const database = new DatabaseSync(path);
+  expect(database.prepare("PRAGMA application_id").get()).toEqual({ application_id: 0x4d435041 });
+  expect(database.prepare("PRAGMA user_version").get()).toEqual({ user_version: 1 });
+  database.close();
+});
+
+test.each<[what: string, sql: string, reason: string | undefined]>([
+  ["ours and whole: used", "", undefined],
+  ["ours without the records: damaged", "DROP TABLE records", "damaged"],
+  ["ours with other columns: damaged", "ALTER TABLE records ADD COLUMN more TEXT", "damaged"],
+  ["marked as another program's: foreign", "PRAGMA application_id = 1", "foreign"],
+])("%s", async (_what, text, reason) => {
+  const { open, sql, told } = made();
+  await open().write(count);
+  sql(text);
+  expect(
+    await open()
+      .read(count)
+      .catch(({ code }) => code),
+  ).toBe(reason ? "store_damaged" : 0);
+  expect(told).toEqual(reason ? [expect.objectContaining({ type: "store.set-aside", reason })] : []);
+});
+
+test("of two processes that make it at once the second uses what the first has made", async () => {
+  const { open, told } = made();
+  const { exec } = DatabaseSync.prototype;
+  const others: Promise<unknown>[] = [];
+  const spy = vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, text) {
+    if (!text.startsWith("BEGIN")) return exec.call(this, text);
+    spy.mockRestore();
+    // Opening does not wait: it is done when this returns.
+    others.push(open().write((database) => database.exec("INSERT INTO records VALUES ('a', 'b')")));
+    return exec.call(this, text);
+  });
+  expect(await open().write(count)).toBe(1);
+  await Promise.all(others);
+  expect(told).toEqual([]);
+});
