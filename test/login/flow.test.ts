@@ -158,6 +158,43 @@ test("a login that ended while its client was registered opens no window", async
   expect([handler.asked, events.filter(({ type }) => type === "login.opened")]).toEqual([[], []]);
 });
 
+test("a login that ended while its handler began to listen opens no window", async () => {
+  protectedWorld(net);
+  const user = stubUser();
+  const begun = Promise.withResolvers<void>();
+  const start: LoginHandler["start"] = async (request) => {
+    begun.resolve();
+    // Not awaited: it waits for the end of this login.
+    void auth.dispose();
+    return user.start(request);
+  };
+  // With a client of the app's own nothing is requested in between that would notice.
+  const { auth, events } = manager({ loginHandler: { start }, clientId: "of-the-app" });
+  const login = outcome(auth.authorize());
+  await begun.promise;
+  expect(await login).toBe("disposed");
+  expect([user.asked, user.open, events.filter(({ type }) => type === "login.opened")]).toEqual([[], 0, []]);
+});
+
+test.each([
+  ["is refused where the server says that it sends one", true, "issuer_mismatch"],
+  ["is taken where the server says that it does not", false, "authorized"],
+  ["is taken where the server says nothing", undefined, "authorized"],
+])("a response without `iss` %s", async (_rule, isSent, expected) => {
+  protectedWorld(net);
+  net.serve({
+    [`${issuer}/.well-known/oauth-authorization-server`]: {
+      issuer,
+      authorization_endpoint: `${issuer}/authorize`,
+      token_endpoint: `${issuer}/token`,
+      code_challenge_methods_supported: ["S256"],
+      authorization_response_iss_parameter_supported: isSent,
+    },
+  });
+  const { auth } = manager({ loginHandler: stubUser(), clientId: "of-the-app" });
+  expect(await outcome(auth.authorize())).toBe(expected);
+});
+
 describe("`openid` among the scopes", () => {
   const strong = { acrValues: "2fa" };
   test.each<[rule: string, supported: string[] | undefined, scope: string | undefined, asked: Partial<Challenge>, scopes: string[]]>([

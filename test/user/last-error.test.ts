@@ -1,7 +1,7 @@
 /** `lastError` is the error that a transport could not tell, whoever lost it. */
 import { describe, expect, test } from "vitest";
 import { authProvider } from "../../src/transports/sdk/v2.ts";
-import { failure, manager, manualClock, startServer, userAtHand } from "../storm/support.ts";
+import { failure, manager, manualClock, startServer, userAtHand, WatchedStore } from "../storm/support.ts";
 
 const refused = { response: new Response(null, { status: 401 }) } as never;
 
@@ -37,4 +37,13 @@ describe("through `authProvider`", () => {
     }
     expect(loginHandler.opened).toBe(1);
   });
+});
+
+test("what keeps `getAccessToken()` from a token is the last error", async () => {
+  const server = await startServer();
+  const store = new WatchedStore();
+  store.get = () => Promise.reject(new Error("I/O error"));
+  const { auth } = manager(server, { store });
+  const error = await failure(auth.getAccessToken());
+  expect([error.code, auth.lastError]).toEqual(["store_failed", error]);
 });

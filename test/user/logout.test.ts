@@ -47,6 +47,19 @@ test.each([
   expect(await store.keys("tokens/")).toEqual([]);
 });
 
+test("a request during the logout leaves no token in memory", async () => {
+  const { server, as, store } = await seeded();
+  const held = gate(revocations);
+  as.intercept(held.hook);
+  const { auth } = manager(server, { store });
+  const leaving = auth.logout();
+  await held.reached(1);
+  await auth.getAccessToken();
+  held.open();
+  await leaving;
+  expect((await failure(auth.getAccessToken())).code).toBe("login_required");
+});
+
 test("without a login there is nothing to do", async () => {
   const { server, as } = await seeded();
   const { auth, events } = manager(server);

@@ -354,6 +354,25 @@ describe("rule 3: once", () => {
     expect(as.liveLogins).toBe(1);
   });
 
+  test("a token that is refused after another manager has replaced it: the new one is used", async () => {
+    const { as, auth, clock, mcp, store, server, types } = await loggedIn();
+    const other = manager(server, { store, clock });
+    await other.auth.getAccessToken();
+    mcp.revokeAll();
+    expect([await post(auth), await post(other.auth)]).toEqual([200, 200]);
+    expect(as.tokenRequests()).toHaveLength(1);
+    expect([types().includes("refresh.finished"), other.types()]).toEqual([true, ["refresh.shared"]]);
+  });
+
+  test("a refusal that comes before the first request of a manager: the token in the store is refreshed", async () => {
+    const { as, clock, store, server, tokens } = await loggedIn();
+    const { auth } = manager(server, { store, clock });
+    const used = { authorization: `Bearer ${tokens.accessToken}` };
+    const request = { method: "POST", url: new URL(server.url) };
+    expect(await auth.onChallenge({ status: 401 } as never, used, request)).toBe("retry");
+    expect(as.tokenRequests("refresh_token")).toHaveLength(1);
+  });
+
   test("the loser never deletes the winner's tokens", async () => {
     const { as, auth, clock, store, server } = await loggedIn();
     const winner = await auth.getAccessToken();
@@ -362,6 +381,7 @@ describe("rule 3: once", () => {
     const held = gate(refreshes);
     as.intercept(held.hook);
     as.intercept(when(refreshes, refuse));
+    const sent = auth.headers({ method: "POST", url: new URL(server.url) });
     const refused = auth.getAccessToken();
     await held.reached(1);
     const record = await stored(store, server);
@@ -372,6 +392,7 @@ describe("rule 3: once", () => {
       expiresAt: clock.now() + 3_600_000,
     } as unknown as StoredRecord);
     held.open();
+    expect(await sent).toEqual({ authorization: "Bearer winner" });
     expect(await refused).toBe("winner");
     expect(await stored(store, server)).toMatchObject({ accessToken: "winner", refreshToken: "winner's" });
     expect(winner).not.toBe("winner");
@@ -675,6 +696,30 @@ describe("dispose", () => {
     expect(record?.refreshToken).not.toBe(tokens.refreshToken);
     expect(record?.refreshStartedAt).toBeUndefined();
     expect(as.liveLogins).toBe(1);
+  });
+
+  test("waits until tokens that could not be stored are stored", async () => {
+    const { as, clock, server, store: inner, tokens } = await loggedIn();
+    const store = new WatchedStore(inner);
+    const { auth } = manager(server, { store, clock });
+    const space = Promise.withResolvers<void>();
+    let failed = 0;
+    store.beforeWrite = async (name) => {
+      if (!name.startsWith("tokens/") || as.tokenRequests().length === 0) return;
+      if (failed++ === 0) throw new Error("no space left on device");
+      await space.promise;
+    };
+    clock.advance(minutes(61));
+    const token = await auth.getAccessToken();
+    let disposed = false;
+    const disposing = auth.dispose().then(() => {
+      disposed = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect([disposed, (await stored(inner, server))?.accessToken]).toEqual([false, tokens.accessToken]);
+    space.resolve();
+    await disposing;
+    expect((await stored(inner, server))?.accessToken).toBe(token);
   });
 
   test("a process that knows that it ends starts no refresh ahead, but refreshes what is needed", async () => {
