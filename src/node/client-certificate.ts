@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import { checkOptions, type Idle, type Rule, type Rules } from "../options.ts";
 import { crypto } from "./builtins.ts";
 
 /** PEM as text or bytes; PKCS #12 as bytes. */
@@ -18,6 +19,26 @@ export interface ClientCertificate {
   ca?: CertificateBytes | readonly CertificateBytes[] | undefined;
 }
 
+const isBytes = (value: unknown) => (typeof value === "string" || value instanceof Uint8Array) && value.length > 0;
+const bytes: Rule = ["a text or bytes, not empty", isBytes];
+
+export const certificateRules = (): Rules<ClientCertificate> => ({
+  cert: bytes,
+  key: bytes,
+  pfx: bytes,
+  passphrase: ["a text", (value) => typeof value === "string"],
+  ca: [
+    "a text or bytes, or an array of these, not empty",
+    (value) => (Array.isArray(value) ? value.length > 0 && value.every(isBytes) : isBytes(value)),
+  ],
+});
+
+/** All is in one file, or in two. */
+export const idleCertificateOptions: Idle<ClientCertificate> = [
+  ["cert", "pfx"],
+  ["key", "pfx"],
+];
+
 /**
  * Checks what can be checked before there is a connection. No error holds anything of the key.
  *
@@ -26,6 +47,7 @@ export interface ClientCertificate {
  * @throws McpAuthError `invalid_option`, `credential_expired`
  */
 export function checkCertificate(certificate: ClientCertificate, now: number): number {
+  checkOptions(certificate, certificateRules(), idleCertificateOptions);
   const { cert, key, pfx, passphrase, ca } = certificate;
   const { X509Certificate, createPrivateKey } = crypto();
   for (const authority of ca === undefined ? [] : Array.isArray(ca) ? ca : [ca]) {

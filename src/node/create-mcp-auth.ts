@@ -2,18 +2,18 @@ import type { LoginHandler } from "../authorization/login-handler.ts";
 import { withoutQuery } from "../errors.ts";
 import { emitter } from "../events.ts";
 import { idleLoginOptions } from "../login/options.ts";
-import { callback, checkOptions, type Idle, milliseconds, oneOf, pick, port, ports, type Rules, text } from "../options.ts";
+import { checkOptions, type Idle, pick, type Rules } from "../options.ts";
 import { checkRuntime } from "../runtime.ts";
 import { type TokenManagerOptions, tokenManagerRules } from "../user/options.ts";
 import { TokenManager } from "../user/token-manager.ts";
 import { debugListener } from "./debug.ts";
 import { printDeviceCode } from "./login/device-code.ts";
 import { interactivity } from "./login/interactive.ts";
-import type { LoopbackLoginOptions } from "./login/loopback/loopback-login.ts";
 import { loopbackLogin, pasteLogin } from "./login/on-demand.ts";
+import { idleListenerOptions, type LoopbackLoginOptions, loopbackRules } from "./login/options.ts";
 import { isEnding, waitUntil } from "./process-end.ts";
 import { sqliteStore } from "./stores/on-demand.ts";
-import type { SqliteStoreOptions } from "./stores/sqlite.ts";
+import { type SqliteStoreOptions, sqliteRules } from "./stores/options.ts";
 
 /** Options of {@link createMcpAuth}: those of `TokenManager`, of the login on this machine, and of {@link sqliteStore}. */
 export interface McpAuthOptions
@@ -21,34 +21,20 @@ export interface McpAuthOptions
     LoopbackLoginOptions,
     Omit<SqliteStoreOptions, "onEvent"> {}
 
-const mcpAuthRules = (): Rules<McpAuthOptions> => {
+export const mcpAuthRules = (): Rules<McpAuthOptions> => {
   const { serverUrl: _, waitUntil: __, isEnding: ___, ...shared } = tokenManagerRules();
-  return {
-    ...shared,
-    port,
-    ports,
-    callbackPath: text,
-    redirectUri: text,
-    bindAddress: text,
-    page: callback,
-    openBrowser: callback,
-    print: callback,
-    app: text,
-    folder: text,
-    keychain: ["a keychain, or `false`", (value) => value === false || typeof value === "object" || typeof value === "function"],
-    keychainTimeout: milliseconds,
-    keychainFailure: oneOf("error", "key-file"),
-  };
+  return { ...loopbackRules(), ...sqliteRules(), ...shared };
 };
 
 /** A part of the app's own takes the place of ours, and of what ours is told. */
-const idleOptions: Idle<McpAuthOptions> = [
+export const idleAuthOptions: Idle<McpAuthOptions> = [
+  ...idleLoginOptions,
   ["app", "store"],
   ["folder", "store"],
   ["keychain", "store"],
   ["keychainTimeout", "store"],
   ["keychainFailure", "store"],
-  ["port", "ports"],
+  ...idleListenerOptions,
   ["port", "loginHandler"],
   ["ports", "loginHandler"],
   ["callbackPath", "loginHandler"],
@@ -56,6 +42,7 @@ const idleOptions: Idle<McpAuthOptions> = [
   ["bindAddress", "loginHandler"],
   ["page", "loginHandler"],
   ["openBrowser", "loginHandler"],
+  ["print", "loginHandler"],
 ];
 
 /**
@@ -83,7 +70,7 @@ const idleOptions: Idle<McpAuthOptions> = [
  */
 export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions = {}): TokenManager {
   checkRuntime();
-  checkOptions(options, mcpAuthRules(), [...idleLoginOptions, ...idleOptions]);
+  checkOptions(options, mcpAuthRules(), idleAuthOptions);
   const how = interactivity({
     interactive: options.interactive,
     env: process.env,
@@ -105,7 +92,9 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
     interactive: isOwn ? options.interactive : way !== "none",
     loginHandler: options.loginHandler ?? loginHandlerFor(way, options),
     onDeviceCode: isOwn || way !== "paste" ? options.onDeviceCode : (prompt) => printDeviceCode(prompt, options.print, options.clock),
-    store: options.store ?? sqliteStore({ ...options, onEvent: emitter(onEvent, withoutQuery(URL.parse(serverUrl)?.href ?? "")) }),
+    store:
+      options.store ??
+      sqliteStore({ ...pick(options, sqliteRules()), onEvent: emitter(onEvent, withoutQuery(URL.parse(serverUrl)?.href ?? "")) }),
     onEvent,
     waitUntil,
     isEnding,

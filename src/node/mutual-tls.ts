@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
+import { checkOptions, clock as clockRule, type Rules } from "../options.ts";
 import { Pause } from "../pause.ts";
 import { type CertificateBytes, type ClientCertificate, checkCertificate } from "./client-certificate.ts";
 
@@ -10,6 +11,8 @@ export interface MutualTlsOptions {
   /** Tells what has expired. Default: `systemClock`. */
   clock?: Clock | undefined;
 }
+
+export const mutualTlsRules = (): Rules<MutualTlsOptions> => ({ clock: clockRule() });
 
 const undici = "Run `npm install undici@7`.";
 
@@ -46,8 +49,10 @@ interface Connections {
  */
 export function mutualTls(
   certificate: ClientCertificate | (() => ClientCertificate | Promise<ClientCertificate>),
-  { clock = systemClock }: MutualTlsOptions = {},
+  options: MutualTlsOptions = {},
 ): typeof globalThis.fetch {
+  checkOptions(options, mutualTlsRules());
+  const { clock = systemClock } = options;
   const read = typeof certificate === "function" ? reading(certificate) : () => certificate;
   /** While the certificate is not asked for again. */
   const recent = new Pause<true>(clock);

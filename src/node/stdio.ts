@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import { checkOptions, needed, type Rules, record, text, texts } from "../options.ts";
 
 /**
  * A secret for a child process, which keeps it for its whole life: text, a function that fetches it, or something that has
@@ -26,6 +27,15 @@ export interface StdioServerOptions {
   cwd?: string | undefined;
 }
 
+export const stdioRules = (): Rules<StdioServerOptions> => ({
+  command: needed(text),
+  // Others than ours, an argument may be empty.
+  args: ["an array of texts", (value) => Array.isArray(value) && value.every((argument) => typeof argument === "string")],
+  credentials: record,
+  inherit: texts,
+  cwd: text,
+});
+
 /** What the SDKs' `StdioClientTransport` takes. */
 export interface StdioServer {
   /** The server's program. */
@@ -52,6 +62,7 @@ export interface StdioServer {
  * ```
  */
 export async function stdioServer(options: StdioServerOptions): Promise<StdioServer> {
+  checkOptions(options, stdioRules());
   const { command, args = [], credentials = {}, inherit = [], cwd } = options;
   for (const name of [...Object.keys(credentials), ...inherit]) checkName(name);
   const both = inherit.find((name) => Object.hasOwn(credentials, name));
@@ -75,7 +86,7 @@ function checkName(name: string): void {
 }
 
 async function secretOf(name: string, given: StdioCredential): Promise<string> {
-  const value: unknown = typeof given === "function" ? await given() : typeof given === "object" ? await given.getAccessToken() : given;
+  const value: unknown = typeof given === "function" ? await given() : typeof given === "object" ? await given?.getAccessToken?.() : given;
   if (typeof value !== "string" || value === "" || value.includes("\0")) {
     throw new McpAuthError("invalid_option", { detail: `the value for ${name} is empty, not a string, or holds a NUL character` });
   }

@@ -1,11 +1,8 @@
 import { McpAuthError } from "../../errors.ts";
 import type { MachineTokenManager } from "../../machine/machine-token-manager.ts";
-import type { TokenManagerOptions } from "../../user/options.ts";
 import type { TokenManager } from "../../user/token-manager.ts";
+import type { EnvironmentOptions } from "./options.ts";
 import { readSettings, type Settings } from "./settings.ts";
-
-/** Options of `fromEnvironment`: what the environment does not say. */
-export type EnvironmentOptions = Pick<TokenManagerOptions, "store" | "fetch" | "allowInsecure" | "keepFresh" | "onEvent" | "clock">;
 
 /**
  * What the environment describes. What it does not need is not loaded.

@@ -1,6 +1,7 @@
 import type { MachineTokenManager } from "../../machine/machine-token-manager.ts";
+import { checkOptions } from "../../options.ts";
 import type { TokenManager } from "../../user/token-manager.ts";
-import type { EnvironmentOptions } from "./from-environment.ts";
+import { type EnvironmentOptions, environmentRules } from "./options.ts";
 
 /**
  * What the variables `MCP_AUTH_*` of the environment describe: a program with credentials of its own, or else a user.
@@ -14,7 +15,7 @@ import type { EnvironmentOptions } from "./from-environment.ts";
  * or an assertion does not say whose it is, it is in memory.
  *
  * @throws McpAuthError `invalid_environment`, which names every variable that is missing, unknown or contradicts another,
- *   and no value; `invalid_url`, `insecure_url`
+ *   and no value; `invalid_url`, `insecure_url`, `invalid_option`
  * @example
  * ```ts
  * const auth = await fromEnvironment();
@@ -22,5 +23,6 @@ import type { EnvironmentOptions } from "./from-environment.ts";
  * ```
  */
 export async function fromEnvironment(options: EnvironmentOptions = {}): Promise<TokenManager | MachineTokenManager> {
+  checkOptions(options, environmentRules());
   return (await import("./from-environment.ts")).fromEnvironment(process.env, options);
 }

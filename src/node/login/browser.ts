@@ -1,10 +1,13 @@
 import { McpAuthError } from "../../errors.ts";
+import { checkOptions, needed, type Rules, texts } from "../../options.ts";
 
 /** Options of {@link openBrowser}. */
 export interface OpenBrowserOptions {
   /** Host names (without port) to which plain http is allowed although they are not loopback. For development. */
   allowInsecure?: readonly string[] | undefined;
 }
+
+export const openBrowserRules = (): Rules<OpenBrowserOptions> => ({ allowInsecure: texts });
 
 /** How long a command may take to report that it cannot open a browser, in milliseconds. */
 const failureMs = 1500;
@@ -33,9 +36,12 @@ export function checkBrowserUrl(url: URL, { allowInsecure = [] }: OpenBrowserOpt
  *
  * The URL reaches the system's opener as one argument, never through a shell.
  *
- * @throws McpAuthError `invalid_url`, `insecure_url`; `browser_failed` when there is no opener or it reports a failure.
+ * @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option`; `browser_failed` when there is no opener or it
+ *   reports a failure.
  */
-export async function openBrowser(url: URL, options?: OpenBrowserOptions): Promise<void> {
+export async function openBrowser(url: URL, options: OpenBrowserOptions = {}): Promise<void> {
+  checkOptions({ url }, { url: needed(["a `URL`", (value) => value instanceof URL]) });
+  checkOptions(options, openBrowserRules());
   checkBrowserUrl(url, options);
   try {
     const { default: open } = await import("open");

@@ -1,6 +1,6 @@
 import type { LoginHandler } from "../../authorization/login-handler.ts";
-import type { LoopbackLoginOptions } from "./loopback/loopback-login.ts";
-import type { PasteLoginOptions } from "./paste.ts";
+import { checkOptions } from "../../options.ts";
+import { idleListenerOptions, type LoopbackLoginOptions, loopbackRules, type PasteLoginOptions, pasteRules } from "./options.ts";
 
 /**
  * Login through a browser on this machine (RFC 8252 §7.3): listens on loopback, prints the authorization URL, opens the
@@ -8,9 +8,11 @@ import type { PasteLoginOptions } from "./paste.ts";
  *
  * A browser that cannot be opened ends the login with `browser_failed` only where nobody can see the printed address.
  *
- * @throws McpAuthError `start`: `redirect_port_in_use` when none of the ports can be had, `invalid_option`.
+ * @throws McpAuthError `invalid_option`. `start`: `redirect_port_in_use` when none of the ports can be had; `invalid_option`
+ *   for an address of this machine that it does not have.
  */
-export function loopbackLogin(options?: LoopbackLoginOptions): LoginHandler {
+export function loopbackLogin(options: LoopbackLoginOptions = {}): LoginHandler {
+  checkOptions(options, loopbackRules(), idleListenerOptions);
   return whenNeeded(async () => (await import("./loopback/loopback-login.ts")).loopbackLogin(options));
 }
 
@@ -20,7 +22,8 @@ export function loopbackLogin(options?: LoopbackLoginOptions): LoginHandler {
  *
  * @throws McpAuthError as {@link loopbackLogin}
  */
-export function pasteLogin(options?: PasteLoginOptions): LoginHandler {
+export function pasteLogin(options: PasteLoginOptions = {}): LoginHandler {
+  checkOptions(options, pasteRules(), idleListenerOptions);
   return whenNeeded(async () => (await import("./paste.ts")).pasteLogin(options));
 }
 

@@ -1,30 +1,9 @@
 import type { LoginHandler, LoginSession } from "../../authorization/login-handler.ts";
 import type { Listener } from "./loopback/listener.ts";
-import { type ListenerLoginOptions, listenerLogin } from "./loopback/loopback-login.ts";
+import { listenerLogin } from "./loopback/loopback-login.ts";
 import type { Responses } from "./loopback/responses.ts";
+import type { PasteInput, PasteLoginOptions } from "./options.ts";
 import { printToStderr } from "./print.ts";
-
-/** A readable stream of Node. By its shape: whoever only imports this entry needs no types of Node. */
-export interface PasteInput {
-  /** Whether a user types there. */
-  readonly isTTY?: boolean | undefined;
-  /** What has arrived. */
-  read(size?: number): unknown;
-  /** Nothing arrives from now on. */
-  pause(): unknown;
-  /** It does again. */
-  resume(): unknown;
-}
-
-/** Options of {@link pasteLogin}. */
-export interface PasteLoginOptions extends ListenerLoginOptions {
-  /** Where the pasted address is read from. Default: stdin, if it is a terminal (else it may carry a protocol). */
-  input?: PasteInput | undefined;
-  /** Receives what the user must read. Default: stderr. */
-  print?: ((text: string) => void) | undefined;
-  /** Environment variables, for `SSH_CONNECTION`. Default: `process.env`. */
-  env?: Readonly<Record<string, string | undefined>> | undefined;
-}
 
 /**
  * Login through a browser on another machine, for SSH: prints the authorization URL and the `ssh -L` line that brings the

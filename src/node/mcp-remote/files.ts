@@ -5,20 +5,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { presentable } from "../../grants/token-request.ts";
 import { members, strings, text } from "../../http/json.ts";
-
-/** Where mcp-remote keeps its logins, and the parts of its command line that tell several at one server apart. */
-export interface McpRemoteLocation {
-  /** Its folder. Default: `MCP_REMOTE_CONFIG_DIR`, else `~/.mcp-auth`. */
-  folder?: string | undefined;
-  /** Value of `--resource`. */
-  resource?: string | undefined;
-  /** Values of `--authorize-param`. */
-  authorizationParameters?: Readonly<Record<string, string>> | undefined;
-  /** Values of `--header`, as written there: names in the same case, `${…}` not replaced. */
-  headers?: Readonly<Record<string, string>> | undefined;
-  /** Value of `--client-metadata-url`. */
-  clientMetadataUrl?: string | undefined;
-}
+import type { McpRemoteLocation } from "./options.ts";
 
 /** Tokens as mcp-remote keeps them. Times in ms since 1970. */
 export interface McpRemoteTokens {

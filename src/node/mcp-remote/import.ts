@@ -8,28 +8,10 @@ import { probe } from "../../login/probe.ts";
 import { createSession, type Session } from "../../login/session.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod } from "../../registration/registration.ts";
 import { findRegistration, registrationKey } from "../../registration/stored.ts";
-import type { Store } from "../../stores/store.ts";
 import { freshness } from "../../tokens/freshness.ts";
 import { replacing, sameTokens, type TokenRecord } from "../../tokens/token-record.ts";
-import type { TokenManagerOptions } from "../../user/options.ts";
-import { type McpRemoteClient, type McpRemoteLocation, type McpRemoteLogin, type McpRemoteTokens, readMcpRemote } from "./files.ts";
-
-/** Options of `importFromMcpRemote`. Those that mcp-remote was given as well must say the same. */
-export interface McpRemoteImportOptions
-  extends McpRemoteLocation,
-    Pick<
-      TokenManagerOptions,
-      "account" | "tokenEndpointAuthMethod" | "issuer" | "strictIssuer" | "fetch" | "allowInsecure" | "onEvent" | "clock"
-    > {
-  /** Where the login goes: the store that the app uses. */
-  store: Store;
-  /** The client of `--static-oauth-client-info`, which mcp-remote keeps in no file. */
-  clientId?: string | undefined;
-  /** Its secret, where it has one. */
-  clientSecret?: string | undefined;
-  /** Replaces a login that the store has already. Default `false`. */
-  overwrite?: boolean | undefined;
-}
+import { type McpRemoteClient, type McpRemoteLogin, type McpRemoteTokens, readMcpRemote } from "./files.ts";
+import type { McpRemoteImportOptions } from "./options.ts";
 
 /** Why an import brought no tokens, or no refresh token. */
 export type McpRemoteImportReason =
@@ -71,9 +53,6 @@ const notice =
 
 /** The import itself, loaded by the few programs that use it. @throws McpAuthError as the public function */
 export async function importFromMcpRemote(serverUrl: string | URL, options: McpRemoteImportOptions): Promise<McpRemoteImport> {
-  if (options.resource !== undefined && !URL.canParse(options.resource)) {
-    throw new McpAuthError("invalid_option", { detail: "`resource` is not a valid URL" });
-  }
   const session = createSession({ ...options, serverUrl });
   try {
     if (!options.overwrite && isAlive(await session.keeper.load(), session)) {

@@ -1,4 +1,6 @@
-import type { McpRemoteImport, McpRemoteImportOptions } from "./import.ts";
+import { checkOptions } from "../../options.ts";
+import type { McpRemoteImport } from "./import.ts";
+import { type McpRemoteImportOptions, mcpRemoteRules } from "./options.ts";
 
 /**
  * Takes over a login and its registration from mcp-remote's folder, so that a user who switches need not log in again. That
@@ -26,5 +28,6 @@ import type { McpRemoteImport, McpRemoteImportOptions } from "./import.ts";
  * ```
  */
 export async function importFromMcpRemote(serverUrl: string | URL, options: McpRemoteImportOptions): Promise<McpRemoteImport> {
+  checkOptions(options, mcpRemoteRules());
   return (await import("./import.ts")).importFromMcpRemote(serverUrl, options);
 }

@@ -1,14 +1,8 @@
 import { McpAuthError } from "../../errors.ts";
 import type { AppNameSpace } from "../../events.ts";
 import { fs, homedir, isAbsolute, join } from "../builtins.ts";
-import { type AppOptions, checkApp } from "./name-space.ts";
+import type { FolderOptions } from "./options.ts";
 import { programNameSpace } from "./program.ts";
-
-/** Where an app keeps its logins. */
-export interface FolderOptions extends AppOptions {
-  /** Folder of all apps. Default: `MCP_AUTH_DATA_DIR`, else the platform's folder for data of this user. */
-  folder?: string | undefined;
-}
 
 /** The folder of one app. */
 export interface AppFolder {
@@ -19,11 +13,9 @@ export interface AppFolder {
 /**
  * The folder of an app. Nothing is created yet.
  *
- * @throws McpAuthError `invalid_option`; `store_unusable` where the program's package.json is damaged
+ * @throws McpAuthError `invalid_option` for a relative `MCP_AUTH_DATA_DIR`; `store_unusable` where the program's package.json is damaged
  */
 export function appFolder({ app, folder = dataFolder() }: FolderOptions): AppFolder {
-  checkApp({ app });
-  if (!isAbsolute(folder)) throw new McpAuthError("invalid_option", { detail: "the folder of the stores must be an absolute path" });
   const space: AppNameSpace =
     app === undefined ? programNameSpace((name) => fs.existsSync(join(folder, name))) : { name: app, from: "option" };
   return { path: join(folder, space.name), app: space };
@@ -31,6 +23,9 @@ export function appFolder({ app, folder = dataFolder() }: FolderOptions): AppFol
 
 function dataFolder(): string {
   const { MCP_AUTH_DATA_DIR, XDG_DATA_HOME, LOCALAPPDATA } = process.env;
+  if (MCP_AUTH_DATA_DIR && !isAbsolute(MCP_AUTH_DATA_DIR)) {
+    throw new McpAuthError("invalid_option", { detail: "`MCP_AUTH_DATA_DIR` must be an absolute path" });
+  }
   if (MCP_AUTH_DATA_DIR) return MCP_AUTH_DATA_DIR;
   return join(platformFolder(XDG_DATA_HOME, LOCALAPPDATA), "mcp-client-auth");
 }

@@ -5,17 +5,9 @@ import type { StoreKey } from "./encryption.ts";
 import { typed } from "./error.ts";
 import { fileAt, readText, secureFile, secureFolder, unusable, writeNewFile } from "./files.ts";
 import { isKeychainError } from "./keychain/error.ts";
-import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain/keychain.ts";
+import { findInKeychains, keychainService, openKeychains } from "./keychain/keychain.ts";
 import type { FileLocks } from "./lock.ts";
-
-/** Where the key that encrypts a store lives. */
-export interface KeyOptions extends KeychainOptions {
-  /**
-   * What happens when the first key is made and the keychain cannot keep it: a key file that only this user can read
-   * (default), or the keychain's error. A key that lives in the keychain is never replaced by a file.
-   */
-  keychainFailure?: "error" | "key-file" | undefined;
-}
+import type { KeyOptions } from "./options.ts";
 
 interface KeyPlace extends KeyOptions {
   /** The folder of the app: its name is the app's. */

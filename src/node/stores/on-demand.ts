@@ -1,7 +1,6 @@
+import { checkOptions } from "../../options.ts";
 import type { Store } from "../../stores/store.ts";
-import type { KeychainStoreOptions } from "./keychain/store.ts";
-import { checkApp } from "./name-space.ts";
-import type { SqliteStoreOptions } from "./sqlite.ts";
+import { type KeychainStoreOptions, keychainRules, type SqliteStoreOptions, sqliteRules } from "./options.ts";
 
 /**
  * Logins that survive: one database a user and app, shared by all processes, encrypted with a key that lives in the
@@ -16,7 +15,7 @@ import type { SqliteStoreOptions } from "./sqlite.ts";
  * ```
  */
 export function sqliteStore(options: SqliteStoreOptions = {}): Store {
-  checkApp(options);
+  checkOptions(options, sqliteRules());
   return whenNeeded(async () => new (await import("./sqlite.ts")).SqliteStore(options));
 }
 
@@ -34,7 +33,7 @@ export function sqliteStore(options: SqliteStoreOptions = {}): Store {
  * ```
  */
 export function keychainStore(options: KeychainStoreOptions = {}): Store {
-  checkApp(options);
+  checkOptions(options, keychainRules());
   return whenNeeded(async () => new (await import("./keychain/store.ts")).KeychainStore(options));
 }
 

@@ -4,17 +4,12 @@ import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "..
 import { join } from "../builtins.ts";
 import { type StoreKey, seal, unseal } from "./encryption.ts";
 import { typed } from "./error.ts";
-import { type AppFolder, appFolder, type FolderOptions } from "./folder.ts";
-import { findKey, type KeyOptions, openKey } from "./key.ts";
+import { type AppFolder, appFolder } from "./folder.ts";
+import { findKey, openKey } from "./key.ts";
 import { FileLocks } from "./lock.ts";
 import { networkFileSystem } from "./lock-check.ts";
+import type { SqliteStoreOptions } from "./options.ts";
 import { Records } from "./records.ts";
-
-/** Options of `sqliteStore`. */
-export interface SqliteStoreOptions extends FolderOptions, KeyOptions {
-  /** Receives events: where records and key are kept, and what became of a database that could not be used. */
-  onEvent?: ((event: StoreEvent) => void) | undefined;
-}
 
 /**
  * Records of one app on this machine, shared by all its processes: one SQLite database with encrypted values, and locks that
@@ -30,7 +25,7 @@ export class SqliteStore implements Store {
   /** After which restart of the database something was written under a lock. */
   readonly #confirmed = new Map<string, number>();
 
-  /** @throws McpAuthError `invalid_option`, `store_unusable` as {@link appFolder}; `unsupported_runtime` */
+  /** @throws McpAuthError `store_unusable` as {@link appFolder}; `unsupported_runtime` */
   constructor(options: SqliteStoreOptions = {}, { path, app }: AppFolder = appFolder(options)) {
     this.#options = options;
     this.#folder = path;

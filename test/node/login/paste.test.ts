@@ -2,7 +2,7 @@ import { userInfo } from "node:os";
 import { PassThrough } from "node:stream";
 import { describe, expect, test, vi } from "vitest";
 import { McpAuthError } from "../../../src/errors.ts";
-import { type PasteLoginOptions, pasteLogin } from "../../../src/node/login/paste.ts";
+import { type PasteLoginOptions, pasteLogin } from "../../../src/node/index.ts";
 import { authorizationUrl, send, startSession, waitFor } from "./loopback/login.ts";
 
 const env = { SSH_CONNECTION: "192.0.2.9 50000 192.0.2.1 22" };

@@ -3,8 +3,9 @@ import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 
 import { chmod, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type KeyOptions, openKey } from "../../../src/node/stores/key.ts";
+import { openKey } from "../../../src/node/stores/key.ts";
 import { FileLocks } from "../../../src/node/stores/lock.ts";
+import type { KeyOptions } from "../../../src/node/stores/options.ts";
 import { FakeKeychain, temporaryFolder, WindowsKeychain } from "./keychain/support.ts";
 
 async function appFolder() {

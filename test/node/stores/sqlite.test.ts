@@ -16,8 +16,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { StoreEvent } from "../../../src/index.ts";
+import { sqliteStore } from "../../../src/node/stores/on-demand.ts";
 import { SqliteStore } from "../../../src/node/stores/sqlite.ts";
 import { storeContract } from "../../stores/contract-suite.ts";
 import { failure } from "../../storm/support.ts";
@@ -359,16 +360,20 @@ describe("name spaces", () => {
   test.each(["../other", "a/b", "a\\b", "", ".hidden", "a\u0000b", "x".repeat(101)])(
     "an app cannot be called %j: invalid_option",
     (name) => {
-      expect(() => new SqliteStore({ app: name })).toThrow(expect.objectContaining({ code: "invalid_option" }));
+      expect(() => sqliteStore({ app: name })).toThrow(expect.objectContaining({ code: "invalid_option" }));
     },
   );
 
   test.each(["acme", "@acme+agent", "Müller & Söhne", "a", "1.2"])("an app may be called %j", (name) => {
-    expect(() => new SqliteStore({ app: name })).not.toThrow();
+    expect(() => sqliteStore({ app: name })).not.toThrow();
   });
 
   test("a relative folder is refused: it would depend on where a program is started", () => {
-    expect(() => new SqliteStore({ app, folder: "here" })).toThrow(expect.objectContaining({ code: "invalid_option" }));
+    const refused = expect.objectContaining({ code: "invalid_option" });
+    expect(() => sqliteStore({ app, folder: "here" })).toThrow(refused);
+    vi.stubEnv("MCP_AUTH_DATA_DIR", "here");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(() => new SqliteStore({ app })).toThrow(refused);
   });
 
   test("two apps share nothing unless both say the same", async () => {

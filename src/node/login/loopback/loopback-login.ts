@@ -1,29 +1,12 @@
 import type { LoginHandler, LoginHandlerRequest, LoginSession } from "../../../authorization/login-handler.ts";
 import { McpAuthError } from "../../../errors.ts";
 import { openBrowser } from "../browser.ts";
+import type { ListenerLoginOptions, LoopbackLoginOptions } from "../options.ts";
 import { printToStderr } from "../print.ts";
 import { type Listener, listen } from "./listener.ts";
-import { answerFor, type LoginPage } from "./page.ts";
-import { checkRedirectOptions, type Place, places, type RedirectOptions } from "./redirect-uris.ts";
+import { answerFor } from "./page.ts";
+import { type Place, places } from "./redirect-uris.ts";
 import { collectResponses, type Responses } from "./responses.ts";
-
-/** Options that every login with a listener has. */
-export interface ListenerLoginOptions extends RedirectOptions {
-  /** The one address to listen on, for containers (`0.0.0.0`). Default: 127.0.0.1 and ::1, reachable from this machine only. */
-  bindAddress?: string | undefined;
-  /** Replaces the page that the user sees at the end. */
-  page?: LoginPage | undefined;
-  /** The program's name, for the page. */
-  clientName?: string | undefined;
-}
-
-/** Options of {@link loopbackLogin}. */
-export interface LoopbackLoginOptions extends ListenerLoginOptions {
-  /** Shows the authorization URL to the user. Default: the system's browser. */
-  openBrowser?: ((url: URL) => Promise<void>) | undefined;
-  /** Receives the line with the address, for the case that no browser appears. Default: stderr. */
-  print?: ((line: string) => void) | undefined;
-}
 
 /** Shows the user where to log in. Returns or rejects at any time; `signal` aborts when the login has ended. */
 export type ShowUrl = (url: URL, session: LoginSession, listener: Listener, responses: Responses, signal: AbortSignal) => Promise<void>;
@@ -35,7 +18,7 @@ export type ShowUrl = (url: URL, session: LoginSession, listener: Listener, resp
  * A browser that cannot be opened ends the login with `browser_failed` only where nobody can see the printed address:
  * neither is stderr a terminal, nor is there a `print` of the app's own.
  *
- * @throws McpAuthError `invalid_option`. `start`: `redirect_port_in_use` when none of the ports can be had.
+ * @throws McpAuthError `start`: `redirect_port_in_use` when none of the ports can be had.
  */
 export function loopbackLogin(options: LoopbackLoginOptions = {}): LoginHandler {
   const print = options.print ?? printToStderr;
@@ -56,7 +39,6 @@ export function loopbackLogin(options: LoopbackLoginOptions = {}): LoginHandler 
 
 /** A login whose responses arrive at a listener on this machine; `showUrl` says how the user gets to the URL. */
 export function listenerLogin(options: ListenerLoginOptions, showUrl: ShowUrl): LoginHandler {
-  checkRedirectOptions(options);
   return {
     async start(request) {
       request.signal.throwIfAborted();

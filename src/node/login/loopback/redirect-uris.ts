@@ -1,22 +1,6 @@
 import type { LoginHandlerRequest } from "../../../authorization/login-handler.ts";
 import { McpAuthError } from "../../../errors.ts";
-
-/** The part of the loopback options that decides where responses arrive. */
-export interface RedirectOptions {
-  /** The port to listen on. Default: any free one. */
-  port?: number | undefined;
-  /** Ports to listen on, the first free one is taken; when none is, the login fails. */
-  ports?: readonly number[] | undefined;
-  /** Loopback host of the redirect URI that is sent. Both are served and registered. Default `127.0.0.1`. */
-  redirectHost?: "127.0.0.1" | "localhost" | undefined;
-  /** Path of the redirect URI. Default `/callback`. */
-  callbackPath?: string | undefined;
-  /**
-   * The redirect URI as the browser sees it, when a proxy or a container's port mapping stands before the listener.
-   * `${port}` in it is replaced by the listener's port.
-   */
-  redirectUri?: string | undefined;
-}
+import { loopbackHosts, portMark, type RedirectOptions, withPort } from "../options.ts";
 
 /** A port to try, and what can be received there. */
 export interface Place {
@@ -74,10 +58,6 @@ export function places(options: RedirectOptions, request: LoginHandlerRequest): 
   }));
 }
 
-const loopbackHosts = ["127.0.0.1", "localhost", "[::1]"];
-// biome-ignore lint/suspicious/noTemplateCurlyInString: what apps write in the option
-const portMark = "${port}";
-
 function loopbackUris(clients: URL[], path: string, port: number, ipv6: boolean, preferred: string, fixed: boolean): string[] {
   const preferredFirst = (a: string, b: string) => Number(b.includes(`//${preferred}`)) - Number(a.includes(`//${preferred}`));
   const known = clients
@@ -86,27 +66,6 @@ function loopbackUris(clients: URL[], path: string, port: number, ipv6: boolean,
     .sort(preferredFirst);
   const all = loopbackHosts.slice(0, 2).map((host) => `http://${host}:${port}${path}`);
   return fixed ? known : [...new Set([...known, ...all.sort(preferredFirst)])];
-}
-
-/** Checks the options once, when the app passes them. */
-export function checkRedirectOptions(options: RedirectOptions): void {
-  const refuse = (detail: string) => {
-    throw new McpAuthError("invalid_option", { detail });
-  };
-  for (const port of options.ports ?? [options.port ?? 0]) {
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) refuse("`port` must be from 0 to 65535");
-  }
-  if (options.ports?.length === 0) refuse("`ports` is empty");
-  const path = options.callbackPath ?? "/";
-  if (!path.startsWith("/") || URL.parse(`http://127.0.0.1${path}`)?.pathname !== path) refuse("`callbackPath` must be an absolute path");
-  if (options.redirectUri === undefined) return;
-  const uri = URL.parse(withPort(options.redirectUri, 1));
-  const secure = uri?.protocol === "https:" || (uri?.protocol === "http:" && loopbackHosts.includes(uri.hostname));
-  if (!secure) refuse("`redirectUri` must be https, or http on loopback");
-}
-
-export function withPort(template: string, port: number): string {
-  return template.replaceAll(portMark, String(port));
 }
 
 /** The port that makes `template` into `uri`. */

@@ -1,17 +1,7 @@
 import { McpAuthError } from "../../../errors.ts";
+import type { KeychainOptions } from "../options.ts";
 import { BoundedKeychain, type Keychain } from "./calls.ts";
 import { isKeychainError } from "./error.ts";
-
-/** Which keychain is used, and how long. `MCP_AUTH_KEYCHAIN=off` switches all off. */
-export interface KeychainOptions {
-  /**
-   * The app's own `keytar`, for example that of an Electron app, or anything with its interface; `false`: none.
-   * Default: `keytar` when it is installed, else `@napi-rs/keyring`.
-   */
-  keychain?: Keychain | false | undefined;
-  /** How long to wait for each answer of the keychain, in milliseconds. Default 2,000. */
-  keychainTimeout?: number | undefined;
-}
 
 /** Under this name, and the app's, whatever is kept in a keychain is found there. */
 export const keychainService = "mcp-client-auth";

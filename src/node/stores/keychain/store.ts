@@ -1,30 +1,16 @@
-import { McpAuthError } from "../../../errors.ts";
-import type { StoreEvent } from "../../../events.ts";
 import { members } from "../../../http/json.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../../stores/store.ts";
 import { basename, join, sha256 } from "../../builtins.ts";
 import { typed } from "../error.ts";
 import { fileAt, readText, replaceFile, secureFile, secureFolder, unusable } from "../files.ts";
-import { type AppFolder, appFolder, type FolderOptions } from "../folder.ts";
+import { type AppFolder, appFolder } from "../folder.ts";
 import { FileLocks } from "../lock.ts";
+import type { KeychainStoreOptions } from "../options.ts";
 import { SqliteStore } from "../sqlite.ts";
 import type { BoundedKeychain } from "./calls.ts";
 import { isKeychainError } from "./error.ts";
-import { findInKeychains, type KeychainOptions, keychainService, openKeychains } from "./keychain.ts";
+import { findInKeychains, keychainService, openKeychains } from "./keychain.ts";
 import { KeychainRecords } from "./records.ts";
-
-/** Options of `keychainStore`. */
-export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {
-  /**
-   * What the app gets where the keychain does not work: `"error"`; `"key-file"`: the SQLite store, encrypted with a key in a
-   * file. Default: that store where nothing was ever kept in the keychain, from then on; else `keychain_locked`.
-   */
-  fallback?: "error" | "key-file" | undefined;
-  /** The longest text that one entry of the keychain takes, in characters. Default: 1,280 on Windows, else no limit. */
-  partSize?: number | undefined;
-  /** Receives events: where records are kept. */
-  onEvent?: ((event: StoreEvent) => void) | undefined;
-}
 
 /** Where the records of a folder are, written when the first process writes one. */
 interface Marker {
@@ -49,11 +35,8 @@ export class KeychainStore implements Store {
   readonly #locks: FileLocks;
   #opened: Promise<Store> | undefined;
 
-  /** @throws McpAuthError `invalid_option` */
+  /** @throws McpAuthError `store_unusable` as {@link appFolder} */
   constructor(options: KeychainStoreOptions = {}) {
-    if (options.partSize !== undefined && !(options.partSize >= 100)) {
-      throw new McpAuthError("invalid_option", { detail: "`partSize` must be 100 or more" });
-    }
     this.#options = options;
     this.#place = appFolder(options);
     this.#folder = this.#place.path;

@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { onTestFinished, vi } from "vitest";
 import type { LoginHandler, LoginHandlerRequest, LoginSession } from "../../../../src/authorization/login-handler.ts";
 import { McpAuthError } from "../../../../src/errors.ts";
-import { type LoopbackLoginOptions, loopbackLogin } from "../../../../src/node/login/loopback/loopback-login.ts";
+import { type LoopbackLoginOptions, loopbackLogin } from "../../../../src/node/index.ts";
 
 export const authorizationUrl = new URL("https://as.example/authorize?state=right");
 

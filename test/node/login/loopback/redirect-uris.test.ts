@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { LoginHandlerRequest } from "../../../../src/authorization/login-handler.ts";
-import { type LoopbackLoginOptions, loopbackLogin } from "../../../../src/node/login/loopback/loopback-login.ts";
+import { type LoopbackLoginOptions, loopbackLogin } from "../../../../src/node/index.ts";
 import { isOpen, send, startSession, waitingLogin } from "./login.ts";
 
 const held: Server[] = [];

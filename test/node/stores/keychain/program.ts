@@ -5,8 +5,9 @@ import { McpAuthError } from "../../../../src/errors.ts";
 import { openKey } from "../../../../src/node/stores/key.ts";
 import type { Keychain } from "../../../../src/node/stores/keychain/calls.ts";
 import { libraries } from "../../../../src/node/stores/keychain/keychain.ts";
-import { KeychainStore, type KeychainStoreOptions } from "../../../../src/node/stores/keychain/store.ts";
+import { KeychainStore } from "../../../../src/node/stores/keychain/store.ts";
 import { FileLocks } from "../../../../src/node/stores/lock.ts";
+import type { KeychainStoreOptions } from "../../../../src/node/stores/options.ts";
 import { SqliteStore } from "../../../../src/node/stores/sqlite.ts";
 import { below, contract } from "../../../stores/store-contract.ts";
 

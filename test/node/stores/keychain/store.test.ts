@@ -4,8 +4,12 @@ import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { StoreEvent } from "../../../../src/events.ts";
+
 import { sha256 } from "../../../../src/node/builtins.ts";
-import { KeychainStore, type KeychainStoreOptions } from "../../../../src/node/stores/keychain/store.ts";
+import { KeychainStore } from "../../../../src/node/stores/keychain/store.ts";
+import { keychainStore } from "../../../../src/node/stores/on-demand.ts";
+import type { KeychainStoreOptions } from "../../../../src/node/stores/options.ts";
+
 import type { StoredRecord } from "../../../../src/stores/store.ts";
 import { storeContract } from "../../../stores/contract-suite.ts";
 import { FakeKeychain, temporaryFolder, WindowsKeychain } from "./support.ts";
@@ -328,5 +332,5 @@ test("two folders of one app do not share records", async () => {
 });
 
 test.each([0, 99, Number.NaN])("partSize %d is refused", (partSize) => {
-  expect(() => new KeychainStore({ app: "acme", folder: "/tmp", partSize })).toThrow(expect.objectContaining({ code: "invalid_option" }));
+  expect(() => keychainStore({ partSize })).toThrow(expect.objectContaining({ code: "invalid_option" }));
 });

@@ -1,0 +1,81 @@
+import type { StoreEvent } from "../../events.ts";
+import { callback, having, milliseconds, oneOf, type Rules } from "../../options.ts";
+import { isAbsolute } from "../builtins.ts";
+import type { Keychain } from "./keychain/calls.ts";
+import { isAppName } from "./name-space.ts";
+
+/** Where an app keeps its logins. */
+export interface FolderOptions {
+  /**
+   * Name space: programs share logins only when all give the same. Any name that a folder can have. Default: the name of the
+   * package that the program belongs to, without one its folder; `status()` and `store.opened` say which.
+   */
+  app?: string | undefined;
+  /** Folder of all apps. Default: `MCP_AUTH_DATA_DIR`, else the platform's folder for data of this user. */
+  folder?: string | undefined;
+}
+
+/** Which keychain is used, and how long. `MCP_AUTH_KEYCHAIN=off` switches all off. */
+export interface KeychainOptions {
+  /**
+   * The app's own `keytar`, for example that of an Electron app, or anything with its interface; `false`: none.
+   * Default: `keytar` when it is installed, else `@napi-rs/keyring`.
+   */
+  keychain?: Keychain | false | undefined;
+  /** How long to wait for each answer of the keychain, in milliseconds. Default 2,000. */
+  keychainTimeout?: number | undefined;
+}
+
+/** Where the key that encrypts a store lives. */
+export interface KeyOptions extends KeychainOptions {
+  /**
+   * What happens when the first key is made and the keychain cannot keep it: a key file that only this user can read
+   * (default), or the keychain's error. A key that lives in the keychain is never replaced by a file.
+   */
+  keychainFailure?: "error" | "key-file" | undefined;
+}
+
+/** Options of `sqliteStore`. */
+export interface SqliteStoreOptions extends FolderOptions, KeyOptions {
+  /** Receives events: where records and key are kept, and what became of a database that could not be used. */
+  onEvent?: ((event: StoreEvent) => void) | undefined;
+}
+
+/** Options of `keychainStore`. */
+export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {
+  /**
+   * What the app gets where the keychain does not work: `"error"`; `"key-file"`: the SQLite store, encrypted with a key in a
+   * file. Default: that store where nothing was ever kept in the keychain, from then on; else `keychain_locked`.
+   */
+  fallback?: "error" | "key-file" | undefined;
+  /** The longest text that one entry of the keychain takes, in characters. Default: 1,280 on Windows, else no limit. */
+  partSize?: number | undefined;
+  /** Receives events: where records are kept. */
+  onEvent?: ((event: StoreEvent) => void) | undefined;
+}
+
+const [aKeychain, isKeychain] = having("a keychain", "getPassword", "setPassword", "deletePassword");
+
+const placeRules = (): Rules<FolderOptions & KeychainOptions> => ({
+  app: [
+    "the name of a folder: at most 100 characters, no slashes, no dot or space at either end",
+    (value) => typeof value === "string" && isAppName(value),
+  ],
+  folder: ["an absolute path", (value) => typeof value === "string" && isAbsolute(value)],
+  keychain: [`\`false\`, or ${aKeychain}`, (value) => value === false || isKeychain(value)],
+  keychainTimeout: milliseconds,
+});
+
+export const sqliteRules = (): Rules<SqliteStoreOptions> => ({
+  ...placeRules(),
+  keychainFailure: oneOf("error", "key-file"),
+  onEvent: callback,
+});
+
+export const keychainRules = (): Rules<KeychainStoreOptions> => ({
+  ...placeRules(),
+  fallback: oneOf("error", "key-file"),
+  // Below, most of an entry would say which part it is.
+  partSize: ["a number from 100", (value) => typeof value === "number" && value >= 100],
+  onEvent: callback,
+});

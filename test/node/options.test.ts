@@ -1,0 +1,239 @@
+/** Options of the functions of `mcp-client-auth/node`: what cannot be is refused when it is passed, before anything is loaded or opened. */
+import { describe, expect, test, vi } from "vitest";
+import { MemoryStore } from "../../src/index.ts";
+import { certificateRules, idleCertificateOptions } from "../../src/node/client-certificate.ts";
+import { idleAuthOptions, mcpAuthRules } from "../../src/node/create-mcp-auth.ts";
+import { environmentRules } from "../../src/node/environment/options.ts";
+import {
+  type ClientCertificate,
+  createMcpAuth,
+  type EnvironmentOptions,
+  fromEnvironment,
+  importFromMcpRemote,
+  type KeychainStoreOptions,
+  keychainStore,
+  type LoopbackLoginOptions,
+  loopbackLogin,
+  type McpAuthOptions,
+  type McpRemoteImportOptions,
+  type MutualTlsOptions,
+  mutualTls,
+  type OpenBrowserOptions,
+  openBrowser,
+  type PasteLoginOptions,
+  pasteLogin,
+  type SqliteStoreOptions,
+  type StdioServerOptions,
+  sqliteStore,
+  stdioServer,
+} from "../../src/node/index.ts";
+import { openBrowserRules } from "../../src/node/login/browser.ts";
+import { idleListenerOptions, loopbackRules, pasteRules } from "../../src/node/login/options.ts";
+import { mcpRemoteRules } from "../../src/node/mcp-remote/options.ts";
+import { mutualTlsRules } from "../../src/node/mutual-tls.ts";
+import { stdioRules } from "../../src/node/stdio.ts";
+import { keychainRules, sqliteRules } from "../../src/node/stores/options.ts";
+import { createCertificateAuthority } from "../fixture/index.ts";
+import { describeOptions, secret } from "../option-table.ts";
+
+const serverUrl = "https://mcp.example/mcp";
+const store = new MemoryStore();
+
+const badTimeouts = [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "1000"] as const;
+const badPlace = {
+  app: ["", `../${secret}`, "a/b", "a\\b", ".hidden", "a\0b", "x".repeat(101), 1],
+  folder: ["", secret, "./here", 1],
+  keychain: [true, "off", {}, { getPassword() {} }],
+  keychainTimeout: badTimeouts,
+} as const;
+const badListener = {
+  port: [-1, 65_536, 99_999, 1.5, "8080", Number.NaN],
+  ports: [8080, [], [8080, -1], ["8080"]],
+  redirectHost: ["127.0.0.2", secret],
+  callbackPath: ["", "callback", "/a?b", "/a#b", "/a/../b", "/a b", 1],
+  redirectUri: [secret, "http://dev.example/cb", "myapp://cb", 1],
+  bindAddress: ["", 1],
+  page: ["<p>", {}],
+  clientName: ["", 1],
+} as const;
+const badSession = {
+  store: [{}, "sqlite", { get() {}, set() {} }],
+  fetch: ["x", {}],
+  allowInsecure: ["mcp.example", [1], [""]],
+  keepFresh: ["yes", 1],
+  onEvent: [{}, secret],
+  clock: [{}, Date, { now: Date.now }],
+} as const;
+const badStrings = ["", 1, {}] as const;
+const badScopes = ["read write", ["read write"], [""], [1]] as const;
+const handler = { start: async () => Promise.reject(new Error()) };
+
+describeOptions<McpAuthOptions>({
+  name: "createMcpAuth",
+  call: (options) => createMcpAuth(serverUrl, options),
+  rules: mcpAuthRules(),
+  bad: {
+    ...badPlace,
+    ...badListener,
+    ...badSession,
+    keychainFailure: ["key", true],
+    openBrowser: ["firefox"],
+    print: [console, true],
+    account: badStrings,
+    strictIssuer: ["true", 0],
+    resourceParameter: ["false"],
+    loginHandler: [{}, () => {}],
+    onDeviceCode: [{}],
+    interactive: ["no", 1],
+    loginTimeout: badTimeouts,
+    loginPendingTimeout: badTimeouts,
+    clientMetadata: ["{}", []],
+    clientId: badStrings,
+    clientSecret: badStrings,
+    tokenEndpointAuthMethod: ["private_key_jwt", secret],
+    clientMetadataUrl: badStrings,
+    redirectUris: ["http://127.0.0.1/callback", [1]],
+    scopes: badScopes,
+    issuer: badStrings,
+    chooseAuthorizationServer: ["https://as.example"],
+    speculate: [1],
+    authorizationParameters: [[], "prompt=login", { prompt: 1 }],
+    refreshScope: ["read"],
+    bearer: ["refresh_token", true],
+  },
+  idle: [
+    idleAuthOptions,
+    {
+      ...{ app: "acme", folder: "/tmp", keychain: false, keychainTimeout: 1, keychainFailure: "error", store },
+      ...{ port: 1, ports: [1], callbackPath: "/", redirectUri: "https://a.example", redirectHost: "localhost", bindAddress: "::1" },
+      ...{ page: () => "", openBrowser: async () => {}, print: () => {}, loginHandler: handler },
+      ...{ clientId: "a", clientMetadata: {}, clientMetadataUrl: "https://a.example/b" },
+    },
+  ],
+});
+
+describeOptions<EnvironmentOptions>({
+  name: "fromEnvironment",
+  call: (options) => fromEnvironment(options),
+  rules: environmentRules(),
+  bad: badSession,
+});
+
+describeOptions<LoopbackLoginOptions>({
+  name: "loopbackLogin",
+  call: (options) => loopbackLogin(options),
+  rules: loopbackRules(),
+  bad: { ...badListener, openBrowser: ["firefox"], print: [console] },
+  idle: [idleListenerOptions, { port: 1, ports: [1], redirectHost: "localhost", redirectUri: "https://a.example" }],
+});
+
+describeOptions<PasteLoginOptions>({
+  name: "pasteLogin",
+  call: (options) => pasteLogin(options),
+  rules: pasteRules(),
+  bad: { ...badListener, input: [{}, "stdin"], print: [console], env: ["SSH_CONNECTION", []] },
+  idle: [idleListenerOptions, { port: 1, ports: [1], redirectHost: "localhost", redirectUri: "https://a.example" }],
+});
+
+describeOptions<OpenBrowserOptions>({
+  name: "openBrowser",
+  call: (options) => openBrowser(new URL("https://as.example"), options),
+  rules: openBrowserRules(),
+  bad: { allowInsecure: badSession.allowInsecure },
+});
+
+describeOptions<SqliteStoreOptions>({
+  name: "sqliteStore",
+  call: (options) => sqliteStore(options),
+  rules: sqliteRules(),
+  bad: { ...badPlace, keychainFailure: ["key", true], onEvent: badSession.onEvent },
+});
+
+describeOptions<KeychainStoreOptions>({
+  name: "keychainStore",
+  call: (options) => keychainStore(options),
+  rules: keychainRules(),
+  bad: { ...badPlace, fallback: ["sqlite", false], partSize: [0, 99, Number.NaN, "1280"], onEvent: badSession.onEvent },
+});
+
+describeOptions<MutualTlsOptions>({
+  name: "mutualTls",
+  call: (options) => mutualTls(() => ({}), options),
+  rules: mutualTlsRules(),
+  bad: { clock: badSession.clock },
+});
+
+describeOptions<ClientCertificate>({
+  name: "the certificate of mutualTls",
+  call: (certificate) => mutualTls(certificate),
+  rules: certificateRules(),
+  bad: {
+    cert: ["", new Uint8Array(), 1, [secret]],
+    key: ["", { key: secret }],
+    pfx: ["", true],
+    passphrase: [1, new Uint8Array(1)],
+    ca: ["", [], [""], [1], {}],
+  },
+  idle: [idleCertificateOptions, { cert: "x", key: "x", pfx: "x" }],
+});
+
+describeOptions<Partial<StdioServerOptions>>({
+  name: "stdioServer",
+  call: (options) => stdioServer({ ...options, command: options.command ?? "acme" }),
+  rules: stdioRules(),
+  bad: {
+    command: ["", ["acme"]],
+    args: ["--stdio", [1]],
+    credentials: [secret, [secret]],
+    inherit: ["PATH", [1]],
+    cwd: ["", new URL("file:///tmp")],
+  },
+});
+
+describeOptions<Partial<McpRemoteImportOptions>>({
+  name: "importFromMcpRemote",
+  call: (options) => importFromMcpRemote(serverUrl, { ...options, store: options.store ?? store }),
+  rules: mcpRemoteRules(),
+  bad: {
+    store: badSession.store,
+    fetch: badSession.fetch,
+    allowInsecure: badSession.allowInsecure,
+    onEvent: badSession.onEvent,
+    clock: badSession.clock,
+    account: badStrings,
+    strictIssuer: ["true"],
+    tokenEndpointAuthMethod: ["private_key_jwt"],
+    issuer: badStrings,
+    clientId: badStrings,
+    clientSecret: badStrings,
+    clientMetadataUrl: badStrings,
+    folder: badStrings,
+    resource: ["mcp", secret, 1],
+    authorizationParameters: ["prompt=login", { prompt: 1 }],
+    headers: [["X-Key: 1"], { "X-Key": 1 }],
+    overwrite: ["yes"],
+  },
+});
+
+describe("what is not among the options", () => {
+  test.each([undefined, null, "https://as.example", {}])("openBrowser(%j): a URL is needed", async (url) => {
+    await expect(openBrowser(url as URL)).rejects.toMatchObject({ code: "invalid_option" });
+  });
+
+  test.each(["", null, 5, []])("%j for options", (options) => {
+    const refused = expect.objectContaining({ code: "invalid_option", message: expect.stringContaining("the options must be an object") });
+    for (const entry of [sqliteStore, keychainStore, loopbackLogin, pasteLogin]) expect(() => entry(options as object)).toThrow(refused);
+  });
+
+  test("nothing of the environment makes an option wrong: where the keychain is off, a program may say how long it waits", () => {
+    vi.stubEnv("MCP_AUTH_KEYCHAIN", "off");
+    expect(() => sqliteStore({ keychainTimeout: 5000 })).not.toThrow();
+    vi.unstubAllEnvs();
+  });
+
+  test("a certificate that is read is checked as one that is given", async () => {
+    const robot = createCertificateAuthority().client({ name: "robot" });
+    const fetch = mutualTls(() => ({ ...robot, passPhrase: secret }) as typeof robot);
+    await expect(fetch("https://mcp.example")).rejects.toMatchObject({ message: expect.stringContaining("`passphrase` is one") });
+  });
+});
