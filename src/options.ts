@@ -120,8 +120,8 @@ function unknown(name: string, known: readonly string[]): string {
   const nearest = known
     .map((other) => ({ other, far: distance(name.toLowerCase(), other.toLowerCase()) }))
     .sort((a, b) => a.far - b.far)[0];
-  const hint = nearest && nearest.far <= Math.max(2, name.length / 3) ? `; \`${nearest.other}\` is one` : "";
-  return `\`${name.slice(0, 50)}\` is not an option${hint}`;
+  const suggestion = nearest && nearest.far <= Math.max(2, name.length / 3) ? `; \`${nearest.other}\` is one` : "";
+  return `\`${name.slice(0, 50)}\` is not an option${suggestion}`;
 }
 
 /** How many characters must be added, removed or replaced (Levenshtein). */

@@ -2,6 +2,7 @@ import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { aboutServer, McpAuthError, type McpAuthErrorCode, type McpAuthErrorParty } from "../src/errors.ts";
 import { LoginRequiredError } from "../src/index.ts";
+import { MemoryStore } from "../src/stores/memory.ts";
 import { manager, startServer } from "./storm/support.ts";
 
 const facts = { serverUrl: "https://mcp.example/mcp?key=1", status: 401, detail: "`a` is missing" };
@@ -40,7 +41,9 @@ describe("message and hint", () => {
     const { auth } = manager(server, { fetch: () => Promise.reject(new TypeError("fetch failed")) });
     await auth.authorize().catch(() => {});
     expect(auth.lastError?.message).toContain(`(server ${server.url})`);
-    const closed = manager(server, { store: { get: () => Promise.reject(new McpAuthError("store_failed")) } as never });
+    const closed = manager(server, {
+      store: Object.assign(new MemoryStore(), { get: () => Promise.reject(new McpAuthError("store_failed")) }),
+    });
     await closed.auth.getAccessToken().catch(() => {});
     expect(closed.auth.lastError?.message).toBe(`The store cannot be read or written (server ${server.url}).`);
   });

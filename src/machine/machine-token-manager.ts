@@ -176,7 +176,7 @@ export class MachineTokenManager implements Credential {
   }
 
   async #hasMoved(challenge: Challenge, issuer: string): Promise<boolean> {
-    const { hasMoved } = await import("../tokens/moved-server.ts");
+    const { hasMoved } = await import("./obtain.ts");
     return hasMoved(this.#session, challenge, issuer);
   }
 

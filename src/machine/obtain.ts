@@ -12,6 +12,8 @@ import { type RequestSession, requestSession } from "./request-session.ts";
 import type { MachineSession } from "./session.ts";
 import { findTarget, type Target } from "./target.ts";
 
+export { hasMoved } from "../tokens/moved-server.ts";
+
 /** In ms: longer than a token request with all its retries, shorter than the request timeout of the SDKs. */
 const lockTimeout = 40_000;
 

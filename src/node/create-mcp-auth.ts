@@ -26,7 +26,7 @@ export const mcpAuthRules = (): Rules<McpAuthOptions> => {
   return { ...loopbackRules(), ...sqliteRules(), ...shared };
 };
 
-/** A part of the app's own takes the place of ours, and of what ours is told. */
+/** A part of the app's own replaces ours: options of ours have no effect then. */
 export const idleAuthOptions: Idle<McpAuthOptions> = [
   ...idleLoginOptions,
   ["app", "store"],
