@@ -9,7 +9,7 @@ import { onTestFinished } from "vitest";
 import { type ProtectedServer, type ProtectedServerOptions, startProtectedServer } from "../../fixture/index.ts";
 
 const program = fileURLToPath(import.meta.resolve("../../../node_modules/mcp-remote/dist/proxy.js"));
-const user = import.meta.resolve("../../fixture/person.ts");
+const person = import.meta.resolve("../../fixture/person.ts");
 
 /** A server with strict rotation. mcp-remote names the resource's scopes at registration: it must know them as its own, too. */
 export function startServer(options: ProtectedServerOptions = {}): Promise<ProtectedServer> {
@@ -37,7 +37,7 @@ export interface Leftovers {
 /** Runs mcp-remote as its users do, once, up to a tool call. @param home takes its folder */
 export async function mcpRemote({ url }: ProtectedServer, home: string, options: string[] = []): Promise<Leftovers> {
   const [folder, browser] = [join(home, "config"), join(home, "browser")];
-  const play = `const { user } = await import(${JSON.stringify(user)}); await person(process.argv[1]);`;
+  const play = `const { person } = await import(${JSON.stringify(person)}); await person(process.argv[1]);`;
   writeFileSync(browser, `#!/bin/sh\n${process.execPath} --input-type=module -e '${play}' "$1" > /dev/null 2>&1 &\n`, { mode: 0o755 });
   const { DISPLAY: _, WAYLAND_DISPLAY: __, ...inherited } = process.env as Record<string, string>;
   const env = { ...inherited, MCP_REMOTE_CONFIG_DIR: folder, BROWSER: browser };
