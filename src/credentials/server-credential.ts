@@ -22,7 +22,7 @@ export interface ServerCredentialOptions {
 export abstract class ServerCredential implements Credential {
   /** The protected server. */
   readonly serverUrl: URL;
-  /** A `fetch` that authorises requests to the protected server; see `authFetch`. */
+  /** A `fetch` that authorises requests to the protected server. */
   readonly fetch: typeof globalThis.fetch;
 
   readonly #emit: Emit;

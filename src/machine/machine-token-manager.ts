@@ -34,7 +34,7 @@ import { createMachineSession, type MachineSession } from "./session.ts";
 export class MachineTokenManager implements Credential {
   /** The protected server. */
   readonly serverUrl: URL;
-  /** A `fetch` that authorises requests to the protected server; see {@link authFetch}. */
+  /** A `fetch` that authorises requests to the protected server. */
   readonly fetch: typeof globalThis.fetch;
 
   readonly #session: MachineSession;

@@ -44,7 +44,7 @@ export class TokenManager implements Credential {
   readonly serverUrl: URL;
   /** How long a request waits for a user's login, in ms. */
   readonly loginPendingTimeout: number;
-  /** A `fetch` that authorises requests to the protected server; see {@link authFetch}. */
+  /** A `fetch` that authorises requests to the protected server. */
   readonly fetch: typeof globalThis.fetch;
 
   readonly #session: Session;

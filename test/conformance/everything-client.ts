@@ -12,7 +12,7 @@ import { StreamableHTTPClientTransport as OlderTransport } from "@modelcontextpr
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js";
 import { discoverAuthorizationServer, discoverProtectedResource, McpAuthError, MemoryStore, type TokenManager } from "mcp-client-auth";
 import { type AssertionSource, enterpriseManaged, MachineTokenManager } from "mcp-client-auth/machine";
-import { createMcpAuth } from "mcp-client-auth/node";
+import { createMcpAuth, type McpAuthOptions } from "mcp-client-auth/node";
 
 type Auth = TokenManager | MachineTokenManager;
 
@@ -66,16 +66,21 @@ async function useOlder(auth: Auth): Promise<void> {
 
 const onEvent = ({ type, ...details }: { type: string }) => console.log(type, JSON.stringify(details));
 
+/** Who this program is: a client that was arranged beforehand, or a stranger whose metadata lie at a URL. */
+function client(): Pick<McpAuthOptions, "clientId" | "clientSecret" | "clientMetadataUrl"> {
+  const { client_id: clientId, client_secret: clientSecret } = context;
+  if (clientId) return { clientId, clientSecret };
+  // Used where the authorization server supports client ID metadata documents, and nowhere else.
+  return { clientMetadataUrl: "https://conformance-test.local/client-metadata.json" };
+}
+
 /** A user, as far as there is one to log in. */
 function asUser(): TokenManager {
   return createMcpAuth(serverUrl, {
     // Every scenario is a stranger, even on a port that another one had.
     store: new MemoryStore(),
     clientName: "Everything client",
-    // Used where the authorization server supports client ID metadata documents, and nowhere else.
-    clientMetadataUrl: "https://conformance-test.local/client-metadata.json",
-    clientId: context.client_id,
-    clientSecret: context.client_secret,
+    ...client(),
     issuer: context.issuer,
     // The suite counts a request to a lower-ranking place of metadata as a failure, also one that is made to save time.
     speculate: false,

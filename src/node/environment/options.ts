@@ -1,8 +1,9 @@
+import type { MachineTokenManagerOptions } from "../../machine/options.ts";
 import type { Rules } from "../../options.ts";
-import { type SessionOptions, sessionRules } from "../../tokens/options.ts";
+import { sessionRules } from "../../tokens/options.ts";
 
 /** Options of `fromEnvironment`: what the environment does not say. */
-export type EnvironmentOptions = Pick<SessionOptions, "store" | "fetch" | "allowInsecure" | "keepFresh" | "onEvent" | "clock">;
+export type EnvironmentOptions = Pick<MachineTokenManagerOptions, "store" | "fetch" | "allowInsecure" | "keepFresh" | "onEvent" | "clock">;
 
 export function environmentRules(): Rules<EnvironmentOptions> {
   const { store, fetch, allowInsecure, keepFresh, onEvent, clock } = sessionRules();
