@@ -19,6 +19,7 @@ const isText = (value: unknown) => typeof value === "string" && value !== "";
 const isRecord = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 export const text: Rule = ["a text that is not empty", isText];
+export const maybeEmptyText: Rule = ["a text", (value) => typeof value === "string"];
 export const flag: Rule = ["`true` or `false`", (value) => typeof value === "boolean"];
 export const callback: Rule = ["a function", (value) => typeof value === "function"];
 export const secret: Rule = ["a text, or a function that fetches it", (value) => typeof value === "string" || typeof value === "function"];
@@ -87,9 +88,10 @@ function within(value: unknown, least: number, most: number): boolean {
  * Checks what an app has passed. `undefined` counts as absent. No message holds a value.
  *
  * @param idle pairs of options of which the first has no effect beside the second
+ * @returns the options
  * @throws McpAuthError `invalid_option`
  */
-export function checkOptions<Options extends object>(options: Options, rules: Rules<Options>, idle: Idle<Options> = []): void {
+export function checkOptions<Options extends object>(options: Options, rules: Rules<Options>, idle: Idle<Options> = []): Options {
   if (!isRecord(options)) throw wrong("the options must be an object");
   const all = rules as Readonly<Record<string, Rule | NeededRule>>;
   for (const [name, value] of Object.entries(options)) {
@@ -104,6 +106,7 @@ export function checkOptions<Options extends object>(options: Options, rules: Ru
   for (const [name, beside] of idle) {
     if (options[name] !== undefined && options[beside] !== undefined) throw wrong(`\`${name}\` has no effect beside \`${beside}\``);
   }
+  return options;
 }
 
 /** The options that `rules` know, of an object that has others as well. */

@@ -2,9 +2,10 @@ import { SingleFlight } from "../async.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
+import { checkOptions, flag, type Idle, maybeEmptyText, needed, type Rule, type Rules, record, text } from "../options.ts";
 import { sendInQuery } from "./query-parameter.ts";
 import { ask, headerSafe } from "./secret.ts";
-import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+import { credentialRules, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
 /** Options of {@link ApiKeyCredential}. */
 export interface ApiKeyOptions extends ServerCredentialOptions {
@@ -27,6 +28,25 @@ export interface ApiKeyOptions extends ServerCredentialOptions {
 }
 
 type Keys = string | readonly (string | undefined)[];
+
+const keysRule: Rule = [
+  "a text, an array of texts, or a function that returns them",
+  (value) =>
+    typeof value === "string" ||
+    typeof value === "function" ||
+    (Array.isArray(value) && value.every((key) => key === undefined || typeof key === "string")),
+];
+
+export const apiKeyRules = (): Rules<ApiKeyOptions> => ({
+  ...credentialRules(),
+  keys: needed(keysRule),
+  header: text,
+  prefix: maybeEmptyText,
+  failOverOn403: flag,
+  query: record,
+});
+
+export const idleApiKeyOptions: Idle<ApiKeyOptions> = [["header", "query"]];
 
 /** As many keys as one request can try: `authFetch` sends it five times at most, and the last refusal must count. */
 const maxKeys = 4;
@@ -59,7 +79,7 @@ export class ApiKeyCredential extends ServerCredential {
 
   /** @throws McpAuthError `invalid_option` for a header, key or prefix that cannot be sent; `invalid_url`, `insecure_url` */
   constructor(options: ApiKeyOptions) {
-    super(options);
+    super(checkOptions(options, apiKeyRules(), idleApiKeyOptions));
     const { keys, header = "X-API-Key", prefix = "", query, failOverOn403 = false } = options;
     this.#header = headerName(header);
     // Checked together with a key, because the prefix may end with a space.

@@ -1,7 +1,8 @@
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
-import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+import { checkOptions, maybeEmptyText, needed, type Rules } from "../options.ts";
+import { credentialRules, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
 /** Options of {@link BasicCredential}. */
 export interface BasicOptions extends ServerCredentialOptions {
@@ -10,6 +11,12 @@ export interface BasicOptions extends ServerCredentialOptions {
   /** May be empty. */
   password: string;
 }
+
+export const basicRules = (): Rules<BasicOptions> => ({
+  ...credentialRules(),
+  username: needed(maybeEmptyText),
+  password: needed(maybeEmptyText),
+});
 
 /**
  * User name and password in every request, as UTF-8.
@@ -26,11 +33,8 @@ export class BasicCredential extends ServerCredential {
 
   /** @throws McpAuthError `invalid_option` for a colon in the name or a control character; `invalid_url`, `insecure_url` */
   constructor(options: BasicOptions) {
-    super(options);
+    super(checkOptions(options, basicRules()));
     const { username, password } = options;
-    // An unset variable would be sent as the word `undefined`.
-    if (typeof username !== "string" || typeof password !== "string")
-      throw new McpAuthError("invalid_option", { detail: "`username` or `password` is missing" });
     if (username.includes(":")) throw new McpAuthError("invalid_option", { detail: "`username` holds a colon" });
     if (/\p{Cc}/u.test(username + password)) {
       throw new McpAuthError("invalid_option", { detail: "`username` or `password` holds a line break or another control character" });

@@ -4,10 +4,11 @@ import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { readJwtClaims } from "../grants/jwt-claims.ts";
+import { checkOptions, clock as clockRule, needed, type Rules, secret } from "../options.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import type { TokenSource } from "../transports/sdk/provided-token.ts";
 import { ask, headerSafe } from "./secret.ts";
-import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+import { credentialRules, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
 
 /** Options of {@link BearerCredential}. */
 export interface BearerOptions extends ServerCredentialOptions {
@@ -16,6 +17,8 @@ export interface BearerOptions extends ServerCredentialOptions {
   /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
 }
+
+export const bearerRules = (): Rules<BearerOptions> => ({ ...credentialRules(), token: needed(secret), clock: clockRule() });
 
 /** A token that expires within this time, in ms, is fetched again if there is a function. */
 const leewayMs = 5_000;
@@ -43,7 +46,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
 
   /** @throws McpAuthError `invalid_option` for a token that cannot be sent; `invalid_url`, `insecure_url` */
   constructor(options: BearerOptions) {
-    super(options);
+    super(checkOptions(options, bearerRules()));
     const { token, clock = systemClock } = options;
     this.#clock = clock;
     this.#source = typeof token === "function" ? token : () => token;

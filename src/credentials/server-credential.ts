@@ -3,7 +3,8 @@ import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { aboutServer, InsufficientScopeError, McpAuthError, withoutQuery } from "../errors.ts";
 import { type AuthEventFacts, type AuthEventListener, type Emit, emitter } from "../events.ts";
-import { createHttp } from "../http/http.ts";
+import { boundedHttp } from "../http/http.ts";
+import { callback, needed, type Rules, texts, url } from "../options.ts";
 import { authFetch } from "../transports/fetch.ts";
 
 /** Options of every credential of this entry. */
@@ -18,6 +19,13 @@ export interface ServerCredentialOptions {
   onEvent?: AuthEventListener | undefined;
 }
 
+export const credentialRules = (): Rules<ServerCredentialOptions> => ({
+  serverUrl: needed(url),
+  fetch: callback,
+  allowInsecure: texts,
+  onEvent: callback,
+});
+
 /** Base of every credential of this entry: its server, a `fetch`, and the last error. */
 export abstract class ServerCredential implements Credential {
   /** The protected server. */
@@ -30,7 +38,7 @@ export abstract class ServerCredential implements Credential {
 
   /** @throws McpAuthError `invalid_url`, `insecure_url` */
   constructor({ serverUrl, fetch, allowInsecure, onEvent }: ServerCredentialOptions) {
-    this.serverUrl = createHttp({ allowInsecure }).checkUrl(serverUrl);
+    this.serverUrl = boundedHttp({ allowInsecure }).checkUrl(serverUrl);
     this.#emit = emitter(onEvent, withoutQuery(this.serverUrl.href));
     this.fetch = authFetch(this, this.serverUrl, { fetch });
   }

@@ -3,11 +3,12 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
+import { checkOptions, clock as clockRule, having, needed, type Rules } from "../options.ts";
 import { Pause } from "../pause.ts";
 import { addressOf } from "./address.ts";
 import { type CookieJar, memoryJar, withCookies } from "./cookies.ts";
-import { ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
-import { type SessionLogin, sessionLogin } from "./session-login.ts";
+import { credentialRules, ServerCredential, type ServerCredentialOptions } from "./server-credential.ts";
+import { type SessionLogin, sessionLogin, sessionLoginRule } from "./session-login.ts";
 
 /** Options of {@link SessionCookieCredential}. */
 export interface SessionCookieOptions extends ServerCredentialOptions {
@@ -18,6 +19,13 @@ export interface SessionCookieOptions extends ServerCredentialOptions {
   /** Time, replaceable in tests. Default: `systemClock`. */
   clock?: Clock | undefined;
 }
+
+export const sessionCookieRules = (): Rules<SessionCookieOptions> => ({
+  ...credentialRules(),
+  login: needed(sessionLoginRule),
+  jar: having("a cookie jar", "getCookieString", "setCookie"),
+  clock: clockRule(),
+});
 
 /** Pause, in ms, after a login that failed or did not help: too many logins would lock the account. */
 const pauseMs = 60_000;
@@ -53,7 +61,7 @@ export class SessionCookieCredential extends ServerCredential {
 
   /** @throws McpAuthError `invalid_option` for a `login` that cannot be made; `invalid_url`, `insecure_url` */
   constructor(options: SessionCookieOptions) {
-    super(options);
+    super(checkOptions(options, sessionCookieRules()));
     const { jar, clock = systemClock } = options;
     let kept: Promise<CookieJar> | undefined;
     this.#jar = () => (kept ??= jar ? Promise.resolve(jar) : memoryJar());

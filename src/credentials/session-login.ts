@@ -1,7 +1,8 @@
 import type { Clock } from "../clock.ts";
 import { McpAuthError, unless, withoutQuery } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
-import { createHttp, type Http } from "../http/http.ts";
+import { boundedHttp, type Http } from "../http/http.ts";
+import { checkOptions, needed, type Rule, type Rules, text, textsByName, url } from "../options.ts";
 import { outgoing } from "../transports/request.ts";
 import { type CookieJar, withCookies } from "./cookies.ts";
 import { ask } from "./secret.ts";
@@ -27,6 +28,18 @@ export type SessionLogin =
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing will do
   | ((fetch: (url: string | URL, init?: RequestInit) => Promise<Response>) => Promise<Response | void>);
 
+export const sessionLoginRule: Rule = [
+  "a request, or a function that logs in",
+  (value) => typeof value === "function" || (typeof value === "object" && value !== null && !Array.isArray(value)),
+];
+
+export const sessionLoginRequestRules = (): Rules<SessionLoginRequest> => ({
+  url: needed(url),
+  method: text,
+  headers: textsByName,
+  body: ["a text, or an object of texts", (value) => typeof value === "string" || textsByName[1](value)],
+});
+
 /**
  * Checks the option `login`.
  *
@@ -43,11 +56,11 @@ export function sessionLogin(
   serverUrl: URL,
 ): (jar: CookieJar) => Promise<void> {
   const { login, fetch, allowInsecure, clock } = options;
-  if (typeof login !== "function") createHttp({ allowInsecure }).checkUrl(login.url);
+  if (typeof login !== "function") boundedHttp({ allowInsecure }).checkUrl(checkOptions(login, sessionLoginRequestRules()).url);
   const begin = typeof login === "function" ? login : (send: Http["fetch"]) => request(login, send);
 
   return async (jar) => {
-    const http = createHttp({ allowInsecure, clock, fetch: browsing(jar, fetch) });
+    const http = boundedHttp({ allowInsecure, clock, fetch: browsing(jar, fetch) });
     const response = await ask(() => begin(http.fetch), "login", serverUrl);
     const where = typeof login === "function" ? "" : ` at ${withoutQuery(new URL(login.url).href)}`;
     const facts = { serverUrl: serverUrl.href, detail: `the login${where} was refused`, status: response?.status };

@@ -9,7 +9,7 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 import { type Authorization, type AuthorizationPlan, planAuthorization } from "./authorization.ts";
 import { runBrowserFlow } from "./browser-flow.ts";
 import { finishDeviceFlow, offersDeviceCode, startDeviceFlow } from "./device-flow.ts";
-import { loginTimeout, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
 
 /**
  * Runs a login at one authorization server: by device code if the app and the server support it, else by browser. If the
@@ -37,14 +37,13 @@ function requireWay(session: Session, { issuer, server }: Discovery): void {
 }
 
 async function runWithTimeLimit(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
-  const { options, emit, server: serverUrl, clock } = session;
+  const { loginTimeout, emit, server: serverUrl, clock } = session;
   const { issuer } = discovery;
   const parameters = planAuthorization(session, discovery, plan);
   emit({ type: "login.started", issuer, scopes: parameters.scopes });
-  const limitMs = loginTimeout(options);
-  const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("login_timeout", { serverUrl, issuer }), plan.signal);
+  const { signal, stop } = deadline(clock, loginTimeout, () => new McpAuthError("login_timeout", { serverUrl, issuer }), plan.signal);
   try {
-    const record = await askUser(session, { ...parameters, signal, endsAt: clock.now() + limitMs, onResponse: stop });
+    const record = await askUser(session, { ...parameters, signal, endsAt: clock.now() + loginTimeout, onResponse: stop });
     emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? parameters.scopes.join(" ")) });
     return record;
   } finally {

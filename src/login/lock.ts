@@ -5,7 +5,7 @@ import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
 import type { AuthorizationPlan } from "./authorization.ts";
 import { runLoginFlow } from "./flow.ts";
 import { findLoginServer, type LoginServerSearch } from "./login-server.ts";
-import { loginTimeout, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
 import { sharingRefusal } from "./shared-refusal.ts";
 import { wantsAuthentication } from "./step-up.ts";
 
@@ -31,8 +31,8 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore">, Login
  * @throws McpAuthError any code of discovery, registration, authorization and token requests; `login_timeout`
  */
 export async function logInOnce(session: Session, plan: LoginPlan): Promise<TokenRecord> {
-  const { store, server, emit, options, keeper } = session;
-  const limits = { signal: plan.signal, lockTimeout: loginTimeout(options) };
+  const { store, server, emit, keeper, loginTimeout } = session;
+  const limits = { signal: plan.signal, lockTimeout: loginTimeout };
   try {
     const name = `${await keeper.account()}/${server}`;
     return await store.withLock(

@@ -10,6 +10,8 @@ import type { LoginOptions } from "./options.ts";
 export interface Session extends ServerSession {
   readonly options: LoginOptions;
   readonly keeper: TokenKeeper;
+  /** How long the user has for a login, in ms. */
+  readonly loginTimeout: number;
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
@@ -21,7 +23,11 @@ export function createSession(options: LoginOptions): Session {
   const session = createServerSession(options);
   const { store, clock, emit, server: serverUrl } = session;
   // Assigned, not spread: a copy would miss later changes of the session's fields.
-  return Object.assign(session, { options, keeper: new TokenKeeper({ store, clock, emit, serverUrl, account, clientId }) });
+  return Object.assign(session, {
+    options,
+    loginTimeout: options.loginTimeout ?? 300_000,
+    keeper: new TokenKeeper({ store, clock, emit, serverUrl, account, clientId }),
+  });
 }
 
 /** Deviations that an authorization server needs: its profile, overridden by the app's options. */
@@ -33,9 +39,4 @@ export function requestProfile({ options, server }: Session, issuer: string): Pa
     ...defined({ resourceParameter, redirectHost, refreshScope, bearer }),
     authorizationParameters: { ...profile?.authorizationParameters, ...options.authorizationParameters },
   };
-}
-
-/** How long the user has for a login, in ms. */
-export function loginTimeout(options: LoginOptions): number {
-  return options.loginTimeout ?? 300_000;
 }

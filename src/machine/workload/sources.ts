@@ -1,5 +1,6 @@
 import { McpAuthError } from "../../errors.ts";
 import { readJwtClaims } from "../../grants/jwt-claims.ts";
+import { checkOptions, milliseconds, needed, type Rule, type Rules, text } from "../../options.ts";
 import type { AssertionRequest, AssertionSource } from "../assertion.ts";
 import type { AssertionCommandOptions } from "./command.ts";
 
@@ -23,6 +24,19 @@ export interface KubernetesOptions {
   path?: string | undefined;
 }
 
+export const gitHubActionsRules: Rules<GitHubActionsOptions> = { audience: text };
+export const gitLabRules: Rules<GitLabOptions> = { variable: text };
+export const kubernetesRules: Rules<KubernetesOptions> = { path: text };
+export const assertionCommandRules: Rules<AssertionCommandOptions> = {
+  commandTimeout: milliseconds,
+  env: ["an object of texts", isEnvironment],
+  identity: text,
+};
+const commandRule: Rule = [
+  "an array of texts, of which the first names the program",
+  (value) => Array.isArray(value) && value.length > 0 && value[0] !== "" && value.every((item) => typeof item === "string"),
+];
+
 /**
  * The identity of a GitHub Actions job. Its workflow needs `permissions: id-token: write`. Each assertion is a new ID token.
  *
@@ -33,7 +47,8 @@ export interface KubernetesOptions {
  * const auth = new MachineTokenManager({ serverUrl, issuer: "https://as.example.com", assertion: gitHubActions() });
  * ```
  */
-export function gitHubActions({ audience }: GitHubActionsOptions = {}): AssertionSource {
+export function gitHubActions(options: GitHubActionsOptions = {}): AssertionSource {
+  const { audience } = checkOptions(options, gitHubActionsRules);
   return source(
     async (request) => (await import("./github-actions.ts")).gitHubActionsAssertion(audience, request),
     () => {
@@ -54,7 +69,8 @@ export function gitHubActions({ audience }: GitHubActionsOptions = {}): Assertio
  * id_tokens: { MCP_AUTH_ID_TOKEN: { aud: "https://as.example.com" } }
  * ```
  */
-export function gitLab({ variable = "MCP_AUTH_ID_TOKEN" }: GitLabOptions = {}): AssertionSource {
+export function gitLab(options: GitLabOptions = {}): AssertionSource {
+  const { variable = "MCP_AUTH_ID_TOKEN" } = checkOptions(options, gitLabRules);
   return source(
     async (request) => (await import("./gitlab.ts")).gitLabAssertion(variable, request),
     () => process.env.CI_JOB_ID && keySegment("gitlab", process.env.CI_SERVER_HOST, process.env.CI_JOB_ID),
@@ -71,7 +87,8 @@ export function gitLab({ variable = "MCP_AUTH_ID_TOKEN" }: GitLabOptions = {}): 
  * @returns the source; it throws `assertion_unavailable`
  * @see https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#serviceaccount-token-volume-projection
  */
-export function kubernetes({ path = "/var/run/secrets/tokens/mcp" }: KubernetesOptions = {}): AssertionSource {
+export function kubernetes(options: KubernetesOptions = {}): AssertionSource {
+  const { path = "/var/run/secrets/tokens/mcp" } = checkOptions(options, kubernetesRules);
   return source(
     async ({ issuer }) => (await import("./file.ts")).kubernetesAssertion(path, issuer),
     () => subjectOf(path),
@@ -85,6 +102,7 @@ export function kubernetes({ path = "/var/run/secrets/tokens/mcp" }: KubernetesO
  * @returns the source; it throws `assertion_unavailable`
  */
 export function assertionFile(path: string): AssertionSource {
+  checkOptions({ path }, { path: needed(text) });
   return source(
     async () => (await import("./file.ts")).fileAssertion(path),
     () => subjectOf(path),
@@ -108,10 +126,17 @@ export function assertionCommand(
   command: readonly [file: string, ...args: string[]],
   options: AssertionCommandOptions = {},
 ): AssertionSource {
+  checkOptions({ command }, { command: needed(commandRule) });
+  checkOptions(options, assertionCommandRules);
   return source(
     async (request) => (await import("./command.ts")).commandAssertion(command, options, request),
     () => options.identity,
   );
+}
+
+function isEnvironment(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((item) => item === undefined || typeof item === "string");
 }
 
 /** Whether Node's modules are available. Bun and Deno have them, too. */

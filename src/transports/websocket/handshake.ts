@@ -1,4 +1,5 @@
 import { McpAuthError } from "../../errors.ts";
+import { callback, type Rules, record } from "../../options.ts";
 
 /** The parts of a handshake, beside its URL. */
 export interface Handshake {
@@ -22,6 +23,19 @@ export interface HandshakeOptions {
   query?: { parameter: string; exposeTokenInUrls: true } | undefined;
 }
 
+export const handshakeRules = (): Rules<HandshakeOptions> => ({ subprotocol: callback, query: record });
+
+/** @throws McpAuthError `invalid_option` unless the app insists on a token in the URL, and names the parameter */
+export function checkHandshake({ query }: HandshakeOptions): void {
+  if (!query) return;
+  const { parameter, exposeTokenInUrls } = query as { parameter: unknown; exposeTokenInUrls: unknown };
+  if (typeof parameter !== "string" || parameter === "") throw new McpAuthError("invalid_option", { detail: "`query.parameter` is empty" });
+  if (exposeTokenInUrls === true) return;
+  const detail = "a token in a URL is written to the logs of servers and proxies";
+  const hint = "Use `subprotocol`, or insist with `query.exposeTokenInUrls: true`.";
+  throw new McpAuthError("invalid_option", { detail, hint });
+}
+
 /**
  * Makes the URL, the subprotocols and the headers of a handshake.
  *
@@ -43,11 +57,6 @@ export function handshakeOf(
       });
     }
     return [url.href, { protocols: ["mcp", carrier], headers: {} }];
-  }
-  if ((query?.exposeTokenInUrls as unknown) !== true) {
-    const detail = "a token in a URL is written to the logs of servers and proxies";
-    const hint = "Use `subprotocol`, or insist with `query.exposeTokenInUrls: true`.";
-    throw new McpAuthError("invalid_option", { detail, hint });
   }
   const target = new URL(url);
   target.searchParams.set(query?.parameter ?? "", token);

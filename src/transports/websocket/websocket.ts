@@ -5,32 +5,20 @@
  */
 
 import { type Deadline, deadline } from "../../async.ts";
-import { type Clock, systemClock } from "../../clock.ts";
-import type { Credential } from "../../credential.ts";
+import { systemClock } from "../../clock.ts";
 import { codeOf, McpAuthError } from "../../errors.ts";
 import { boundedHttp } from "../../http/http.ts";
 import { members } from "../../http/json.ts";
+import { checkOptions } from "../../options.ts";
 import { authFetch } from "../fetch.ts";
-import { type HandshakeOptions, handshakeOf, type OpenWebSocket, openWebSocket } from "./handshake.ts";
+import { checkHandshake, handshakeOf, openWebSocket } from "./handshake.ts";
+import { idleWebSocketOptions, type WebSocketTransportOptions, webSocketRules } from "./options.ts";
 
 export type { Clock } from "../../clock.ts";
 export type { Credential, CredentialRequest } from "../../credential.ts";
 export type { AuthenticateChallenge, Challenge } from "../../discovery/challenge.ts";
 export type { Handshake, OpenWebSocket } from "./handshake.ts";
-
-/** Options of {@link WebSocketTransport}. */
-export interface WebSocketTransportOptions extends HandshakeOptions {
-  /** Authorises the handshake: any credential of this package. Default: none. */
-  credential?: Credential | undefined;
-  /** Opens the connection. Default: the global `WebSocket`. */
-  webSocket?: OpenWebSocket | undefined;
-  /** Sends the request that asks why a handshake was refused. Default: the global `fetch`. The credential's `send` comes first. */
-  fetch?: typeof globalThis.fetch | undefined;
-  /** Host names to which plain ws is allowed, besides loopback. Others on the network can read the credential. */
-  allowInsecure?: readonly string[] | undefined;
-  /** Time, replaceable in tests. Default: `systemClock`. */
-  clock?: Clock | undefined;
-}
+export type { WebSocketTransportOptions } from "./options.ts";
 
 /** Time limit of one handshake, and of the request that asks why it failed, in ms. */
 const handshakeMs = 10_000;
@@ -72,7 +60,9 @@ export class WebSocketTransport {
    * @throws McpAuthError `invalid_url`, `insecure_url`; `invalid_option` when the credential belongs to another server
    */
   constructor(url: string | URL, options: WebSocketTransportOptions = {}) {
-    const http = boundedHttp(options);
+    checkOptions(options, webSocketRules(), idleWebSocketOptions);
+    checkHandshake(options);
+    const http = boundedHttp({ allowInsecure: options.allowInsecure });
     const parsed = URL.parse(url);
     if (!parsed || !/^wss?:$/.test(parsed.protocol)) throw new McpAuthError("invalid_url", { detail: "it must begin with wss://" });
     this.#url = parsed;

@@ -397,7 +397,6 @@ describe("bad input", () => {
   });
 
   test.each<[string, WebSocketTransportOptions]>([
-    ["a query without insisting", { query: { parameter: "t" } as unknown as NonNullable<WebSocketTransportOptions["query"]> }],
     ["a subprotocol that HTTP cannot carry", { subprotocol: (token) => `bearer ${token}` }],
     ["a subprotocol for a credential of two headers", { subprotocol: (token) => token, credential: headers({ a: "hush", b: "hush" }) }],
     ["a subprotocol without a credential", { subprotocol: (token) => token, credential: headers({}) }],
