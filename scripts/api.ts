@@ -81,7 +81,7 @@ function members(type: ts.Type, source: ts.SourceFile): string[] {
 /** Not what only subclasses see, nor what every `Error` has. */
 function isPublic(member: ts.Symbol): boolean {
   const [declaration] = member.declarations ?? [];
-  if (!declaration || member.name.startsWith("__#")) return false;
+  if (!declaration || member.name.startsWith("#")) return false;
   const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
   const isOurs = !relative(root, declaration.getSourceFile().fileName).startsWith("node_modules");
   return isOurs && !(ts.getCombinedModifierFlags(declaration as ts.Declaration) & hidden);

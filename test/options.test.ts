@@ -372,6 +372,11 @@ test.each<[rule: string, call: () => unknown, code: string, detail: string]>([
   ["metadata to choose endpoints from", () => grants.selectEndpoints({}, {} as never), "invalid_option", "`server` must be"],
   ["v1 needs a manager", () => authProviderV1({} as never), "invalid_option", "`auth` must be"],
   ["v2 needs a manager", () => authProviderV2(undefined as never), "invalid_option", "`auth` is missing"],
+  ["a header is a text", () => main.parseChallenges(new Headers() as never), "invalid_option", "`header` must be"],
+  ["a challenge is a response's", () => main.readChallenge({ status: 401 } as never), "invalid_option", "`response` must be"],
+  ["which is there", () => main.readChallenge(undefined as never), "invalid_option", "`response` is missing"],
+  ["metadata to look for PKCE in", () => main.requirePkce({} as never), "invalid_option", "`server` must be"],
+  ["a verifier", () => main.generateCodeChallenge(""), "invalid_option", "`codeVerifier` must be"],
   [
     "a response is a query",
     () => main.checkAuthorizationResponse({ code: "c" } as never, pending),

@@ -1,12 +1,14 @@
 import { calculatePKCECodeChallenge, generateRandomCodeVerifier, generateRandomState } from "oauth4webapi";
+import { checkOptions, needed, text } from "../options.ts";
 
 /** A new PKCE code verifier: 43 characters from 256 random bits. @see RFC 7636 §4.1 */
 export function generateCodeVerifier(): string {
   return generateRandomCodeVerifier();
 }
 
-/** The S256 code challenge of a verifier. @see RFC 7636 §4.2 */
-export function generateCodeChallenge(codeVerifier: string): Promise<string> {
+/** The S256 code challenge of a verifier. @throws McpAuthError `invalid_option` for an empty one @see RFC 7636 §4.2 */
+export async function generateCodeChallenge(codeVerifier: string): Promise<string> {
+  checkOptions({ codeVerifier }, { codeVerifier: needed(text) });
   return calculatePKCECodeChallenge(codeVerifier);
 }
 

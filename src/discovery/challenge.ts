@@ -1,3 +1,5 @@
+import { checkOptions, maybeEmptyText, needed, type Rule } from "../options.ts";
+
 /** One challenge of a `WWW-Authenticate` header (RFC 9110 §11.6.1). */
 export interface AuthenticateChallenge {
   /** In lower case. */
@@ -28,18 +30,25 @@ export interface Challenge {
   maxAge?: string | undefined;
 }
 
+const responseRule: Rule = [
+  "a `Response`",
+  (value) => typeof Reflect.get(Object(Reflect.get(Object(value), "headers")), "get") === "function",
+];
+
 /** Name and value, quoted or bare; bare ones are wider than a token, because servers leave URLs unquoted. */
 const parameter = /([\w!#$%&'*+.^`|~-]+)[ \t]*=[ \t]*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"]+))/;
 /** A name without "=" behind it, which ends with a space, a comma or the header. The inner lookahead keeps `abc=` and `abc=def` apart. */
 const scheme = /([\w!#$%&'*+.^`|~-]+)(?![ \t]*=)(?:[ \t]+([\w.~+/-]+=*(?=[ \t]*(?:,|$)))?|(?=,|$))/;
 
 /**
- * Parses `WWW-Authenticate`: several challenges, in one header or in several joined by commas. Never throws: what
- * cannot be parsed ends the parsing, what came before it counts.
+ * Parses `WWW-Authenticate`: several challenges, in one header or in several joined by commas. What cannot
+ * be parsed ends the parsing, what came before it counts.
  *
+ * @throws McpAuthError `invalid_option` for something else than a text
  * @see RFC 9110 §11.2, §11.6.1, §5.6
  */
 export function parseChallenges(header: string): AuthenticateChallenge[] {
+  checkOptions({ header }, { header: needed(maybeEmptyText) });
   const challenges: (AuthenticateChallenge & { parameters: Record<string, string> })[] = [];
   const items = header.matchAll(new RegExp(`[ \\t,]*(?:${scheme.source}|${parameter.source})`, "gsy"));
   for (const [, begun, token68, name = "", quoted = "", bare] of items) {
@@ -55,9 +64,11 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
  * Reads the challenges of a response. The values come from one `Bearer` or `DPoP` challenge: the first with
  * `resource_metadata`, else the first with `error`, else the first.
  *
+ * @throws McpAuthError `invalid_option` for something else than a response
  * @see RFC 9728 §5.1, RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3
  */
 export function readChallenge(response: Response): Challenge {
+  checkOptions({ response }, { response: needed(responseRule) });
   const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
   const own = challenges.filter(({ scheme }) => scheme === "bearer" || scheme === "dpop").map(({ parameters }) => parameters);
   const chosen = own.find((p) => p.resource_metadata) ?? own.find((p) => p.error) ?? own[0] ?? {};

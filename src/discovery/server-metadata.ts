@@ -12,6 +12,7 @@ import {
   http as httpRule,
   needed,
   type Rules,
+  serverMetadata,
   signal as signalRule,
   text,
 } from "../options.ts";
@@ -148,10 +149,11 @@ function bare(issuer: string): string {
 /**
  * Refuses servers that do not support PKCE with S256, as every login of a user must.
  *
- * @throws McpAuthError `pkce_unsupported`
+ * @throws McpAuthError `pkce_unsupported`; `invalid_option`
  * @see MCP 2026-07-28, Authorization Code Protection; RFC 7636
  */
 export function requirePkce(server: AuthorizationServerMetadata): void {
+  checkOptions({ server }, { server: needed(serverMetadata) });
   if (!server.code_challenge_methods_supported?.includes("S256")) throw new McpAuthError("pkce_unsupported", { issuer: server.issuer });
 }
 

@@ -22,6 +22,7 @@ import {
   openBrowser,
   type PasteLoginOptions,
   pasteLogin,
+  printDeviceCode,
   type SqliteStoreOptions,
   type StdioServerOptions,
   sqliteStore,
@@ -218,6 +219,16 @@ describeOptions<Partial<McpRemoteImportOptions>>({
 describe("what is not among the options", () => {
   test.each([undefined, null, "https://as.example", {}])("openBrowser(%j): a URL is needed", async (url) => {
     await expect(openBrowser(url as URL)).rejects.toMatchObject({ code: "invalid_option" });
+  });
+
+  test.each<[option: string, values: readonly unknown[]]>([
+    ["prompt", [{ userCode: "ABCD" }]],
+    ["prompt", [secret]],
+    ["print", [{ userCode: "ABCD", verificationUri: "https://as.example/device" }, console]],
+    ["clock", [{ userCode: "ABCD", verificationUri: "https://as.example/device" }, () => {}, Date]],
+  ])("printDeviceCode: %s", (option, values) => {
+    const refused = { code: "invalid_option", message: expect.stringContaining(`\`${option}\` must be`) };
+    expect(() => printDeviceCode(...(values as Parameters<typeof printDeviceCode>))).toThrow(expect.objectContaining(refused));
   });
 
   test.each(["", null, 5, []])("%j for options", (options) => {
