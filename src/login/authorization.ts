@@ -92,9 +92,14 @@ export async function storeLogin(
     ...(scopes.length > 0 && { scope: scopes.join(" ") }),
     ...fromAnswer(response, now),
   };
-  await keeper.locked(resource, (login) => login.save(replacing(login.current, record)));
-  // Without its index entry the login is not found later and the user is asked again. That is no reason to fail now.
-  await keeper.index(resource).catch(() => {});
+  const former = await keeper.former(resource).catch(() => undefined);
+  await keeper.locked(resource, (login) => login.save(replacing([former, login.current], record)));
+  try {
+    await keeper.index(resource);
+    await keeper.deleteFormer(former);
+  } catch {
+    // Without its index entry the login is not found later and the user is asked again. That is no reason to fail now.
+  }
   if (response.problem) throw response.problem;
   return record;
 }

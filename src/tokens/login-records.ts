@@ -1,3 +1,4 @@
+import { unless } from "../errors.ts";
 import { text } from "../http/json.ts";
 import type { Store } from "../stores/store.ts";
 import { defaultAccount } from "./default-account.ts";
@@ -63,6 +64,21 @@ export class LoginRecords {
     const { store, clientId } = this.#options;
     const record = await readTokens(store, tokenKey(account, resource));
     return clientId === undefined || record?.client.clientId === clientId ? record : undefined;
+  }
+
+  /**
+   * What the server URL has led to so far, where a new login is for another resource. It is not replaced where another
+   * server URL leads to it, too.
+   */
+  async former(resource: string): Promise<TokenRecord | undefined> {
+    const { store, serverUrl } = this.#options;
+    const account = await this.account();
+    const former = await this.resource(account);
+    if (former === undefined || former === resource) return undefined;
+    for (const key of await store.keys(indexKey(account, ""))) {
+      if (key !== indexKey(account, serverUrl) && (await store.get(key))?.resource === former) return undefined;
+    }
+    return unless("invalid_record", this.#read(former, account));
   }
 
   /** Remembers to which resource the server URL leads. */

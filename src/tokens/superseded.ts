@@ -21,10 +21,11 @@ export interface LoginHistory {
 /** How many are kept; the oldest are dropped. */
 const maxSuperseded = 10;
 
-/** The refresh tokens that are left of `previous` once `next` has replaced it, oldest first. */
-export function supersededBy(next: LoginHistory, previous: LoginHistory): SupersededToken[] {
-  const { issuer, client, refreshToken, superseded = [] } = previous;
-  const tokens = refreshToken === undefined ? superseded : [...superseded, { issuer, client, refreshToken }];
+/** The refresh tokens that are left of the logins before once `next` has replaced them, oldest first. */
+export function supersededBy(next: LoginHistory, previous: readonly LoginHistory[]): SupersededToken[] {
+  const tokens = previous.flatMap(({ issuer, client, refreshToken, superseded = [] }) =>
+    refreshToken === undefined ? superseded : [...superseded, { issuer, client, refreshToken }],
+  );
   // Some servers give the same refresh token again: it is in use.
   const isInUse = (token: SupersededToken) => token.refreshToken === next.refreshToken && token.issuer === next.issuer;
   return tokens.filter((token) => !isInUse(token)).slice(-maxSuperseded);

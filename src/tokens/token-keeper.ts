@@ -106,6 +106,14 @@ export class TokenKeeper extends LoginRecords {
     });
   }
 
+  /** Deletes the record that {@link former} gave, after the new login has its tokens. One that was refreshed meanwhile is in use. */
+  async deleteFormer(former: TokenRecord | undefined): Promise<void> {
+    if (!former) return;
+    await this.locked(former.resource, async ({ current, save }) => {
+      if (sameTokens(current, former)) await save(undefined);
+    });
+  }
+
   /** Tries once more to write what is unsaved, then lets go. */
   async dispose(): Promise<void> {
     this.#isDisposed = true;

@@ -103,9 +103,12 @@ export function afterRefresh(record: TokenRecord, answer: TokenResponse, now: nu
   return { ...kept, ...fromAnswer(answer, now) };
 }
 
-/** The record of a new login, which also keeps the refresh tokens of the one that it replaces. */
-export function replacing(previous: TokenRecord | undefined, record: TokenRecord): TokenRecord {
-  const superseded = previous ? supersededBy(record, previous) : [];
+/** The record of a new login, which also keeps the refresh tokens of those that it replaces. */
+export function replacing(previous: readonly (TokenRecord | undefined)[], record: TokenRecord): TokenRecord {
+  const superseded = supersededBy(
+    record,
+    previous.filter((login) => login !== undefined),
+  );
   return superseded.length > 0 ? { ...record, superseded } : record;
 }
 

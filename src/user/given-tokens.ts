@@ -81,7 +81,9 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
     issuedAt: now,
     expiresAt: expiresIn && now + expiresIn * 1000,
   };
-  await keeper.locked(record.resource, (login) => login.save(replacing(login.current, record)));
+  const former = await keeper.former(record.resource);
+  await keeper.locked(record.resource, (login) => login.save(replacing([former, login.current], record)));
   await keeper.index(record.resource);
+  await keeper.deleteFormer(former);
   return record;
 }

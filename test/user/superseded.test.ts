@@ -1,7 +1,7 @@
 /** A logout ends every login that this one has replaced, not only the newest; nothing of theirs is revoked earlier. */
 import { inspect } from "node:util";
-import { expect, test } from "vitest";
-import { type Clock, MemoryStore, type StoredRecord } from "../../src/index.ts";
+import { describe, expect, test } from "vitest";
+import { type Clock, MemoryStore, type StoredRecord, type TokenManager } from "../../src/index.ts";
 import { answer, closeBefore, hang, logInByHand, type Matcher, type ProtectedServer, tokenRequest, when } from "../fixture/index.ts";
 import { manager, manualClock, minutes, seed, seeded, startServer, userAtHand } from "../storm/support.ts";
 
@@ -134,6 +134,68 @@ test("a logout everywhere ends those of other accounts, also where nothing else 
     { account: "default", wasLoggedIn: false, refreshTokenRevoked: true },
   ]);
   expect([as.liveLogins, await store.keys("tokens/")]).toEqual([1, []]);
+});
+
+describe("a server that says another resource identifier than before", () => {
+  /** A login for the whole host, at a server that names a resource of its own since. */
+  async function renamed(options: { with?: (host: string, store: MemoryStore) => Promise<unknown> } = {}) {
+    const [server, store] = [await startServer(), new MemoryStore()];
+    const host = new URL("/", server.url).href;
+    const { auth } = manager(server, { store, loginHandler: userAtHand() });
+    await auth.setTokens({ ...(await given(server)), resource: host });
+    await options.with?.(host, store);
+    return { server, store, auth, as: server.authorizationServer, host };
+  }
+  const logIn = (auth: TokenManager) => auth.authorize({ scopes: ["mcp:write"] });
+  const give = async (auth: TokenManager, server: ProtectedServer) => auth.setTokens(await given(server));
+
+  test.each<[way: string, replace: (auth: TokenManager, server: ProtectedServer) => Promise<unknown>]>([
+    ["a login", logIn],
+    ["tokens that are given", give],
+  ])("%s: the former login is ended by the logout, and none is left", async (_way, replace) => {
+    const { server, store, auth, as } = await renamed();
+    await replace(auth, server);
+    expect([as.liveLogins, await store.keys("tokens/")]).toEqual([2, [`tokens/default/${server.url}`]]);
+    expect(await auth.logout()).toMatchObject({ refreshTokenRevoked: true });
+    expect([as.liveLogins, await store.keys("tokens/")]).toEqual([0, []]);
+  });
+
+  test("another server URL that leads to the former login keeps it", async () => {
+    const led = async (host: string, store: MemoryStore) => store.set(`index/default/${host}other`, { v: 1, resource: host });
+    const { store, auth, as, server, host } = await renamed({ with: led });
+    await logIn(auth);
+    await auth.logout();
+    expect([as.liveLogins, await store.keys("tokens/")]).toEqual([1, [`tokens/default/${host}`]]);
+    await server.close();
+  });
+
+  test("another account is nobody's former login", async () => {
+    const led = async (host: string, store: MemoryStore) => store.set(`index/work/${host}mcp`, { v: 1, resource: host });
+    const { store, auth, as } = await renamed({ with: led });
+    await logIn(auth);
+    await auth.logout();
+    expect([as.liveLogins, await store.keys("tokens/")]).toEqual([0, []]);
+  });
+
+  test("one that cannot be read is left alone, and the user is logged in", async () => {
+    const damage = async (host: string, store: MemoryStore) => store.set(`tokens/default/${host}`, { v: 1 });
+    const { auth, store, server, host } = await renamed({ with: damage });
+    await give(auth, server);
+    expect(await store.keys("tokens/")).toEqual([`tokens/default/${host}`, `tokens/default/${server.url}`]);
+  });
+
+  test("one that was refreshed while the user logged in is in use: it stays", async () => {
+    const { auth, store, server, host } = await renamed();
+    const key = `tokens/default/${host}`;
+    const refreshed = { ...(await store.get(key)), v: 1, refreshToken: "newer" } as const;
+    const index = store.set.bind(store);
+    store.set = async (name, record) => {
+      await index(name, record);
+      if (name.startsWith("index/")) await index(key, refreshed);
+    };
+    await give(auth, server);
+    expect(await store.keys("tokens/")).toEqual([key, `tokens/default/${server.url}`]);
+  });
 });
 
 /** A login at a server's present authorization server over one that another has issued. */

@@ -157,13 +157,15 @@ async function importTokens(
   const withheld = tokens.refreshToken === undefined || client ? undefined : isProven ? "client-unknown" : "issuer-unknown";
   if (!isAlive(record, session)) return { ...nothing, reason: withheld ?? "expired" };
 
+  const former = await keeper.former(record.resource);
   const isFree = await keeper.locked(record.resource, async ({ current, save }) => {
     if (!overwrite && isAlive(current, session)) return false;
     await keeper.index(record.resource);
-    await save(replacing(current, record));
+    await save(replacing([former, current], record));
     return true;
   });
   if (!isFree) return { ...nothing, reason: "already-logged-in" };
+  await keeper.deleteFormer(former);
   // A login that is in memory alone ends with this call.
   await keeper.dispose();
   if (!sameTokens(await keeper.read(record.resource), record))
