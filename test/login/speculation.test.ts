@@ -61,6 +61,14 @@ describe("a server that wants no login", () => {
     expect(handler.opened).toBe(1);
   });
 
+  test("and wants one later, `authorize()` alone: what was not there then is looked for again", async () => {
+    const { state, handler, auth } = await openServer((isMetadata) => new Response("{}", { status: isMetadata ? 404 : 200 }));
+    expect(await auth.authorize()).toBe("not-required");
+    state.open = false;
+    expect(await auth.authorize()).toBe("authorized");
+    expect(handler.opened).toBe(1);
+  });
+
   test("is asked for metadata once, and a place that hangs is given up: it would keep the process alive", async () => {
     const hang = (signal: AbortSignal) => new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     const { state, auth } = await openServer((isMetadata, signal) => (isMetadata ? hang(signal) : new Response("{}")));

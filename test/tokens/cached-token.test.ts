@@ -76,6 +76,22 @@ describe("where a new token comes from", () => {
   });
 });
 
+describe("a refresh that is refused, not for good, and the token in its last minute two seconds later", () => {
+  test.each<[rule: string, reason: Reason, asked: Reason[]]>([
+    ["it was ahead of time: it is asked for once more, now that it is needed", "ahead", ["ahead", "expired"]],
+    ["it was needed: nobody is asked again so soon", "expired", ["expired"]],
+  ])("%s", async (_rule, reason, asked) => {
+    const { clock, token, first, demands, resolve } = made();
+    await token.load();
+    clock.time += ttlMs - 61_000;
+    resolve({ record: first, error: new McpAuthError("token_request_refused", { issuer }) });
+    await token.refresh({ reason });
+    clock.time += 2000;
+    expect(await token.get()).toBe("first");
+    expect(demands).toEqual(asked.map((demand) => ({ reason: demand })));
+  });
+});
+
 describe("a token for a request", () => {
   const fault = () => new McpAuthError("server_error", { issuer, status: 503 });
 

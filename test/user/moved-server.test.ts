@@ -93,6 +93,21 @@ test("a server that has moved: the old authorization server's word does not coun
   expect(windows()).toBe(1);
 });
 
+test("a late refusal of an old token, while the newer one has ended untried, and metadata hang: a refresh, without more waiting", async () => {
+  const { auth, clock, limits, windows, answerTokens } = await refusedLogin();
+  const refuse = () =>
+    auth.onChallenge({ status: 401, challenges: [] }, { authorization: "Bearer access-1" }, { method: "POST", url: auth.serverUrl });
+  answerTokens(json({ ...second, expires_in: 10 }), json({ ...first, access_token: "access-3", refresh_token: "refresh-3" }));
+  expect(await refuse()).toBe("retry");
+  net.serve({ [resourceMetadata]: never });
+  clock.time += 11_000;
+  const retried = refuse();
+  await vi.waitFor(() => expect(limits()).toContain(500));
+  clock.reachLimit();
+  expect(await retried).toBe("retry");
+  expect([await auth.getAccessToken(), windows()]).toEqual(["access-3", 0]);
+});
+
 test("a late refusal of an old token, while the newer one has expired: a refresh, not a window", async () => {
   const { auth, clock, store, windows, accept, answerTokens } = await refusedLogin();
   // Refreshed once: the cached token is the second one.

@@ -1,6 +1,6 @@
 /** DESIGN's rules 1 to 5 of tokens, with a clock that stands still and a server that can be told what to answer. */
 import { describe, expect, test } from "vitest";
-import { McpAuthError, MemoryStore, type StoredRecord } from "../../src/index.ts";
+import { McpAuthError, MemoryStore, type StoredRecord, type TokenManager } from "../../src/index.ts";
 import { answer, closeAfter, closeBefore, gate, type Hook, type ProtectedServer, tokenRequest, when } from "../fixture/index.ts";
 import {
   codeOf,
@@ -675,6 +675,20 @@ describe("dispose", () => {
     reading.resolve();
     expect((await call).code).toBe("disposed");
     expect(as.tokenRequests()).toHaveLength(0);
+  });
+
+  test.each<[way: string, use: (auth: TokenManager) => unknown]>([
+    ["headers", (auth) => auth.headers({ method: "POST", url: auth.serverUrl })],
+    ["fetch", (auth) => auth.fetch(auth.serverUrl)],
+    ["getAccessToken", (auth) => auth.getAccessToken()],
+    ["authorize", (auth) => auth.authorize()],
+    ["requestInit", async (auth) => auth.requestInit().headers],
+    ["setTokens", (auth) => auth.setTokens({ accessToken: "given" })],
+  ])("afterwards nothing gives a token away, however valid: %s", async (_way, use) => {
+    const { auth } = await loggedIn();
+    await auth.getAccessToken();
+    await auth.dispose();
+    expect((await failure(Promise.resolve(use(auth)))).code).toBe("disposed");
   });
 
   test("waits for a refresh in flight until it is stored, and starts none any more", async () => {
