@@ -100,9 +100,10 @@ describe("a token for a request", () => {
     expect([await token.get(), demands]).toEqual(["first", []]);
   });
 
-  test.each<[what: string, afterMs: number, outcome: "fault" | "none", token: string | undefined]>([
+  test.each<[what: string, afterMs: number, outcome: "fault" | "none" | "disposed", token: string | undefined]>([
     ["in the leeway, and it cannot be refreshed now: it serves", ttlMs - 1, "fault", "first"],
     ["in the leeway, and the refresh brings the same: it serves", ttlMs - 1, "none", "first"],
+    ["in the leeway, and the manager ends: no token, however good", ttlMs - 1, "disposed", "disposed"],
     ["expired, and it cannot be refreshed now: the fault", ttlMs, "fault", "server_error"],
     ["expired, and the refresh brings the same: none", ttlMs, "none", undefined],
   ])("%s", async (_what, afterMs, outcome, expected) => {
@@ -110,8 +111,24 @@ describe("a token for a request", () => {
     await token.load();
     clock.time += afterMs;
     if (outcome === "fault") reject(fault());
+    else if (outcome === "disposed") reject(new McpAuthError("disposed"));
     else resolve({ record: first });
     expect(await token.get().catch((error: McpAuthError) => error.code)).toBe(expected);
     expect(demands).toEqual([{ reason: "expired" }]);
+  });
+});
+
+describe("a token for one who cannot wait", () => {
+  test.each<[what: string, afterMs: number, token: string | undefined, asked: Reason[]]>([
+    ["valid: it is given, and nothing is asked for", 0, "first", []],
+    ["due for a refresh ahead: it is given, and refreshed meanwhile", ttlMs * 0.7, "first", ["ahead"]],
+    ["in the leeway: the same, with more urgency", ttlMs - 1, "first", ["expired"]],
+    ["expired: none now, and the next one may have one", ttlMs, undefined, ["expired"]],
+  ])("%s", async (_what, afterMs, expected, asked) => {
+    const { clock, token, demands } = made();
+    await token.load();
+    clock.time += afterMs;
+    expect(token.read()).toBe(expected);
+    expect(demands).toEqual(asked.map((reason) => ({ reason })));
   });
 });
