@@ -1,15 +1,14 @@
 /** Options of the neutral entries: what cannot be is refused where it is passed, named, and not shown. */
-import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { AuthorizationRequest } from "../src/authorization/request.ts";
 import type { MachineClient } from "../src/client-auth/machine-client.ts";
-import { McpAuthError } from "../src/errors.ts";
 import type { CodeExchange } from "../src/grants/authorization-code.ts";
 import * as grants from "../src/grants/index.ts";
 import * as main from "../src/index.ts";
 import * as machine from "../src/machine/index.ts";
 import { authProvider as authProviderV1 } from "../src/transports/sdk/v1.ts";
 import { type AuthProviderOptions, authProvider as authProviderV2 } from "../src/transports/sdk/v2.ts";
+import { describeOptions, endOf, refusal } from "./option-table.ts";
 
 const serverUrl = "https://mcp.example/mcp";
 const issuer = "https://as.example";
@@ -25,26 +24,6 @@ const user = new main.TokenManager({ serverUrl, fetch: offline });
 const programOptions = { serverUrl, clientId: "reports", clientSecret: "s", fetch: offline };
 const program = new machine.MachineTokenManager(programOptions);
 const pending = { state: "s", codeVerifier: "v", issuer, issParameterSupported: true, redirectUri: "http://127.0.0.1/" };
-
-type Needed<Options> = { [Name in keyof Options as object extends Pick<Options, Name> ? never : Name]: unknown };
-type Bad = readonly [unknown, ...unknown[]];
-
-/** An entry, the options that it needs, and for every option values that it refuses: one that is forgotten does not compile. */
-interface Door<Options> {
-  call: (options: Options) => unknown;
-  needed: Needed<Options>;
-  bad: { readonly [Name in keyof Options]-?: Bad };
-}
-interface AnyDoor {
-  name: string;
-  call: (options: never) => unknown;
-  needed: Readonly<Record<string, unknown>>;
-  bad: Readonly<Record<string, Bad>>;
-}
-const doors: AnyDoor[] = [];
-function door<Options>(name: string, { call, needed, bad }: Door<Options>): void {
-  doors.push({ name, call: call as AnyDoor["call"], needed: needed as AnyDoor["needed"], bad: bad as AnyDoor["bad"] });
-}
 
 const text = ["", 1, null, {}] as const;
 const flag = ["true", 0, null] as const;
@@ -91,7 +70,8 @@ const machineClient = {
   tokenEndpointAuthMethod: ["basic", 1],
 } as const;
 
-door<main.TokenManagerOptions>("TokenManager", {
+describeOptions<main.TokenManagerOptions>({
+  name: "TokenManager",
   call: (options) => new main.TokenManager(options),
   needed: { serverUrl },
   bad: {
@@ -118,17 +98,20 @@ door<main.TokenManagerOptions>("TokenManager", {
     bearer: ["cookie", 1],
   },
 });
-door<NonNullable<Parameters<main.TokenManager["authorize"]>[0]>>("TokenManager.authorize", {
+describeOptions<NonNullable<Parameters<main.TokenManager["authorize"]>[0]>>({
+  name: "TokenManager.authorize",
   call: (options) => user.authorize(options),
   needed: {},
   bad: { scopes, signal },
 });
-door<{ signal?: AbortSignal | undefined }>("TokenManager.getAccessToken", {
+describeOptions<{ signal?: AbortSignal | undefined }>({
+  name: "TokenManager.getAccessToken",
   call: (options) => user.getAccessToken(options),
   needed: {},
   bad: { signal },
 });
-door<main.GivenTokens>("TokenManager.setTokens", {
+describeOptions<main.GivenTokens>({
+  name: "TokenManager.setTokens",
   call: (options) => user.setTokens(options),
   needed: { accessToken: "a" },
   bad: {
@@ -143,7 +126,8 @@ door<main.GivenTokens>("TokenManager.setTokens", {
     resource: text,
   },
 });
-door<machine.MachineTokenManagerOptions>("MachineTokenManager", {
+describeOptions<machine.MachineTokenManagerOptions>({
+  name: "MachineTokenManager",
   call: (options) => new machine.MachineTokenManager(options),
   needed: { serverUrl },
   bad: {
@@ -158,17 +142,20 @@ door<machine.MachineTokenManagerOptions>("MachineTokenManager", {
     assertion: ["eyJ9.e30.c", {}],
   },
 });
-door<{ signal?: AbortSignal | undefined }>("MachineTokenManager.authorize", {
+describeOptions<{ signal?: AbortSignal | undefined }>({
+  name: "MachineTokenManager.authorize",
   call: (options) => program.authorize(options),
   needed: {},
   bad: { signal },
 });
-door<{ signal?: AbortSignal | undefined }>("MachineTokenManager.getAccessToken", {
+describeOptions<{ signal?: AbortSignal | undefined }>({
+  name: "MachineTokenManager.getAccessToken",
   call: (options) => program.getAccessToken(options),
   needed: {},
   bad: { signal },
 });
-door<machine.EnterpriseManagedOptions>("enterpriseManaged", {
+describeOptions<machine.EnterpriseManagedOptions>({
+  name: "enterpriseManaged",
   call: (options) => machine.enterpriseManaged(options),
   needed: { clientId: "reports", subjectToken: "t" },
   bad: {
@@ -183,29 +170,37 @@ door<machine.EnterpriseManagedOptions>("enterpriseManaged", {
     identity: text,
   },
 });
-door<main.HttpOptions>("createHttp", {
+describeOptions<main.HttpOptions>({
+  name: "createHttp",
   call: (options) => main.createHttp(options),
   needed: {},
   bad: { fetch: callback, allowInsecure: texts, requestTimeout: timeouts, maxBytes: [0, 1.5, "1 MB", Number.NaN], clock },
 });
-door<main.AuthFetchOptions>("authFetch", {
+describeOptions<main.AuthFetchOptions>({
+  name: "authFetch",
   call: (options) => main.authFetch(program, serverUrl, options),
   needed: {},
   bad: { fetch: callback },
 });
-door<main.DiscoverProtectedResourceOptions>("discoverProtectedResource", {
+describeOptions<main.DiscoverProtectedResourceOptions>({
+  name: "discoverProtectedResource",
   call: (options) => main.discoverProtectedResource(serverUrl, options),
   needed: {},
+  beside: { http },
   bad: { http: https, clock, challenge: challenges, signal },
 });
-door<main.DiscoverAuthorizationServerOptions>("discoverAuthorizationServer", {
+describeOptions<main.DiscoverAuthorizationServerOptions>({
+  name: "discoverAuthorizationServer",
   call: (options) => main.discoverAuthorizationServer(issuer, options),
   needed: {},
+  beside: { http },
   bad: { http: https, clock, onEvent: callback, strictIssuer: flag, signal },
 });
-door<main.RegisterClientOptions>("registerClient", {
+describeOptions<main.RegisterClientOptions>({
+  name: "registerClient",
   call: (options) => main.registerClient(options),
   needed: { server, redirectUris: ["http://127.0.0.1/"] },
+  beside: { http },
   bad: {
     server: metadata,
     redirectUris: texts,
@@ -219,42 +214,50 @@ door<main.RegisterClientOptions>("registerClient", {
     signal,
   },
 });
-door<AuthorizationRequest>("buildAuthorizationUrl", {
+describeOptions<AuthorizationRequest>({
+  name: "buildAuthorizationUrl",
   call: (options) => main.buildAuthorizationUrl(options),
   needed: { server, clientId: "c", redirectUri: "http://127.0.0.1/", state: "s", codeChallenge: "c" },
   bad: { server: metadata, clientId: text, redirectUri: text, state: text, codeChallenge: text, ...asked },
 });
-door<CodeExchange>("exchangeCode", {
+describeOptions<CodeExchange>({
+  name: "exchangeCode",
   call: (options) => main.exchangeCode(options),
   needed: { ...request, code: "c", codeVerifier: "v", redirectUri: "http://127.0.0.1/" },
   bad: { ...tokenRequest, code: text, codeVerifier: text, redirectUri: text, resource: text },
 });
-door<grants.ClientCredentialsGrant>("requestClientToken", {
+describeOptions<grants.ClientCredentialsGrant>({
+  name: "requestClientToken",
   call: (options) => grants.requestClientToken(options),
   needed: request,
   bad: { ...tokenRequest, ...asked },
 });
-door<grants.JwtBearerGrant>("exchangeAssertion", {
+describeOptions<grants.JwtBearerGrant>({
+  name: "exchangeAssertion",
   call: (options) => grants.exchangeAssertion(options),
   needed: { ...request, assertion: "a" },
   bad: { ...tokenRequest, ...asked, assertion: text },
 });
-door<grants.RefreshGrant>("refreshTokens", {
+describeOptions<grants.RefreshGrant>({
+  name: "refreshTokens",
   call: (options) => grants.refreshTokens(options),
   needed: { ...request, refreshToken: "r" },
   bad: { ...tokenRequest, refreshToken: text, resource: text, scopes },
 });
-door<grants.DeviceCodeRequest>("requestDeviceCode", {
+describeOptions<grants.DeviceCodeRequest>({
+  name: "requestDeviceCode",
   call: (options) => grants.requestDeviceCode(options),
   needed: request,
   bad: { ...tokenRequest, ...asked },
 });
-door<grants.DeviceCodePoll>("pollDeviceCode", {
+describeOptions<grants.DeviceCodePoll>({
+  name: "pollDeviceCode",
   call: (options) => grants.pollDeviceCode(options),
   needed: { ...request, code: { deviceCode: "d", userCode: "u", verificationUri: issuer, expiresAt: 0, intervalMs: 1 } },
   bad: { ...tokenRequest, code: ["d", {}, { deviceCode: "d", expiresAt: "soon", intervalMs: 1 }], resource: text },
 });
-door<grants.TokenExchange>("exchangeToken", {
+describeOptions<grants.TokenExchange>({
+  name: "exchangeToken",
   call: (options) => grants.exchangeToken(options),
   needed: { ...request, subjectToken: "t", subjectTokenType: grants.tokenTypes.accessToken },
   bad: {
@@ -268,88 +271,35 @@ door<grants.TokenExchange>("exchangeToken", {
     audience: text,
   },
 });
-door<grants.TokenRequestOptions>("revokeToken", {
+describeOptions<grants.TokenRequestOptions>({
+  name: "revokeToken",
   call: (options) => grants.revokeToken("t", "access_token", options),
   needed: request,
   bad: tokenRequest,
 });
-door<MachineClient>("machineAuthentication", {
+describeOptions<MachineClient>({
+  name: "machineAuthentication",
   call: (options) => grants.machineAuthentication(options, server),
   needed: {},
   bad: machineClient,
 });
-door<MachineClient>("selectEndpoints", {
+describeOptions<MachineClient>({
+  name: "selectEndpoints",
   call: (options) => grants.selectEndpoints(options, server),
   needed: {},
   bad: machineClient,
 });
-door<AuthProviderOptions>("authProvider of sdk-v1", {
+describeOptions<AuthProviderOptions>({
+  name: "authProvider of sdk-v1",
   call: (options) => authProviderV1(program, options),
   needed: {},
   bad: { clock },
 });
-door<AuthProviderOptions>("authProvider of sdk-v2", {
+describeOptions<AuthProviderOptions>({
+  name: "authProvider of sdk-v2",
   call: (options) => authProviderV2(program, options),
   needed: {},
   bad: { clock },
-});
-
-/** What a call ends with, thrown or rejected; `undefined` when it succeeds. */
-async function endOf(call: () => unknown): Promise<unknown> {
-  try {
-    await call();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
-}
-/** Passes options on, beside those that are needed, and without reaching a server. */
-const pass = ({ call, needed, bad }: AnyDoor, options: object) =>
-  endOf(() => call({ ...(bad.http && { http }), ...needed, ...options } as never));
-const shown = (value: unknown) => (typeof value === "function" ? "a function" : (JSON.stringify(value) ?? String(value)).slice(0, 60));
-const refusal = (detail: string) => ({ code: "invalid_option", message: expect.stringContaining(detail) });
-
-describe.each(doors)("$name", (entry) => {
-  const { bad, call, needed } = entry;
-  const values = Object.entries(bad).flatMap(([name, them]) => them.map((value) => [name, shown(value), value] as const));
-
-  test.each(values)("`%s`: %s", async (name, _shown, value) => {
-    expect(await pass(entry, { [name]: value })).toMatchObject(refusal(`\`${name}\` must be `));
-  });
-
-  test.each(Object.keys(bad))("`%s` in capitals is not an option, and it is named", async (name) => {
-    const wrong = name.toUpperCase();
-    expect(await pass(entry, { [wrong]: "x" })).toMatchObject(refusal(`\`${wrong}\` is not an option; \`${name}\` is one`));
-  });
-
-  test.each(Object.keys(needed))("without `%s`", async (name) => {
-    expect(await pass(entry, { [name]: undefined })).toMatchObject(refusal(`\`${name}\` is missing`));
-  });
-
-  test("`undefined` counts as absent", async () => {
-    const absent = Object.keys(bad).filter((name) => !(name in needed) && name !== "http");
-    const error = await pass(entry, Object.fromEntries(absent.map((name) => [name, undefined])));
-    expect(String(error)).not.toMatch(/must be|is not an option/);
-  });
-
-  test.each([["text"], [null], [1], [[]]])("%j instead of options", async (options) => {
-    expect(await endOf(() => call(options as never))).toMatchObject(refusal("the options must be an object"));
-  });
-});
-
-test("no message holds a value, wherever it was put", async () => {
-  const values = [(text: string) => ({ [text]: text }), (text: string) => [[text]], (text: string) => () => text];
-  const place = fc
-    .constantFrom(...doors)
-    .chain((entry) => fc.tuple(fc.constant(entry), fc.constantFrom(...Object.keys(entry.bad), "secret")));
-  await fc.assert(
-    fc.asyncProperty(place, fc.constantFrom(...values), fc.uuid(), async ([entry, name], wrap, text) => {
-      const error = await pass(entry, { [name]: wrap(text) });
-      const said = error instanceof McpAuthError ? `${error.stack} ${JSON.stringify(error)} ${JSON.stringify(error.cause)}` : "";
-      expect(said).not.toContain(text);
-    }),
-    { numRuns: 500 },
-  );
 });
 
 test.each(["clientMetadata", "clientMetadataUrl"])("`%s` has no effect beside `clientId`", (name) => {

@@ -81,7 +81,10 @@ export async function stdioServer(options: StdioServerOptions): Promise<StdioSer
 
 function checkName(name: string): void {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-    throw new McpAuthError("invalid_option", { detail: `${JSON.stringify(name)} is not a name of an environment variable` });
+    // It is not shown: name and secret may have changed places.
+    throw new McpAuthError("invalid_option", {
+      detail: "`credentials` or `inherit` holds something else than names of environment variables",
+    });
   }
 }
 

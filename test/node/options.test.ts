@@ -1,9 +1,8 @@
 /** Options of the functions of `mcp-client-auth/node`: what cannot be is refused when it is passed, before anything is loaded or opened. */
 import { describe, expect, test, vi } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
-import { certificateRules, idleCertificateOptions } from "../../src/node/client-certificate.ts";
-import { idleAuthOptions, mcpAuthRules } from "../../src/node/create-mcp-auth.ts";
-import { environmentRules } from "../../src/node/environment/options.ts";
+import { idleCertificateOptions } from "../../src/node/client-certificate.ts";
+import { idleAuthOptions } from "../../src/node/create-mcp-auth.ts";
 import {
   type ClientCertificate,
   createMcpAuth,
@@ -28,12 +27,7 @@ import {
   sqliteStore,
   stdioServer,
 } from "../../src/node/index.ts";
-import { openBrowserRules } from "../../src/node/login/browser.ts";
-import { idleListenerOptions, loopbackRules, pasteRules } from "../../src/node/login/options.ts";
-import { mcpRemoteRules } from "../../src/node/mcp-remote/options.ts";
-import { mutualTlsRules } from "../../src/node/mutual-tls.ts";
-import { stdioRules } from "../../src/node/stdio.ts";
-import { keychainRules, sqliteRules } from "../../src/node/stores/options.ts";
+import { idleListenerOptions } from "../../src/node/login/options.ts";
 import { createCertificateAuthority } from "../fixture/index.ts";
 import { describeOptions, secret } from "../option-table.ts";
 
@@ -72,7 +66,7 @@ const handler = { start: async () => Promise.reject(new Error()) };
 describeOptions<McpAuthOptions>({
   name: "createMcpAuth",
   call: (options) => createMcpAuth(serverUrl, options),
-  rules: mcpAuthRules(),
+  needed: {},
   bad: {
     ...badPlace,
     ...badListener,
@@ -116,14 +110,14 @@ describeOptions<McpAuthOptions>({
 describeOptions<EnvironmentOptions>({
   name: "fromEnvironment",
   call: (options) => fromEnvironment(options),
-  rules: environmentRules(),
+  needed: {},
   bad: badSession,
 });
 
 describeOptions<LoopbackLoginOptions>({
   name: "loopbackLogin",
   call: (options) => loopbackLogin(options),
-  rules: loopbackRules(),
+  needed: {},
   bad: { ...badListener, openBrowser: ["firefox"], print: [console] },
   idle: [idleListenerOptions, { port: 1, ports: [1], redirectHost: "localhost", redirectUri: "https://a.example" }],
 });
@@ -131,7 +125,7 @@ describeOptions<LoopbackLoginOptions>({
 describeOptions<PasteLoginOptions>({
   name: "pasteLogin",
   call: (options) => pasteLogin(options),
-  rules: pasteRules(),
+  needed: {},
   bad: { ...badListener, input: [{}, "stdin"], print: [console], env: ["SSH_CONNECTION", []] },
   idle: [idleListenerOptions, { port: 1, ports: [1], redirectHost: "localhost", redirectUri: "https://a.example" }],
 });
@@ -139,35 +133,35 @@ describeOptions<PasteLoginOptions>({
 describeOptions<OpenBrowserOptions>({
   name: "openBrowser",
   call: (options) => openBrowser(new URL("https://as.example"), options),
-  rules: openBrowserRules(),
+  needed: {},
   bad: { allowInsecure: badSession.allowInsecure },
 });
 
 describeOptions<SqliteStoreOptions>({
   name: "sqliteStore",
   call: (options) => sqliteStore(options),
-  rules: sqliteRules(),
+  needed: {},
   bad: { ...badPlace, keychainFailure: ["key", true], onEvent: badSession.onEvent },
 });
 
 describeOptions<KeychainStoreOptions>({
   name: "keychainStore",
   call: (options) => keychainStore(options),
-  rules: keychainRules(),
+  needed: {},
   bad: { ...badPlace, fallback: ["sqlite", false], partSize: [0, 99, Number.NaN, "1280"], onEvent: badSession.onEvent },
 });
 
 describeOptions<MutualTlsOptions>({
   name: "mutualTls",
   call: (options) => mutualTls(() => ({}), options),
-  rules: mutualTlsRules(),
+  needed: {},
   bad: { clock: badSession.clock },
 });
 
 describeOptions<ClientCertificate>({
   name: "the certificate of mutualTls",
   call: (certificate) => mutualTls(certificate),
-  rules: certificateRules(),
+  needed: {},
   bad: {
     cert: ["", new Uint8Array(), 1, [secret]],
     key: ["", { key: secret }],
@@ -178,10 +172,10 @@ describeOptions<ClientCertificate>({
   idle: [idleCertificateOptions, { cert: "x", key: "x", pfx: "x" }],
 });
 
-describeOptions<Partial<StdioServerOptions>>({
+describeOptions<StdioServerOptions>({
   name: "stdioServer",
-  call: (options) => stdioServer({ ...options, command: options.command ?? "acme" }),
-  rules: stdioRules(),
+  call: (options) => stdioServer(options),
+  needed: { command: "acme" },
   bad: {
     command: ["", ["acme"]],
     args: ["--stdio", [1]],
@@ -191,10 +185,10 @@ describeOptions<Partial<StdioServerOptions>>({
   },
 });
 
-describeOptions<Partial<McpRemoteImportOptions>>({
+describeOptions<McpRemoteImportOptions>({
   name: "importFromMcpRemote",
-  call: (options) => importFromMcpRemote(serverUrl, { ...options, store: options.store ?? store }),
-  rules: mcpRemoteRules(),
+  call: (options) => importFromMcpRemote(serverUrl, options),
+  needed: { store },
   bad: {
     store: badSession.store,
     fetch: badSession.fetch,

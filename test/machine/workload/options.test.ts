@@ -1,35 +1,31 @@
 /** Options of what supplies assertions: what cannot be is refused when the source is made, not at the first token. */
 import { expect, test } from "vitest";
 import { assertionCommand, assertionFile, gitHubActions, gitLab, kubernetes } from "../../../src/machine/index.ts";
-import {
-  type AssertionCommandOptions,
-  assertionCommandRules,
-  type GitHubActionsOptions,
-  type GitLabOptions,
-  gitHubActionsRules,
-  gitLabRules,
-  type KubernetesOptions,
-  kubernetesRules,
+import type {
+  AssertionCommandOptions,
+  GitHubActionsOptions,
+  GitLabOptions,
+  KubernetesOptions,
 } from "../../../src/machine/workload/sources.ts";
 import { describeOptions, secret } from "../../option-table.ts";
 
 describeOptions<GitHubActionsOptions>({
   name: "gitHubActions",
   call: gitHubActions,
-  rules: gitHubActionsRules,
+  needed: {},
   bad: { audience: ["", 1, ["https://as.example"]] },
 });
-describeOptions<GitLabOptions>({ name: "gitLab", call: gitLab, rules: gitLabRules, bad: { variable: ["", 1] } });
+describeOptions<GitLabOptions>({ name: "gitLab", call: gitLab, needed: {}, bad: { variable: ["", 1] } });
 describeOptions<KubernetesOptions>({
   name: "kubernetes",
   call: kubernetes,
-  rules: kubernetesRules,
+  needed: {},
   bad: { path: ["", 1, new URL("file:///x")] },
 });
 describeOptions<AssertionCommandOptions>({
   name: "assertionCommand",
   call: (options) => assertionCommand(["print-token"], options),
-  rules: assertionCommandRules,
+  needed: {},
   bad: {
     commandTimeout: [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "1000"],
     env: ["PATH", [secret], { TOKEN: 1 }],

@@ -1,6 +1,6 @@
 /** Options of the WebSocket transport: what cannot be is refused when it is made, before a handshake. */
 import { expect, test } from "vitest";
-import { idleWebSocketOptions, webSocketRules } from "../../../src/transports/websocket/options.ts";
+import { idleWebSocketOptions } from "../../../src/transports/websocket/options.ts";
 import { WebSocketTransport, type WebSocketTransportOptions } from "../../../src/transports/websocket/websocket.ts";
 import { describeOptions, secret } from "../../option-table.ts";
 
@@ -9,7 +9,7 @@ const create = (options: object) => new WebSocketTransport("wss://mcp.example/ws
 describeOptions<WebSocketTransportOptions>({
   name: "WebSocketTransport",
   call: create,
-  rules: webSocketRules(),
+  needed: {},
   bad: {
     credential: [secret, {}, { headers: { authorization: secret } }],
     webSocket: [{}, "ws"],
