@@ -120,6 +120,26 @@ describe("rule 2: refresh ahead", () => {
     expect(as.tokenRequests()).toHaveLength(1);
   });
 
+  test.each([
+    // minutes, refresh token left
+    ["is still good: it keeps both tokens", 10, true],
+    ["has come to its last minute: the refusal is believed", 19.5, false],
+  ])("one that is refused when the token %s", async (_rule, later, isLeft) => {
+    const { as, auth, clock, store, server, tokens, types } = await loggedIn();
+    const held = gate(refreshes);
+    as.intercept(held.hook);
+    as.intercept(when(refreshes, refuse));
+    clock.advance(minutes(40));
+    await auth.getAccessToken();
+    await held.reached(1);
+    clock.jump(minutes(later));
+    held.open();
+    await expect.poll(types).toContain("refresh.failed");
+    await expect.poll(async () => (await stored(store, server))?.refreshStartedAt === undefined || isLeft).toBe(true);
+    expect(await stored(store, server)).toMatchObject({ accessToken: tokens.accessToken });
+    expect((await stored(store, server))?.refreshToken !== undefined).toBe(isLeft);
+  });
+
   test("a refused refresh ahead is final for one who joins it with an expired token", async () => {
     const { as, auth, clock, store, server } = await loggedIn();
     const held = gate(refreshes);
@@ -412,6 +432,25 @@ describe("rule 3: once", () => {
     expect(as.requests.some(({ path }) => path.endsWith("/revoke") || path.endsWith("/revocation"))).toBe(true);
     expect(as.liveLogins).toBe(0);
     expect(types()).not.toContain("refresh.finished");
+  });
+
+  test("a refresh that cannot read whether its login was replaced has not lost it: what it got is used, stored, and not revoked", async () => {
+    const { as, auth, clock, store, server } = await loggedIn();
+    clock.advance(minutes(61));
+    const held = gate(refreshes, "after");
+    as.intercept(held.hook);
+    const refreshing = auth.getAccessToken();
+    await held.reached(1);
+    const { get } = store;
+    let failures = 0;
+    store.get = async (name) => {
+      if (failures++ === 0) throw new Error("busy");
+      return get.call(store, name);
+    };
+    held.open();
+    expect(await refreshing).toBe((await stored(store, server))?.accessToken);
+    expect([failures > 0, as.liveLogins, as.tokenRequests().length]).toEqual([true, 1, 1]);
+    expect(as.requests.some(({ path }) => path === "/revoke")).toBe(false);
   });
 
   test("a refresh that finds another login in place of its own leaves it and uses it", async () => {
