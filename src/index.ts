@@ -9,7 +9,7 @@ export type { PendingAuthorization } from "./authorization/pending.ts";
 export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";
 export { type AuthorizationRequest, buildAuthorizationUrl } from "./authorization/request.ts";
 export { type AuthorizationResponse, checkAuthorizationResponse } from "./authorization/response.ts";
-export type { ClientIdentity } from "./client-auth/secret.ts";
+export type { ClientAuth, ClientIdentity } from "./client-auth/secret.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export type { Credential, CredentialRequest } from "./credential.ts";
 export { type AuthenticateChallenge, type Challenge, parseChallenges, readChallenge } from "./discovery/challenge.ts";

@@ -1,10 +1,10 @@
-import { type ClientAuth, None, TlsClientAuth } from "oauth4webapi";
+import { None, TlsClientAuth } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { checkOptions, clock as clockRule, needed, serverMetadata } from "../options.ts";
 import { type MachineAuthMethod, type MachineClient, machineClientRules } from "./machine-client.ts";
-import { clientAuthentication } from "./secret.ts";
+import { type ClientAuth, clientAuthentication } from "./secret.ts";
 
 /** What each method needs, the preferred one first. A certificate is part of the connection. */
 const needs: Readonly<Record<MachineAuthMethod, "privateKey" | "clientSecret" | undefined>> = {

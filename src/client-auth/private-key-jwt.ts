@@ -1,7 +1,7 @@
-import type { ClientAuth } from "oauth4webapi";
 import type { Clock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import type { MachineClient } from "./machine-client.ts";
+import type { ClientAuth } from "./secret.ts";
 import { signingKey } from "./signing-key.ts";
 
 /** Seconds until a client assertion expires. */

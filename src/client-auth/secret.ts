@@ -1,5 +1,8 @@
-import { type ClientAuth, ClientSecretPost, None } from "oauth4webapi";
+import { ClientSecretPost, None, type ClientAuth as OAuthClientAuth } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
+
+/** Authenticates the client in a token request: adds to its body or headers. Functions of `oauth4webapi` that do this fit. */
+export type ClientAuth = OAuthClientAuth;
 
 /** A client, as one authorization server knows it. */
 export interface ClientIdentity {

@@ -7,7 +7,8 @@
 
 export { machineAuthentication, selectEndpoints } from "../client-auth/machine-authentication.ts";
 export type { MachineAuthMethod, MachineClient, PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "../client-auth/machine-client.ts";
-export type { ClientIdentity } from "../client-auth/secret.ts";
+export type { ClientAuth, ClientIdentity } from "../client-auth/secret.ts";
+export type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 export { type ClientCredentialsGrant, requestClientToken } from "./client-credentials.ts";
 export {
   type DeviceCode,

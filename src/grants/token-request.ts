@@ -1,6 +1,6 @@
-import type { AuthorizationServer, ClientAuth } from "oauth4webapi";
-import { type ClientIdentity, clientAuthentication, formEncoded } from "../client-auth/secret.ts";
+import { type ClientAuth, type ClientIdentity, clientAuthentication, formEncoded } from "../client-auth/secret.ts";
 import { type Clock, systemClock } from "../clock.ts";
+import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
@@ -9,7 +9,7 @@ import { defined, members, text } from "../http/json.ts";
 /** What every token request needs. */
 export interface TokenRequestOptions {
   /** Metadata of the authorization server. */
-  server: AuthorizationServer;
+  server: AuthorizationServerMetadata;
   /** The client, and how it authenticates. */
   client: ClientIdentity;
   /** Authenticates in another way than by a secret: by key, by certificate. */

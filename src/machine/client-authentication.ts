@@ -1,6 +1,6 @@
-import type { ClientAuth } from "oauth4webapi";
 import { authenticationOf } from "../client-auth/machine-authentication.ts";
 import type { MachineClient } from "../client-auth/machine-client.ts";
+import type { ClientAuth } from "../client-auth/secret.ts";
 import type { Clock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 
