@@ -97,8 +97,8 @@ const texts = {
 /** Every way in which this package can fail. Codes are stable; messages may change. */
 export type McpAuthErrorCode = keyof typeof texts;
 
-/** Completes an error. Only the class reaches its private parts. */
-let complete: (error: McpAuthError, serverUrl: string) => void;
+/** The clause that completes an error's sentence. Kept beside the class, so that bundlers can leave out an unused one. */
+const clauses = new WeakMap<McpAuthError, string | undefined>();
 
 /** What is known about a failure. None of it may hold a token, code, verifier or secret. */
 export interface McpAuthErrorDetails {
@@ -161,8 +161,6 @@ export class McpAuthError extends Error {
   /** Milliseconds that the server asks to wait. */
   declare readonly retryAfterMs: number | undefined;
 
-  readonly #detail: string | undefined;
-
   constructor(code: McpAuthErrorCode, { detail, cause, hint, party, ...facts }: McpAuthErrorDetails = {}) {
     const { serverUrl, issuer, status, serverError, serverDescription, retryAfterMs } = facts;
     // Named one by one: another error may have been spread into the details, whose own code must not replace this one's.
@@ -176,7 +174,7 @@ export class McpAuthError extends Error {
     };
     const clause = printable(detail, 1000);
     super(messageOf(code, clean, clause), cause === undefined ? undefined : { cause });
-    this.#detail = clause;
+    clauses.set(this, clause);
     this.code = code;
     this.hint = printable(hint, 1000) ?? texts[code][1];
     this.party = party ?? texts[code][2];
@@ -194,16 +192,6 @@ export class McpAuthError extends Error {
   /** Name, message and hint. */
   override toString(): string {
     return `${this.name}: ${this.message} ${this.hint}`;
-  }
-
-  static {
-    complete = (error, serverUrl) => {
-      const { message, stack } = error;
-      Object.assign(error, { serverUrl: withoutQuery(serverUrl) });
-      error.message = messageOf(error.code, error, error.#detail);
-      // The stack begins with the message that there was before.
-      if (stack !== undefined) error.stack = stack.replace(message, () => error.message);
-    };
   }
 }
 
@@ -230,7 +218,12 @@ export class InsufficientScopeError extends McpAuthError {
 
 /** Says which server an error is about, where that was not known when it was made. Returns the same error. */
 export function aboutServer(error: McpAuthError, serverUrl: string): McpAuthError {
-  if (error.serverUrl === undefined) complete(error, serverUrl);
+  if (error.serverUrl !== undefined) return error;
+  const { message, stack } = error;
+  Object.assign(error, { serverUrl: withoutQuery(serverUrl) });
+  error.message = messageOf(error.code, error, clauses.get(error));
+  // The stack begins with the message that there was before.
+  if (stack !== undefined) error.stack = stack.replace(message, () => error.message);
   return error;
 }
 

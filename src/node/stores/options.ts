@@ -54,17 +54,18 @@ export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {
   onEvent?: ((event: StoreEvent) => void) | undefined;
 }
 
-const [aKeychain, isKeychain] = having("a keychain", "getPassword", "setPassword", "deletePassword");
-
-const placeRules = (): Rules<FolderOptions & KeychainOptions> => ({
-  app: [
-    "the name of a folder: at most 100 characters, no slashes, no dot or space at either end",
-    (value) => typeof value === "string" && isAppName(value),
-  ],
-  folder: ["an absolute path", (value) => typeof value === "string" && isAbsolute(value)],
-  keychain: [`\`false\`, or ${aKeychain}`, (value) => value === false || isKeychain(value)],
-  keychainTimeout: milliseconds,
-});
+const placeRules = (): Rules<FolderOptions & KeychainOptions> => {
+  const [aKeychain, isKeychain] = having("a keychain", "getPassword", "setPassword", "deletePassword");
+  return {
+    app: [
+      "the name of a folder: at most 100 characters, no slashes, no dot or space at either end",
+      (value) => typeof value === "string" && isAppName(value),
+    ],
+    folder: ["an absolute path", (value) => typeof value === "string" && isAbsolute(value)],
+    keychain: [`\`false\`, or ${aKeychain}`, (value) => value === false || isKeychain(value)],
+    keychainTimeout: milliseconds,
+  };
+};
 
 export const sqliteRules = (): Rules<SqliteStoreOptions> => ({
   ...placeRules(),
