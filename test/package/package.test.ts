@@ -14,7 +14,8 @@ import { person, startProtectedServer } from "../fixture/index.ts";
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
 const bin = join(root, "node_modules/.bin");
-const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { exports: object };
+const { exports, engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { exports: object; engines: { node: string } };
+const lowestNode = engines.node.replace(">=", "");
 const entries = Object.keys(exports)
   .filter((entry) => entry !== "./package.json")
   .map((entry) => entry.replace(".", "mcp-client-auth"));
@@ -80,7 +81,8 @@ describe("an app that has installed only the tarball and the SDKs", () => {
         "junction",
       );
     }
-    await copyFile(join(import.meta.dirname, "consumer.mjs"), join(app, "consumer.mjs"));
+    for (const program of ["consumer.mjs", "old-runtime-consumer.mjs"])
+      await copyFile(join(import.meta.dirname, program), join(app, program));
   }, 120_000);
 
   // The oldest that package.json promises, and the lines that are maintained.
@@ -93,6 +95,26 @@ describe("an app that has installed only the tarball and the SDKs", () => {
       const lines = [expect.stringMatching(new RegExp(`^v${version}.*: all entry points`)), "v1: 2 + 3 = 5", "v2: 2 + 3 = 5"];
       expect(await consume(node, server.url)).toEqual({ logins: 1, lines, stderr: "", code: 0 });
       expect(await consume(node, server.url)).toEqual({ logins: 0, lines, stderr: "", code: 0 });
+    },
+  );
+
+  // 22.12 lacks nothing but `node:sqlite`: who keeps no login there needs none of it.
+  test.each([
+    { version: "20", lacks: /Promise\.withResolvers|node:sqlite/, works: [] },
+    { version: "22.12.0", lacks: /node:sqlite/, works: [". ", "./machine ", "./credentials ", "./websocket "] },
+  ])(
+    "on Node $version a user sees first that it is too old, and the version that is needed",
+    { timeout: 180_000 },
+    async ({ version, lacks, works }) => {
+      const env = { ...process.env, MCP_AUTH_SERVER_URL: "https://mcp.example/mcp", MCP_AUTH_DATA_DIR: join(app, `data-${version}`) };
+      const { stdout, stderr } = await run(await nodeBinary(version), ["old-runtime-consumer.mjs"], { cwd: app, env });
+      const lines = stdout.trimEnd().split("\n");
+      expect(lines.length).toBe(14);
+      const lackOf = new RegExp(
+        `^.*: McpAuthError: This runtime cannot be used: Node ${version}\\S* has no \`(${lacks.source})\`.*\\. .*Node (must be )?${lowestNode} or newer\\.$`,
+      );
+      for (const line of lines) expect(line).toMatch(works.some((way) => line.startsWith(way)) ? /: works$/ : lackOf);
+      expect(stderr).toBe("");
     },
   );
 
