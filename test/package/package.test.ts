@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { person, startProtectedServer } from "../fixture/index.ts";
+import { nodeBinary } from "./node-binary.ts";
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
@@ -215,17 +216,3 @@ describe("an app that has installed only the tarball and the SDKs", () => {
     return { logins, lines, stderr, code };
   }
 });
-
-/** Node in another version, from npm's package `node`; kept until the next `npm ci`. */
-async function nodeBinary(version: string): Promise<string> {
-  const prefix = join(root, `node_modules/.cache/node-${version}`);
-  const binary = join(prefix, "node_modules/.bin/node");
-  const works = async () => (await run(binary, ["--version"]).catch(() => ({ stdout: "" }))).stdout.startsWith(`v${version}`);
-  if (!(await works())) {
-    await mkdir(prefix, { recursive: true });
-    await writeFile(join(prefix, "package.json"), JSON.stringify({ private: true, allowScripts: { node: true } }));
-    await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", `node@${version}`], { cwd: prefix });
-    expect(await works(), `${binary} is Node ${version}`).toBe(true);
-  }
-  return binary;
-}

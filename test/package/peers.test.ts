@@ -1,4 +1,7 @@
-/** The packed tarball with the oldest and the newest version of each SDK that package.json allows, installed from the registry. */
+/**
+ * The packed tarball with the oldest and the newest version of each peer and dependency that package.json allows, installed from
+ * the registry. All but `keytar`, which would have to be compiled, and `open`, which opens browsers.
+ */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
@@ -8,14 +11,18 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import manifest from "../../package.json" with { type: "json" };
-import { person, startProtectedServer } from "../fixture/index.ts";
+import { createCertificateAuthority, person, sessionCookies, startMcpServer, startProtectedServer } from "../fixture/index.ts";
+import { toolRequest } from "../fixture/tool-request.ts";
+import { hasSecretService, secretService } from "../node/stores/keychain/support.ts";
+import { nodeBinary } from "./node-binary.ts";
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
-const { "@modelcontextprotocol/sdk": sdk, "@modelcontextprotocol/client": client } = manifest.peerDependencies;
-const { jose, oauth4webapi } = manifest.dependencies;
+const { keytar: _, ...peers } = manifest.peerDependencies;
+const { open: __, ...dependencies } = manifest.dependencies;
+const ranges = Object.entries({ ...peers, ...dependencies });
 /** The version that a range begins with. */
-const lowest = (range: string) => range.replace(/^\^/, "");
+const lowest = (range: string) => /^\^(\d+\.\d+\.\d+)/.exec(range)?.[1] ?? "";
 let folder: string;
 
 beforeAll(async () => {
@@ -27,25 +34,24 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe.each([
-  ["lowest", [lowest(sdk), lowest(client), lowest(jose), lowest(oauth4webapi)]],
-  ["highest", [sdk, client, jose, oauth4webapi]],
-] as const)("the %s versions: SDK v1, SDK v2, jose, oauth4webapi: %j", (_name, versions) => {
+  ["lowest", ranges.map(([name, range]) => `${name}@${lowest(range)}`)],
+  ["highest", ranges.map(([name, range]) => `${name}@${range}`)],
+] as const)("the %s versions: %j", (_name, wanted) => {
   let app: string;
 
   beforeAll(async () => {
     app = await mkdtemp(join(folder, "app-"));
     await writeFile(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
     const [tarball = ""] = (await readdir(folder)).filter((file) => file.endsWith(".tgz"));
-    const packages = ["@modelcontextprotocol/sdk", "@modelcontextprotocol/client", "jose", "oauth4webapi"];
-    const wanted = packages.map((name, i) => `${name}@${versions[i]}`);
     const types = `@types/node@${manifest.devDependencies["@types/node"]}`;
     await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(folder, tarball), ...wanted, types], { cwd: app });
-    await copyFile(join(import.meta.dirname, "peers-consumer.mjs"), join(app, "consumer.mjs"));
+    for (const program of ["peers-consumer.mjs", "optional-peers-consumer.mjs"])
+      await copyFile(join(import.meta.dirname, program), join(app, program));
   }, 300_000);
 
   test("login, calls and refreshes, by `fetch` and by `authProvider`", { timeout: 180_000 }, async () => {
     await using server = await startProtectedServer();
-    const child = spawn(process.execPath, ["consumer.mjs"], {
+    const child = spawn(process.execPath, ["peers-consumer.mjs"], {
       cwd: app,
       env: { ...process.env, MCP_SERVER_URL: server.url, MCP_AUTH_DATA_DIR: join(app, "data"), MCP_AUTH_KEYCHAIN: "off" },
       timeout: 120_000,
@@ -70,6 +76,35 @@ describe.each([
     const calls = ["v1 fetch", "v1 authProvider", "v2 fetch", "v2 authProvider"].map((way) => `${way}: 2 + 3 = 5`);
     expect({ lines, logins, code, stderr }).toEqual({ lines: calls, logins: 1, code: 0, stderr: "" });
   });
+
+  // An undici must fit Node's own `fetch`, which changes.
+  test.each(["22.13.0", "26"])(
+    "a client certificate, a session cookie and a keychain on Node %s",
+    { timeout: 180_000 },
+    async (version) => {
+      const node = await nodeBinary(version);
+      const ca = createCertificateAuthority();
+      await using guarded = await startMcpServer({ tls: ca, clientCertificates: "required" });
+      const user = { username: "ann", password: "hush" };
+      await using session = await startMcpServer({ protection: sessionCookies(user) });
+      const keyring = hasSecretService ? await secretService() : undefined;
+      const servers = {
+        guarded: guarded.url,
+        certificate: { ...ca.client({ name: "robot" }), ca: ca.cert },
+        session: session.url,
+        login: { url: `${session.origin}/login`, body: { user: user.username, password: user.password } },
+        call: toolRequest("whoami"),
+      };
+      const { DISPLAY, DBUS_SESSION_BUS_ADDRESS, ...own } = process.env;
+      const env = { ...own, SERVERS: JSON.stringify(servers), MCP_AUTH_DATA_DIR: join(app, `data-${version}`), MCP_AUTH_KEYCHAIN: "on" };
+      const bus = keyring && { DBUS_SESSION_BUS_ADDRESS: keyring.address };
+      const { stdout, stderr } = await run(node, ["optional-peers-consumer.mjs"], { cwd: app, env: { ...env, ...bus } });
+      await keyring?.stop();
+      const kept = keyring ? ["@napi-rs/keyring: kept, keychain"] : [];
+      const lines = ["undici: CN=robot, application/json", "tough-cookie: ann, application/json", ...kept];
+      expect({ lines: stdout.trimEnd().split("\n"), stderr }).toEqual({ lines, stderr: "" });
+    },
+  );
 
   test("compiles strictly", { timeout: 120_000 }, async () => {
     await writeFile(
