@@ -86,7 +86,10 @@ describe("README: code", () => {
       const user = pathToFileURL(join(root, "test/fixture/person.ts")).href;
       await writeFile(join(folder, "user.mjs"), `import { person } from "${user}"; await person(process.argv[2]);`);
       const browser = join(folder, "browser");
-      await writeFile(browser, `#!/bin/sh\nexec "${process.execPath}" "${join(folder, "user.mjs")}" "$1"\n`);
+      await writeFile(
+        browser,
+        `#!/bin/sh\nexec "${process.execPath}" "${join(folder, "user.mjs")}" "$1" 2>>"${join(folder, "user.log")}"\n`,
+      );
       await chmod(browser, 0o755);
 
       const [quickStart = ""] = blocks;
@@ -99,6 +102,8 @@ describe("README: code", () => {
           timeout: 20_000,
           // A desktop without any browser but ours.
           env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, HOME: folder, DISPLAY: ":0", BROWSER: browser, XDG_DATA_DIRS: folder },
+        }).catch(async (cause: unknown) => {
+          throw new Error(`the user: ${await readFile(join(folder, "user.log"), "utf8").catch(String)}`, { cause });
         });
         expect(stdout).toBe("[ 'whoami', 'add', 'write_note', 'count', 'slow' ]\n");
       }

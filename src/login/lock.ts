@@ -67,7 +67,9 @@ async function reuseOrLogIn(session: Session, plan: LoginPlan): Promise<TokenRec
 /** Whether a login of another process meets this plan. */
 function meetsPlan(record: TokenRecord, plan: LoginPlan, { clock }: Session): boolean {
   const { known } = plan;
-  if (sameTokens(record, known) || record.issuer === plan.movedFrom || freshness(record, clock.now(), 1) === "expired") return false;
+  if (sameTokens(record, known) || record.issuer === plan.movedFrom) return false;
+  // One that has expired while this process waited is refreshed: nobody has refused that.
+  if (freshness(record, clock.now(), 1) === "expired" && !record.refreshToken) return false;
   // Refreshed tokens belong to the same, too weak or too old, authentication.
   if (wantsAuthentication(plan.challenge) && !((record.loggedInAt ?? 0) > (known?.loggedInAt ?? 0))) return false;
   const granted = splitScope(record.scope);

@@ -50,7 +50,9 @@ describe("a login that is there is used", () => {
     ["not the one that will not do", {}, (clock) => ({ known: login(clock) }), false],
     ["not one of a server that the resource has moved away from", {}, () => ({ movedFrom: issuer }), false],
     ["one of another server than the one it has moved away from", {}, () => ({ movedFrom: another }), true],
-    ["not one that has expired", { expiresAt: 1 }, () => ({}), false],
+    ["one that has expired: nobody has refused its refresh token", { expiresAt: 1 }, () => ({}), true],
+    ["not one that has expired for good", { expiresAt: 1, refreshToken: undefined }, () => ({}), false],
+    ["not one that has expired, and that could not be refreshed", { expiresAt: 1 }, (clock) => ({ known: login(clock) }), false],
     ["one that was granted the scopes that are wanted", { scope: "a b" }, () => ({ scopes: ["b"] }), true],
     ["one that was asked for them, whatever was granted", { requestedScopes: ["a", "b"] }, () => ({ scopes: ["b"] }), true],
     ["not one without them", {}, () => ({ scopes: ["a", "b"] }), false],
@@ -95,7 +97,7 @@ describe("what the login before it had asked for", () => {
     ["says nothing to another one", another, ["a"]],
   ])("%s", async (_rule, by, expected) => {
     const { scope } = await wait(
-      (clock) => [login(clock, { issuer: by, requestedScopes: ["before"], scope: "before", expiresAt: 1 })],
+      (clock) => [login(clock, { issuer: by, requestedScopes: ["before"], scope: "before", expiresAt: 1, refreshToken: undefined })],
       () => ({ challenge: { status: 401, scope: "a" } as LoginPlan["challenge"] }),
     );
     expect(scope).toEqual(expected);
