@@ -71,6 +71,8 @@ export class RefreshBackoff {
     const pauseMs = Math.min(error.retryAfterMs ?? pauseAfterFaultMs, maxPauseMs);
     this.#afterFault.start(true, pauseMs);
     if (error.retryAfterMs) this.#busy.start(error, pauseMs);
+    // A login could not be stored, either: a full disk is no reason to ask a user.
+    if (error.party === "machine") return;
     const now = this.#clock.now();
     this.#faults = { count: count + 1, since: count === 0 || now < since ? now : since };
   }

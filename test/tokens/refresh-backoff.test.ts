@@ -1,6 +1,6 @@
 /** When a refresh may be sent again after one that failed. */
 import { describe, expect, test } from "vitest";
-import { McpAuthError } from "../../src/errors.ts";
+import { McpAuthError, type McpAuthErrorCode } from "../../src/errors.ts";
 import type { Freshness } from "../../src/tokens/freshness.ts";
 import { RefreshBackoff } from "../../src/tokens/refresh-backoff.ts";
 import { TestClock } from "../answers/support.ts";
@@ -71,6 +71,21 @@ describe("an outage", () => {
     }
     clock.time = began + atMs;
     expect(backoff.isInOutage).toBe(isInOutage);
+  });
+
+  test.each<[code: McpAuthErrorCode, counts: boolean]>([
+    ["server_error", true],
+    ["rate_limited", true],
+    ["network_error", true],
+    ["timeout", true],
+    ["store_failed", false],
+    ["lock_timeout", false],
+    ["lock_lost", false],
+  ])("%s counts: %s", (code, counts) => {
+    const { clock, backoff } = made();
+    for (let n = 0; n < 3; n++) backoff.onFault(new McpAuthError(code));
+    clock.time += 120_000;
+    expect(backoff.isInOutage).toBe(counts);
   });
 
   test("an answer in between: faults are counted anew, and their time begins anew", () => {

@@ -265,6 +265,26 @@ describe("rule 5: answers", () => {
     expect(handler.opened).toBe(1);
   });
 
+  test("a disk that is full for hours asks no user: a login could not be stored, either", async () => {
+    const { server, store, clock, as } = await loggedIn();
+    const [full, handler] = [new WatchedStore(store), userAtHand()];
+    let isFull = true;
+    full.beforeWrite = () => {
+      if (isFull) throw new Error("no space left");
+    };
+    const { auth, types } = manager(server, { store: full, clock, loginHandler: handler });
+    for (let failures = 0; failures < 5; failures++) {
+      clock.advance(minutes(61));
+      expect((await failure(post(auth))).code).toBe("store_failed");
+    }
+    isFull = false;
+    clock.advance(minutes(1));
+    expect(await post(auth)).toBe(200);
+    // Not even tried: it would go on once there is space.
+    expect(types()).not.toContain("login.failed");
+    expect([handler.opened, as.tokenRequests().length]).toEqual([0, 1]);
+  });
+
   test("without a user a long outage stays the fault that it is, and nothing is deleted", async () => {
     const { as, auth, clock, store, server, tokens } = await loggedIn();
     as.intercept(when(refreshes, answer(503), 15));
