@@ -44,7 +44,7 @@ async function runWithTimeLimit(session: Session, discovery: Discovery, plan: Au
   const { signal, stop } = deadline(clock, loginTimeout, () => new McpAuthError("login_timeout", { serverUrl, issuer }), plan.signal);
   try {
     const record = await askUser(session, { ...parameters, signal, endsAt: clock.now() + loginTimeout, onResponse: stop });
-    emit({ type: "login.finished", issuer, scopes: splitScope(record.scope ?? parameters.scopes.join(" ")) });
+    emit({ type: "login.finished", issuer, scopes: splitScope(record.scope) });
     return record;
   } finally {
     stop();

@@ -67,6 +67,21 @@ describe("attempts", () => {
   });
 });
 
+test("nothing is sent again before the pause is over", async () => {
+  const clock = new TestClock();
+  const pause = Promise.withResolvers<void>();
+  clock.sleep = (_ms, options) => (options?.background ? new Promise(() => {}) : pause.promise);
+  let sent = 0;
+  const answered = attempts(createServerSession({ serverUrl, clock }), issuer, async () => {
+    if (++sent === 1) throw new McpAuthError("server_error", { status: 503 });
+    return "answered";
+  });
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(sent).toBe(1);
+  pause.resolve();
+  expect([await answered, sent]).toEqual(["answered", 2]);
+});
+
 test("half a minute ends an attempt that hangs", async () => {
   const clock = new TestClock();
   const session = createServerSession({ serverUrl, clock });

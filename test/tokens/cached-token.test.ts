@@ -10,14 +10,14 @@ type Reason = RefreshDemand["reason"];
 const ttlMs = 3_600_000;
 
 /** A token of an hour, and refreshes that end when and how the test says. */
-function made() {
+function made({ keepFresh, more }: { keepFresh?: boolean; more?: Partial<IssuedToken> } = {}) {
   const clock = new TestClock();
   const issued = (accessToken: string): IssuedToken =>
-    ({ accessToken, refreshToken: `refresh-${accessToken}`, issuedAt: clock.time, expiresAt: clock.time + ttlMs }) as never;
+    ({ accessToken, refreshToken: `refresh-${accessToken}`, issuedAt: clock.time, expiresAt: clock.time + ttlMs, ...more }) as never;
   const first = issued("first");
   const demands: RefreshDemand[] = [];
   const answer = Promise.withResolvers<RefreshOutcome<IssuedToken>>();
-  const token = new CachedToken<IssuedToken>(createServerSession({ serverUrl, clock }), {
+  const token = new CachedToken<IssuedToken>(createServerSession({ serverUrl, clock, keepFresh }), {
     load: async () => first,
     bearer: (record) => record.accessToken,
     grant: (record) => (record as { refreshToken?: string } | undefined)?.refreshToken,
@@ -130,5 +130,47 @@ describe("a token for one who cannot wait", () => {
     clock.time += afterMs;
     expect(token.read()).toBe(expected);
     expect(demands).toEqual(asked.map((reason) => ({ reason })));
+  });
+});
+
+describe("the timer that keeps a token fresh", () => {
+  const aheadMs = (clock: TestClock) => [...clock.limits.values()].map((at) => (at - clock.time) / ttlMs);
+
+  test("wakes up when a refresh ahead is due, and asks for it", async () => {
+    const { clock, token, demands } = made({ keepFresh: true });
+    await token.load();
+    const [due = 0, ...others] = aheadMs(clock);
+    expect(others).toEqual([]);
+    expect([due >= 0.5, due <= 0.65]).toEqual([true, true]);
+    clock.reachLimit();
+    await expect.poll(() => demands).toEqual([{ reason: "ahead" }]);
+  });
+
+  test.each<[what: string, options: Parameters<typeof made>[0]]>([
+    ["the app does not want it", {}],
+    ["nobody knows when the token expires", { keepFresh: true, more: { expiresAt: undefined } }],
+    ["it cannot be refreshed", { keepFresh: true, more: { refreshToken: "" } }],
+  ])("is not set where %s", async (_what, options) => {
+    const { clock, token } = made(options);
+    await token.load();
+    expect(clock.limits.size).toBe(0);
+  });
+
+  test("is set by one who cannot wait, whatever the app wants, for one lifetime", async () => {
+    const { clock, token, issued } = made();
+    await token.load();
+    token.read();
+    expect(clock.limits.size).toBe(1);
+    token.use({ ...issued("second") }, "refresh");
+    expect(clock.limits.size).toBe(0);
+  });
+
+  test("ends with the manager, and with the token", async () => {
+    const { clock, token, issued } = made({ keepFresh: true });
+    await token.load();
+    token.use(issued("second"), "refresh");
+    expect(clock.limits.size).toBe(1);
+    await token.dispose();
+    expect(clock.limits.size).toBe(0);
   });
 });

@@ -16,6 +16,17 @@ test("a client ID that is given must match: another client's login is not used",
   expect((await failure(other.setTokens(given))).code).toBe("invalid_option");
 });
 
+test.each([
+  ["without issuer and client", {}],
+  ["without the issuer", { clientId: "c" }],
+  ["without the client", { issuer: "https://as.example" }],
+])("a refresh token %s is not taken: nobody could use it", async (_what, parts) => {
+  const store = new MemoryStore();
+  const { auth } = manager({ url: "https://mcp.example/mcp" }, { store });
+  const refused = await failure(auth.setTokens({ accessToken: "a", refreshToken: "r", ...parts }));
+  expect([refused.code, await store.keys("")]).toEqual(["invalid_option", []]);
+});
+
 test("an issuer that the app insists on and the server does not name: no login elsewhere", async () => {
   const server = await startServer();
   const wanted = await startAuthorizationServer();

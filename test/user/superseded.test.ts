@@ -169,6 +169,16 @@ describe("a server that says another resource identifier than before", () => {
     await server.close();
   });
 
+  test("tokens that are given for what another server URL leads to are found by this one as well", async () => {
+    const { server, store, host } = await renamed();
+    await store.set(`index/default/${host}other`, { v: 1, resource: host });
+    const { auth } = manager(server, { store });
+    await give(auth, server);
+    const tokens = await given(server);
+    await auth.setTokens({ ...tokens, resource: host });
+    expect(await manager(server, { store }).auth.getAccessToken()).toBe(tokens.accessToken);
+  });
+
   test("another account is nobody's former login", async () => {
     const led = async (host: string, store: MemoryStore) => store.set(`index/work/${host}mcp`, { v: 1, resource: host });
     const { store, auth, as } = await renamed({ with: led });
