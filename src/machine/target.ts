@@ -55,27 +55,43 @@ export async function findTarget(
   return { server, resource: resource ?? place.resource, scopes: place.scopes ?? configured.scopes };
 }
 
-/** The known authorization server, unless the protected server names another one now. */
-async function knownPlace(
+/** The authorization server of the previous token, else of a stored discovery, unless the protected server names another one now. */
+function knownPlace(
   session: RequestSession,
   record: MachineRecord | undefined,
   refusal: Challenge | undefined,
 ): Promise<Place | undefined> {
-  const { store, server, serverUrl, http, clock, options } = session;
-  const discovery = record ?? (await readDiscovery(store, server));
-  if (!discovery) return undefined;
-  const { issuer, resource, scopesSupported } = { scopesSupported: undefined, ...discovery };
-  // A stored discovery may be wrong, or another program's. Then it is ignored, so that discovery can correct it.
-  if (!(await unless("client_issuer_mismatch", session.binding.bind(issuer), false))) return undefined;
-  // Only the server's challenge says which of all scopes are needed.
-  const challenge = refusal ?? (record || options.scopes?.length ? undefined : await probe(session, undefined));
-  if (!challenge) return { issuer, resource, scopes: scopesSupported };
+  return record ? placeOf(session, record, refusal) : storedPlace(session, refusal);
+}
+
+async function placeOf(
+  session: RequestSession,
+  { issuer, resource }: MachineRecord,
+  refusal: Challenge | undefined,
+): Promise<Place | undefined> {
+  if (!(await isBoundTo(session, issuer))) return undefined;
   // Where a token came from is known: metadata that are slow do not hold up the next one. The next refusal looks again.
-  if (record && (await hasMovedMeanwhile(clock, hasMoved(session, challenge, issuer)))) return undefined;
-  if (record) return { issuer, resource, scopes: splitScope(challenge.scope) };
-  const found = (await findProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined))?.value;
+  if (refusal && (await hasMovedMeanwhile(session.clock, hasMoved(session, refusal, issuer)))) return undefined;
+  return { issuer, resource, scopes: refusal && splitScope(refusal.scope) };
+}
+
+async function storedPlace(session: RequestSession, refusal: Challenge | undefined): Promise<Place | undefined> {
+  const { store, server, serverUrl, http, clock, options } = session;
+  const stored = await readDiscovery(store, server);
+  if (!stored) return undefined;
+  const { issuer, resource, scopesSupported } = stored;
+  // Only the server's challenge says which of all scopes are needed.
+  const challenge = refusal ?? (options.scopes?.length ? undefined : await probe(session, undefined));
+  const found = challenge && (await findProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined))?.value;
   if (found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer))) return undefined;
+  // Not before: what another program has found must not bind this one to a server that is no longer named.
+  if (!(await isBoundTo(session, issuer))) return undefined;
   return { issuer, resource, scopes: scopesOf(challenge, found?.scopesSupported ?? scopesSupported) };
+}
+
+/** Binds the program. A known server may be wrong, or another program's: then it is ignored, so that discovery can correct it. */
+function isBoundTo(session: RequestSession, issuer: string): Promise<boolean> {
+  return unless("client_issuer_mismatch", session.binding.bind(issuer), false);
 }
 
 /** Discovers the authorization server. Requests to the well-known URLs run beside the first request to the server. */

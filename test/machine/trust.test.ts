@@ -1,6 +1,7 @@
 /** A protected server that lies about its authorization server: what it gets of a program's credentials. */
 import { describe, expect, test } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
+import type { MachineTokenManagerOptions } from "../../src/machine/index.ts";
 import { failure } from "../discovery/support.ts";
 import { shiftedClock } from "../storm/support.ts";
 import {
@@ -137,5 +138,26 @@ describe("whose token it is", () => {
     expect(
       await scriptedProgram(servers, { ...options, assertion: () => jwt({ ...forCompany, aud: issuer }) }).auth.getAccessToken(),
     ).not.toBe(own);
+  });
+});
+
+describe("a program is bound to its authorization server, and binds no other program", () => {
+  const assertion = () => jwt({ ...forCompany, aud: [issuer, evil] });
+  const from = (identity: string) => Object.assign(() => assertion(), { identity });
+
+  test.each<[difference: string, one: Partial<MachineTokenManagerOptions>, other: Partial<MachineTokenManagerOptions>]>([
+    ["client ID", { clientId: "one" }, { clientId: "other" }],
+    ["identity of their assertions", { ...byAssertion, assertion: from("one") }, { ...byAssertion, assertion: from("other") }],
+    ["account", { ...byAssertion, assertion, account: "one" }, { ...byAssertion, assertion, account: "other" }],
+  ])("where they differ by the %s", async (_difference, one, other) => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    await scriptedProgram(servers, { store, ...one }).auth.getAccessToken();
+    Object.assign(servers.routes, lying().routes);
+    await scriptedProgram(servers, { store, ...other }).auth.getAccessToken();
+    expect((await failure(scriptedProgram(servers, { store, ...one, scopes: ["read"] }).auth.getAccessToken())).code).toBe(
+      "client_issuer_mismatch",
+    );
+    expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${issuer}/token`, `${evil}/token`]);
   });
 });
