@@ -1,9 +1,12 @@
 /** What goes wrong around a program that asks for tokens: nobody waits for ever, nothing is asked again and again, and what can work does. */
+import { DEFAULT_REQUEST_TIMEOUT_MSEC } from "@modelcontextprotocol/sdk/shared/protocol.js";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { InsufficientScopeError, McpAuthError, MemoryStore } from "../../src/index.ts";
+import type { Challenge } from "../../src/discovery/challenge.ts";
+import { InsufficientScopeError, McpAuthError, type McpAuthErrorCode, MemoryStore } from "../../src/index.ts";
 import { failure } from "../discovery/support.ts";
 import { manualClock, minutes, shiftedClock } from "../storm/support.ts";
 import {
+  type Answer,
   type Asked,
   issuer,
   lacking,
@@ -64,9 +67,9 @@ function fullStore(): MemoryStore {
 describe("what the app supplies", () => {
   const never = () => new Promise<string>(() => {});
   test.each([
-    ["a secret", { clientSecret: never }, /`clientSecret`/],
-    ["an assertion", { clientId: undefined, clientSecret: undefined, assertion: never }, /./],
-  ])("%s that never comes: everybody is told in time", async (_what, options, words) => {
+    ["a secret", { clientSecret: never }, /`clientSecret`/, { party: "app" }],
+    ["an assertion", { clientId: undefined, clientSecret: undefined, assertion: never }, /./, {}],
+  ])("%s that never comes: everybody is told in time", async (_what, options, words, facts) => {
     const clock = manualClock();
     const { auth } = scriptedProgram(scripted(), { ...options, clock });
     const begun = clock.now();
@@ -80,10 +83,16 @@ describe("what the app supplies", () => {
     }
     expect(clock.now() - begun).toBeLessThan(minutes(10));
     for (const error of await waiting) {
-      expect(error).toMatchObject({ code: "timeout", transient: true });
+      expect(error).toMatchObject({ code: "timeout", transient: true, ...facts });
       expect(error.message).toMatch(words);
     }
     await auth.dispose();
+  });
+
+  test("a secret that comes leaves no timer behind", async () => {
+    const clock = manualClock();
+    await scriptedProgram(scripted(), { clock, clientSecret: async () => "a-secret-of-the-test" }).auth.getAccessToken();
+    expect(clock.timers).toEqual([]);
   });
 
   test("a secret whose source fails: a typed error, with the source's own as its cause", async () => {
@@ -393,6 +402,40 @@ describe("scopes", () => {
     expect((await call("write")).status).toBe(200);
   });
 
+  test.each<[what: string, answer: Answer | undefined, code: McpAuthErrorCode]>([
+    ["the app cannot supply its secret", undefined, "credential_unavailable"],
+    ["the server asks for an hour's time", { status: 429, headers: { "retry-after": "3600" } }, "rate_limited"],
+  ])("that many calls lack at once, each others, while %s: one try for all of them", async (_what, answer, code) => {
+    const servers = withToolScopes();
+    let isSealed = false;
+    let tries = 0;
+    const clientSecret = () => {
+      tries++;
+      if (isSealed) throw new Error("vault sealed");
+      return "a-secret-of-the-test";
+    };
+    const { call } = scriptedProgram(servers, { clientSecret });
+    await call();
+    tries = 0;
+    isSealed = answer === undefined;
+    if (answer) servers.routes[tokenUrl] = () => answer;
+    const errors = await Promise.all(["write", "delete", "share", "rename"].map((tool) => failure(call(tool))));
+    expect(errors.map((error) => error.code)).toEqual([code, code, code, code]);
+    expect(tries).toBe(1);
+  });
+
+  test("that the server refuses although they are no more than it was asked for at first: it is asked once", async () => {
+    const servers = withToolScopes();
+    const clock = shiftedClock();
+    const { call } = scriptedProgram(servers, { clock, scopes: ["whoami"] });
+    await call();
+    servers.routes[tokenUrl] = () => ({ status: 400, body: { error: "invalid_scope" } });
+    servers.log.length = 0;
+    clock.shift(minutes(6));
+    expect(await failure(call())).toMatchObject({ code: "insufficient_scope", requiredScopes: ["whoami"], party: "authorization-server" });
+    expect(servers.tokenRequests()).toHaveLength(1);
+  });
+
   test("are not asked for with a secret that has just been refused", async () => {
     const servers = withToolScopes();
     const clock = shiftedClock();
@@ -407,6 +450,73 @@ describe("scopes", () => {
     expect((await failure(call())).code).toBe("invalid_client");
     expect(servers.tokenRequests()).toHaveLength(2);
   });
+});
+
+describe("a disk that is slow", () => {
+  /** Writes and deletions under a lock take a while. */
+  function slowStore(): MemoryStore {
+    const store = new MemoryStore();
+    const { withLock } = store;
+    const later = async () => void (await new Promise((resolve) => setTimeout(resolve, 5)));
+    store.withLock = (key, action, options) =>
+      withLock.call(
+        store,
+        key,
+        (held) =>
+          action({
+            ...held,
+            set: (name, value) => later().then(() => held.set(name, value)),
+            delete: (name) => later().then(() => held.delete(name)),
+          }) as never,
+        options,
+      ) as never;
+    return store;
+  }
+
+  test("a new token is stored when its caller has it: the next program requests none", async () => {
+    const servers = scripted();
+    const store = slowStore();
+    expect((await scriptedProgram(servers, { store }).call()).status).toBe(200);
+    expect((await scriptedProgram(servers, { store }).call()).status).toBe(200);
+    expect(servers.tokenRequests()).toHaveLength(1);
+  });
+
+  test("a refused token is gone when its caller is told: the next program does not send it", async () => {
+    const servers = scripted();
+    const store = slowStore();
+    const { call } = scriptedProgram(servers, { store });
+    await call();
+    servers.good.clear();
+    servers.routes[tokenUrl] = refusesClient;
+    expect((await failure(call())).code).toBe("invalid_client");
+    servers.log.length = 0;
+    expect((await failure(scriptedProgram(servers, { store }).call())).code).toBe("invalid_client");
+    expect(servers.log.filter(({ url, bearer }) => url === serverUrl && bearer)).toEqual([]);
+  });
+});
+
+test("a machine that sleeps while a token is stored: its caller gets one that has not expired meanwhile", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const store = new MemoryStore();
+  const { withLock } = store;
+  let sleepMs = minutes(10);
+  store.withLock = (key, action, options) =>
+    withLock.call(
+      store,
+      key,
+      (held) =>
+        action({
+          ...held,
+          set: async (name, value) => {
+            await held.set(name, value);
+            clock.shift(sleepMs);
+            sleepMs = 0;
+          },
+        }) as never,
+      options,
+    ) as never;
+  expect(await scriptedProgram(servers, { clock, store }).auth.getAccessToken()).toBe("token-2-of-the-test");
 });
 
 test("a token that could not be stored is not replaced by the one that it has replaced", async () => {
@@ -508,6 +618,55 @@ test("`requestInit` recovers from a refusal that is over", async () => {
   clock.shift(minutes(2));
   expect(() => init.headers).toThrow(McpAuthError);
   await expect.poll(() => init.headers.authorization).toContain("Bearer");
+});
+
+test.each([
+  ["a token", "whoami", 1],
+  ["a token with more scopes", "write", 2],
+])("`dispose()` waits until %s that is on its way is stored", async (_what, tool, requests) => {
+  const servers = withToolScopes();
+  const store = new MemoryStore();
+  const { auth, call } = scriptedProgram(servers, { store });
+  if (requests > 1) await call();
+  const gate = held(servers);
+  call(tool).catch(() => {});
+  await expect.poll(() => servers.tokenRequests()).toHaveLength(requests);
+  const disposed = auth.dispose().then(() => "disposed");
+  expect(await Promise.race([disposed, new Promise((resolve) => setTimeout(resolve, 20, "waiting"))])).toBe("waiting");
+  gate.open();
+  await disposed;
+  const records = await Promise.all((await store.keys("machine/")).map((key) => store.get(key)));
+  expect(records).toMatchObject([{ accessToken: `token-${requests}-of-the-test` }]);
+});
+
+test("another process that hangs with the lock: a program waits for longer than a token request takes, and is told before an SDK gives up", async () => {
+  const store = new MemoryStore();
+  const waits: (number | undefined)[] = [];
+  const { withLock } = store;
+  store.withLock = (key, action, options) => {
+    waits.push(options?.lockTimeout);
+    return withLock.call(store, key, action as never, options) as never;
+  };
+  await scriptedProgram(scripted(), { store }).auth.getAccessToken();
+  expect(waits).toHaveLength(1);
+  expect(waits[0]).toBeGreaterThan(30_000);
+  expect(waits[0]).toBeLessThan(DEFAULT_REQUEST_TIMEOUT_MSEC);
+});
+
+test.each<[what: string, challenge: Challenge, decisions: string[], code: McpAuthErrorCode]>([
+  ["a server that refuses every token", { status: 401, challenges: [] }, ["retry", "give-up", "give-up"], "token_refused"],
+  [
+    "a server that is never satisfied with the scopes",
+    { status: 403, challenges: [], error: "insufficient_scope", scope: "admin" },
+    ["retry", "retry", "give-up"],
+    "insufficient_scope",
+  ],
+])("%s: its request is repeated within limits, then given up", async (_what, challenge, decisions, code) => {
+  const { auth } = scriptedProgram(scripted());
+  const request = { method: "POST", url: new URL(serverUrl), operation: "tools/call" };
+  const decide = async () => auth.onChallenge(challenge, await auth.headers(request), request);
+  expect([await decide(), await decide(), await decide()]).toEqual(decisions);
+  expect(auth.lastError).toMatchObject({ code, serverUrl, issuer });
 });
 
 test("after `dispose()` a program that waits in line sends nothing", async () => {
