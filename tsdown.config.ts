@@ -27,10 +27,12 @@ const entries = Object.keys(entry) as Entry[];
 const chunks: readonly { name: string; importedBy: Entry; shared?: true }[] = [
   { name: "base", importedBy: "credentials/index", shared: true },
   { name: "shared", importedBy: "machine/index", shared: true },
+  { name: "core", importedBy: "index", shared: true },
   // Beside the entry's own file, because dynamic imports need parts of it.
-  { name: "core", importedBy: "index" },
   { name: "node/core", importedBy: "node/index" },
   { name: "machine/core", importedBy: "machine/index" },
+  // The steps of a login: of these `node/index` needs only some, and only for a login.
+  { name: "steps", importedBy: "index" },
 ];
 
 const imports = new Map<Entry, ReadonlySet<string>>();

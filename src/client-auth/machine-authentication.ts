@@ -1,10 +1,9 @@
-import { None, TlsClientAuth } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { checkOptions, clock as clockRule, needed, serverMetadata } from "../options.ts";
 import { type MachineAuthMethod, type MachineClient, machineClientRules } from "./machine-client.ts";
-import { type ClientAuth, clientAuthentication } from "./secret.ts";
+import { type ClientAuth, clientAuthentication, loaded } from "./secret.ts";
 
 /** What each method needs, the preferred one first. A certificate is part of the connection. */
 const needs: Readonly<Record<MachineAuthMethod, "privateKey" | "clientSecret" | undefined>> = {
@@ -43,9 +42,9 @@ export function authenticationOf(client: MachineClient, server: AuthorizationSer
       return byKey(client, server, clock);
     case "tls_client_auth":
     case "self_signed_tls_client_auth":
-      return TlsClientAuth();
+      return loaded(({ TlsClientAuth }) => TlsClientAuth());
     case "none":
-      return None();
+      return loaded(({ None }) => None());
     default:
       return clientAuthentication({ clientId, clientSecret, tokenEndpointAuthMethod: method });
   }

@@ -1,4 +1,4 @@
-import { ClientSecretPost, None, type ClientAuth as OAuthClientAuth } from "oauth4webapi";
+import type { ClientAuth as OAuthClientAuth } from "oauth4webapi";
 import { McpAuthError } from "../errors.ts";
 
 /** Authenticates the client in a token request: adds to its body or headers. Functions of `oauth4webapi` that do this fit. */
@@ -22,9 +22,14 @@ export interface ClientIdentity {
  */
 export function clientAuthentication(client: ClientIdentity): ClientAuth {
   const { tokenEndpointAuthMethod: method, clientSecret } = client;
-  if (method === "none") return None();
+  if (method === "none") return loaded(({ None }) => None());
   if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `\`clientSecret\` is missing, which ${method} needs` });
-  return method === "client_secret_post" ? ClientSecretPost(clientSecret) : basic(clientSecret);
+  return method === "client_secret_post" ? loaded(({ ClientSecretPost }) => ClientSecretPost(clientSecret)) : basic(clientSecret);
+}
+
+/** A method of `oauth4webapi`, which is loaded with the first token request: a program whose token is stored does without it. */
+export function loaded(method: (methods: typeof import("./methods.ts")) => ClientAuth): ClientAuth {
+  return async (...request) => method(await import("./methods.ts"))(...request);
 }
 
 function basic(clientSecret: string): ClientAuth {
