@@ -54,7 +54,11 @@ test.each([404, 405])("the older transport's 401 counts, after a %i", async (cod
 
 test("it is an MCP request, without a credential", async () => {
   const [request] = (await asked(status(200))).requests;
-  expect(await request?.json()).toMatchObject({ jsonrpc: "2.0", method: "server/discover" });
+  expect(await request?.json()).toMatchObject({
+    jsonrpc: "2.0",
+    method: "server/discover",
+    params: { _meta: { "io.modelcontextprotocol/clientInfo": { name: "mcp-client-auth" } } },
+  });
   expect(Object.fromEntries(request?.headers ?? [])).toMatchObject({
     "content-type": "application/json",
     "mcp-protocol-version": expect.stringMatching(/^\d{4}-\d\d-\d\d$/),

@@ -6,9 +6,11 @@ import { failure, manager, post, startServer, userAtHand } from "../storm/suppor
 const wellKnown = "/.well-known/oauth-protected-resource";
 
 test.each([
-  ["default: every place, beside the first request", undefined, ["/mcp", `${wellKnown}/mcp`, wellKnown]],
-  ["off: only the place that the refusal names, after it (REQ-DISC-02)", false, ["/mcp", `${wellKnown}/mcp`]],
-] as const)("metadata of the resource, `speculate` %s", async (_name, speculate, asked) => {
+  ["default: every place, beside the first request", "authorize()", undefined, ["/mcp", `${wellKnown}/mcp`, wellKnown]],
+  ["default: every place, beside the first request", "a call", undefined, ["/mcp", `${wellKnown}/mcp`, wellKnown]],
+  ["off: only the place that the refusal names, after it (REQ-DISC-02)", "authorize()", false, ["/mcp", `${wellKnown}/mcp`]],
+  ["off: only the place that the refusal names, after it (REQ-DISC-02)", "a call", false, ["/mcp", `${wellKnown}/mcp`]],
+] as const)("metadata of the resource, `speculate` %s, by %s", async (_name, way, speculate, asked) => {
   await using server = await startProtectedServer();
   const fetch = recordingFetch();
   const auth = createMcpAuth(server.url, {
@@ -19,9 +21,12 @@ test.each([
     print: () => {},
   });
   onTestFinished(() => auth.dispose());
-  expect(await auth.authorize()).toBe("authorized");
+  if (way === "authorize()") expect(await auth.authorize()).toBe("authorized");
+  else expect(await post(auth)).toBe(200);
+  // The first call is sent again with its token.
+  const calls = way === "authorize()" ? [] : ["/mcp"];
   const requests = fetch.log.filter(({ url }) => url.origin === server.mcpServer.origin);
-  expect(requests.map(({ url }) => url.pathname).sort()).toEqual([...asked].sort());
+  expect(requests.map(({ url }) => url.pathname).sort()).toEqual([...asked, ...calls].sort());
   const refused = requests.find(({ url }) => url.pathname === "/mcp")?.end ?? Number.NaN;
   for (const { url, start } of requests) if (url.pathname !== "/mcp") expect(start < refused).toBe(speculate === undefined);
 });

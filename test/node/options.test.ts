@@ -225,6 +225,16 @@ describe("what is not among the options", () => {
     expect(() => printDeviceCode(...(values as Parameters<typeof printDeviceCode>))).toThrow(expect.objectContaining(refused));
   });
 
+  test.each<[what: string, open: () => unknown]>([
+    ["a file for the key, where the keychain fails", () => sqliteStore({ app: "acme", keychainFailure: "key-file" })],
+    ["the keychain's error", () => sqliteStore({ app: "acme", keychainFailure: "error" })],
+    ["a database, where the keychain fails", () => keychainStore({ app: "acme", fallback: "key-file" })],
+    ["the keychain's error there", () => keychainStore({ app: "acme", fallback: "error" })],
+    ["the shortest entries", () => keychainStore({ app: "acme", partSize: 100 })],
+  ])("%s may be asked for", (_what, open) => {
+    expect(open).not.toThrow();
+  });
+
   test.each(["", null, 5, []])("%j for options", (options) => {
     const refused = expect.objectContaining({ code: "invalid_option", message: expect.stringContaining("the options must be an object") });
     for (const entry of [sqliteStore, keychainStore, loopbackLogin, pasteLogin]) expect(() => entry(options as object)).toThrow(refused);

@@ -1,7 +1,7 @@
 /** `lastError` is the error that a transport could not tell, whoever lost it. */
 import { describe, expect, test } from "vitest";
 import { authProvider } from "../../src/transports/sdk/v2.ts";
-import { failure, manager, manualClock, startServer, userAtHand, WatchedStore } from "../storm/support.ts";
+import { failure, manager, manualClock, post, startServer, userAtHand, WatchedStore } from "../storm/support.ts";
 
 const refused = { response: new Response(null, { status: 401 }) } as never;
 
@@ -37,6 +37,23 @@ describe("through `authProvider`", () => {
     }
     expect(loginHandler.opened).toBe(1);
   });
+});
+
+test("a login that fails when nobody waits for it any more", async () => {
+  const server = await startServer();
+  const clock = manualClock();
+  const loginHandler = userAtHand();
+  const decides = Promise.withResolvers<void>();
+  loginHandler.until = decides.promise;
+  const { auth, types } = manager(server, { clock, loginHandler, loginPendingTimeout: 7000 });
+  const pending = failure(post(auth));
+  await expect.poll(() => [loginHandler.opened, clock.timers.includes(7000)]).toEqual([1, true]);
+  clock.advance(7000);
+  expect([(await pending).code, auth.lastError?.code]).toEqual(["login_pending", "login_pending"]);
+  server.authorizationServer.nextDecision = "deny";
+  decides.resolve();
+  await expect.poll(types).toContain("login.failed");
+  await expect.poll(() => auth.lastError?.code).toBe("authorization_denied");
 });
 
 test("what keeps `getAccessToken()` from a token is the last error", async () => {

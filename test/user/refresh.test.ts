@@ -158,6 +158,24 @@ describe("rule 2: refresh ahead", () => {
   });
 });
 
+test.each<[what: string, options: { refreshScope?: boolean }, record: object, scope: string | undefined]>([
+  ["by default none: the server keeps what was granted", {}, {}, undefined],
+  ["where the server insists: those that were granted", { refreshScope: true }, { scope: "mcp:read" }, "mcp:read"],
+  [
+    "… or those that were asked for, where nobody knows",
+    { refreshScope: true },
+    { scope: undefined, requestedScopes: ["mcp:read"] },
+    "mcp:read",
+  ],
+])("scopes in a refresh, %s", async (_what, options, parts, scope) => {
+  const { as, clock, server, store } = await loggedIn();
+  await store.set(key(server), { ...(await stored(store, server)), ...parts, v: 1 });
+  const { auth } = manager(server, { store, clock, ...options });
+  clock.advance(minutes(61));
+  await auth.getAccessToken();
+  expect(as.tokenRequests().map(({ body }) => new URLSearchParams(body).get("scope") ?? undefined)).toEqual([scope]);
+});
+
 describe("rule 5: answers", () => {
   test.each<[string, Hook, string, number[]]>([
     // the fault, its code, how long is waited between attempts at least and at most

@@ -109,7 +109,7 @@ test("a login that was refused is none any more; what it had replaced is still e
     expect(await leaving.accounts()).toEqual([]);
     expect(await leaving.getAccessToken().catch(({ code }) => code)).toBe("login_required");
     expect(as.tokenRequests("refresh_token")).toHaveLength(1);
-    expect(await leaving.logout()).toMatchObject({ wasLoggedIn: false, refreshTokenRevoked: true });
+    expect(await leaving.logout()).toMatchObject({ wasLoggedIn: false, refreshTokenRevoked: true, accessTokenRevoked: false });
     expect(as.requests.filter(revocations).map(({ body }) => new URLSearchParams(body).get("token"))).toEqual([tokens.refreshToken]);
     expect(await store.keys("tokens/")).toEqual([]);
   }
