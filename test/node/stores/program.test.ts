@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { StoreStatus } from "../../../src/index.ts";
 import { sha256 } from "../../../src/node/builtins.ts";
+import { programNameSpace } from "../../../src/node/stores/program.ts";
 import { SqliteStore } from "../../../src/node/stores/sqlite.ts";
 
 // Every test starts programs, one after the other.
@@ -147,6 +148,20 @@ describe("without a package that has a name, logins belong to the folder", () =>
     expect(found).toEqual({ v: 1, from: "before" });
     expect(status.app).toEqual({ name, from: "script", path: at.path("tool/run.mjs") });
   });
+});
+
+test.each<[what: string, more: object, from: string]>([
+  ["packaged: as its executable", {}, "executable"],
+  ["started by the `electron` of a developer: as any script", { defaultApp: true }, "other"],
+])("an Electron app that is %s", (_what, more, from) => {
+  const { versions } = process;
+  Object.defineProperty(process, "versions", { value: { ...versions, electron: "40.0.0" }, configurable: true });
+  Object.assign(process, more);
+  onTestFinished(() => {
+    Object.defineProperty(process, "versions", { value: versions, configurable: true });
+    Reflect.deleteProperty(process, "defaultApp");
+  });
+  expect(programNameSpace(() => false).from === "executable" ? "executable" : "other").toBe(from);
 });
 
 test("a program without a script is called as its executable", () => {

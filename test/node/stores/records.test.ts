@@ -1,5 +1,5 @@
 /** Whose a database is, and whether it is whole. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -48,6 +48,16 @@ test.each<[what: string, sql: string, reason: string | undefined]>([
       .catch(({ code }) => code),
   ).toBe(reason ? "store_damaged" : 0);
   expect(told).toEqual(reason ? [expect.objectContaining({ type: "store.set-aside", reason })] : []);
+});
+
+test("who finds another program's database waits until it is out of the way", async () => {
+  const { open, sql, path } = made();
+  await open().write(count);
+  sql("PRAGMA application_id = 1");
+  await open()
+    .read(count)
+    .catch(() => {});
+  expect(existsSync(path)).toBe(false);
 });
 
 test("of two processes that make it at once the second uses what the first has made", async () => {

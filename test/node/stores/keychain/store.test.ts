@@ -1,6 +1,6 @@
 /** Records in a keychain: what real ones do not do here is done by fakes. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { StoreEvent } from "../../../../src/events.ts";
@@ -329,6 +329,22 @@ test("two folders of one app do not share records", async () => {
   const keychain = new FakeKeychain();
   await one.open({ keychain }).set("k", { v: 1 });
   expect(await two.open({ keychain }).keys("")).toEqual([]);
+});
+
+test.each<[what: string, marker: object]>([
+  ["of a later version", { v: 2, place: "keychain" }],
+  ["of a place that nobody knows", { v: 1, place: "cloud" }],
+  ["of no place", { v: 1 }],
+  ["without the name in the keychain", { v: 1, place: "keychain", service: "" }],
+])("a note %s on where the records are is not followed", async (_what, marker) => {
+  const { path, open } = await folderOfStores();
+  const keychain = new FakeKeychain();
+  await open({ keychain }).set("k", { v: 1 });
+  await writeFile(join(path, "keychain-store.json"), JSON.stringify({ service: "mcp-client-auth/acme/0", ...marker }));
+  await expect(open({ keychain }).get("k")).rejects.toMatchObject({
+    code: "store_unusable",
+    message: expect.stringContaining("does not say where the records are"),
+  });
 });
 
 test.each([0, 99, Number.NaN])("partSize %d is refused", (partSize) => {
