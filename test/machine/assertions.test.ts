@@ -129,7 +129,7 @@ describe("an assertion that was made for somebody else", () => {
     const { as, workloads, workload } = await world();
     const { auth } = workload({ assertion: () => workloads.sign({ aud: audience }) });
     const error = await failure(auth.getAccessToken());
-    expect(error.code).toBe("invalid_assertion");
+    expect(error).toMatchObject({ code: "invalid_assertion", party: "app" });
     expect(error.hint).toContain("`issuer`");
     expect(as.tokenRequests()).toHaveLength(0);
   });

@@ -127,6 +127,23 @@ describe("REQ-EMA-01…03 a user's sign-on is good at an MCP server", () => {
     expect(as.tokenRequests().length).toBe(2);
   });
 
+  test.each<[named: string, options: (idp: { issuer: string }) => Partial<EnterpriseManagedOptions>, asksMetadata: boolean]>([
+    ["its issuer: its metadata say where", () => ({}), true],
+    ["its token endpoint", ({ issuer }) => ({ issuer: undefined, tokenEndpoint: `${issuer}/token` }), false],
+    ["both: the metadata do not decide", ({ issuer }) => ({ tokenEndpoint: `${issuer}/token` }), false],
+  ])("an identity provider that is named by %s", async (_named, options, asksMetadata) => {
+    const { idp, source, request } = await world();
+    await source(options(idp))(request);
+    expect(idp.requests.some(({ path }) => path.startsWith("/.well-known/"))).toBe(asksMetadata);
+    expect(idp.tokenRequests()).toHaveLength(1);
+  });
+
+  test("that the subject is an ID token may be said", async () => {
+    const { idp, source, request } = await world();
+    await source({ subjectTokenType: "id_token" })(request);
+    expect(idp.tokenRequests().map(({ form }) => form.get("subject_token_type"))).toEqual([tokenTypes.idToken]);
+  });
+
   test("a token endpoint instead of metadata, a key instead of a secret, and parameters of the provider's own", async () => {
     const { idp, source, request } = await world();
     const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
@@ -332,7 +349,12 @@ describe("what is wrong is said of the server where it went wrong", () => {
     });
   });
 
-  test.each([{}, { issuer: undefined, tokenEndpoint: undefined }])("an identity provider must be named", (options) => {
+  test.each<[rule: string, options: object]>([
+    ["an identity provider must be named", {}],
+    ["by a name that is not empty", { issuer: "" }],
+    ["options are those that there are", { issuer: "https://idp.example", clientID: "a" }],
+    ["a subject token is one of two", { issuer: "https://idp.example", subjectTokenType: "access_token" }],
+  ])("when the source is made: %s", (_rule, options) => {
     const make = () => enterpriseManaged({ clientId: "a", subjectToken: "t", ...options });
     expect(make).toThrow(expect.objectContaining({ code: "invalid_option" }));
   });

@@ -1,6 +1,7 @@
 /** A server whose metadata name other authorization servers than when its token was made: where a client's secret goes. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { McpAuthError } from "../../src/errors.ts";
+import { MemoryStore } from "../../src/index.ts";
 import { authorizationServer, issuer, resourceMetadata, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
 
 const another = "https://another.example";
@@ -27,4 +28,38 @@ test.each<[rule: string, named: string[], outcome: number | string]>([
     ),
   ).toBe(outcome);
   expect(servers.tokenRequests().map(({ url }) => url)).toEqual(outcome === 200 ? [`${issuer}/token`] : []);
+});
+
+describe("a program that is new, where another one has found an authorization server before", () => {
+  async function world(named: readonly string[]) {
+    const servers = scripted();
+    servers.routes[`${another}/.well-known/oauth-authorization-server`] = () => authorizationServer(another);
+    servers.routes[`${another}/token`] = () => servers.issue();
+    const store = new MemoryStore();
+    await scriptedProgram(servers, { store, clientId: "old" }).auth.getAccessToken();
+    servers.log.length = 0;
+    servers.routes[resourceMetadata] = () =>
+      named.length > 0 ? { body: { resource: serverUrl, authorization_servers: named } } : { status: 503 };
+    return { servers, store };
+  }
+
+  test.each<[rule: string, named: readonly string[], chosen: string]>([
+    ["goes there as well", [issuer], issuer],
+    ["goes there, although another one is named first: tokens come from one server", [another, issuer], issuer],
+    ["goes to the one that is named now, and its secret not to the former", [another], another],
+    ["goes there while the metadata cannot be had", [], issuer],
+  ])("%s", async (_rule, named, chosen) => {
+    const { servers, store } = await world(named);
+    expect((await scriptedProgram(servers, { store, clientId: "new" }).call()).status).toBe(200);
+    expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${chosen}/token`]);
+  });
+
+  test("goes to its own, if the other program was led elsewhere", async () => {
+    const { servers, store } = await world([another]);
+    await scriptedProgram(servers, { store, clientId: "new" }).auth.getAccessToken();
+    servers.routes[resourceMetadata] = () => ({ body: { resource: serverUrl, authorization_servers: [issuer, another] } });
+    servers.log.length = 0;
+    await scriptedProgram(servers, { store, clientId: "old", scopes: ["write"] }).auth.getAccessToken();
+    expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${issuer}/token`]);
+  });
 });

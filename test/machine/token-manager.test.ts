@@ -66,6 +66,18 @@ describe("the way to a token", () => {
     expect(request?.form.get("audience")).toBe("somewhere");
   });
 
+  test.each([
+    ["is sent", undefined, true],
+    ["is sent where the app wants it", true, true],
+    ["is not sent where the app does not want it: some servers refuse it", false, false],
+  ])("the resource %s", async (_rule, resourceParameter, isSent) => {
+    const server = await startServer();
+    const { call } = program(server, { resourceParameter, tokenParameters: { audience: "somewhere" } });
+    await call();
+    const [request] = server.authorizationServer.tokenRequests();
+    expect(request?.form.get("resource")).toBe(isSent ? server.mcpServer.resource : null);
+  });
+
   test("a server that wants no token gets none, and is not asked again", async () => {
     const server = await startServer({ mcpServer: { auth: false, resourceMetadata: "none" } });
     const { auth, call } = program(server);

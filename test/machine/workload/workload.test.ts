@@ -330,8 +330,10 @@ describe("assertionCommand", () => {
     ["prints no JWT", node("console.log('super-secret')"), "is not a JWT"],
     ["prints too much", node("console.log('super-secret'.repeat(10000))"), "printed more than 65536 bytes"],
   ])("one that %s", async (_what, command, expected) => {
-    const error = await refusal(assertionCommand(command), offline, "super-secret");
-    expect(error.code).toBe("assertion_unavailable");
+    const clock = manualClock();
+    const error = await refusal(assertionCommand(command), { ...offline, clock }, "super-secret");
+    expect(error).toMatchObject({ code: "assertion_unavailable", party: "machine" });
+    expect(clock.timers).toEqual([]);
     expect(error.message).toContain(expected);
   });
 
@@ -342,7 +344,7 @@ describe("assertionCommand", () => {
     const asking = refusal(assertionCommand(node(script), { commandTimeout: 500 }), { ...offline, clock });
     const pid = await vi.waitUntil(() => readPid(file), { timeout: 10_000 });
     clock.advance(500);
-    expect(await asking).toMatchObject({ code: "timeout", transient: true });
+    expect(await asking).toMatchObject({ code: "timeout", transient: true, party: "machine" });
     await expect.poll(() => isAlive(pid)).toBe(false);
     expect(clock.timers).toEqual([]);
   });

@@ -1,0 +1,137 @@
+/** Programs that share a store: whose token they use, what is told of it, and what a record that cannot be used costs. */
+import { describe, expect, test } from "vitest";
+import { MemoryStore } from "../../src/index.ts";
+import type { MachineTokenManagerOptions } from "../../src/machine/index.ts";
+import { failure } from "../discovery/support.ts";
+import { minutes, shiftedClock } from "../storm/support.ts";
+import { type Answer, issuer, lacking, type Route, type Scripted, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
+
+const tokenUrl = `${issuer}/token`;
+
+test("a token that another program has got, and that is refused as well, costs one more token request, not the call", async () => {
+  const servers = scripted();
+  const store = new MemoryStore();
+  const [one, other] = [scriptedProgram(servers, { store }), scriptedProgram(servers, { store })];
+  await one.call();
+  await other.call();
+  servers.good.clear();
+  expect((await one.call()).status).toBe(200);
+  servers.good.clear();
+  expect((await other.call()).status).toBe(200);
+  expect(servers.tokenRequests()).toHaveLength(3);
+});
+
+test.each<[relation: string, options: Partial<MachineTokenManagerOptions>, tokens: number]>([
+  ["without an `account` and with `default` are the same", { account: "default" }, 1],
+  ["that name their scopes in another order are the same", { scopes: ["write", "read"] }, 1],
+  ["with another `account` are two", { account: "other" }, 2],
+  ["with other `tokenParameters` are two", { tokenParameters: { audience: "x" } }, 2],
+  ["with another `resource` are two", { resource: "https://mcp.example/other" }, 2],
+])("programs %s", async (_relation, options, tokens) => {
+  const servers = scripted();
+  const store = new MemoryStore();
+  const common = { store, scopes: ["read", "write"] };
+  await scriptedProgram(servers, common).auth.getAccessToken();
+  await scriptedProgram(servers, { ...common, ...options }).auth.getAccessToken();
+  expect(servers.tokenRequests()).toHaveLength(tokens);
+});
+
+describe("a stored token", () => {
+  test.each<[what: string, damage: object]>([
+    ["of a version to come", { v: 2 }],
+    ["without the token", { accessToken: undefined }],
+    ["that is no text", { accessToken: 1 }],
+    ["without its issuer", { issuer: undefined }],
+    ["without its resource", { resource: undefined }],
+    ["without its scopes", { requestedScopes: undefined }],
+    ["with scopes in one text", { requestedScopes: "read write" }],
+    ["without its time", { issuedAt: undefined }],
+    ["of another request", { request: "[]" }],
+  ])("%s is not used: another one is requested", async (_what, damage) => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    await scriptedProgram(servers, { store }).call();
+    const [key = ""] = await store.keys("machine/");
+    await store.set(key, { v: 1, ...(await store.get(key)), ...damage });
+    servers.log.length = 0;
+    expect((await scriptedProgram(servers, { store }).call()).status).toBe(200);
+    expect(servers.tokenRequests()).toHaveLength(1);
+    expect(servers.log.filter(({ url, bearer }) => url === serverUrl && bearer === "token-1-of-the-test")).toEqual([]);
+  });
+});
+
+describe("what is told of a token request", () => {
+  interface Scene extends ReturnType<typeof scriptedProgram> {
+    servers: Scripted;
+    shift(ms: number): void;
+    /** The token endpoint answers this from now on. */
+    answers(answer: Answer): void;
+    /** Nothing can be stored from now on. */
+    fillDisk(): void;
+  }
+  const finished = { type: "refresh.finished", issuer, rotated: false };
+  const started = (reason: string) => ({ type: "refresh.started", issuer, reason });
+  const failed = (code: string, transient: boolean) => ({ type: "refresh.failed", issuer, code, transient });
+
+  function scene(): Scene {
+    const servers = scripted();
+    const give = servers.routes[serverUrl] as Route;
+    servers.routes[serverUrl] = (asked) =>
+      asked.tool === "write" && asked.bearer === "token-1-of-the-test" ? lacking("write") : give(asked);
+    const clock = shiftedClock();
+    const store = new MemoryStore();
+    const program = scriptedProgram(servers, { clock, store });
+    const { withLock } = store;
+    const fillDisk = () => {
+      const set = () => Promise.reject(new Error("disk full"));
+      store.withLock = (key, action, options) => withLock.call(store, key, (held) => action({ ...held, set }) as never, options) as never;
+    };
+    const answers = (answer: Answer) => {
+      servers.routes[tokenUrl] = () => answer;
+    };
+    return { ...program, servers, shift: clock.shift, answers, fillDisk };
+  }
+
+  test.each<[rule: string, act: (scene: Scene) => unknown[], events: object[]]>([
+    ["ahead of expiry", ({ shift, call }) => [shift(minutes(3.5)), call()], [started("ahead"), finished]],
+    ["at expiry", ({ shift, call }) => [shift(minutes(6)), call()], [started("expired"), finished]],
+    ["after a refusal", ({ servers, call }) => [servers.good.clear(), call()], [started("refused"), finished]],
+    [
+      "for more scopes",
+      ({ call }) => [call("write")],
+      [{ type: "step-up.started", scopes: ["write"], attempt: 1 }, started("ahead"), finished],
+    ],
+    [
+      "that is refused",
+      ({ answers, shift, call }) => [answers({ status: 401, body: { error: "invalid_client" } }), shift(minutes(6)), failure(call())],
+      [started("expired"), failed("invalid_client", false)],
+    ],
+    [
+      "that may succeed later",
+      ({ answers, shift, call }) => [answers({ status: 429, headers: { "retry-after": "3600" } }), shift(minutes(6)), failure(call())],
+      [started("expired"), failed("rate_limited", true)],
+    ],
+    [
+      "whose token cannot be stored",
+      ({ fillDisk, shift, call }) => [fillDisk(), shift(minutes(6)), call()],
+      [started("expired"), { type: "tokens.unsaved", code: "store_failed" }, finished],
+    ],
+  ])("%s", async (_rule, act, expected) => {
+    const program = scene();
+    await program.call();
+    expect(program.events.filter(({ type }) => type.startsWith("refresh."))).toMatchObject([started("missing"), finished]);
+    program.events.length = 0;
+    await Promise.all(act(program));
+    await expect.poll(() => program.events).toHaveLength(expected.length);
+    expect(program.events).toMatchObject(expected);
+  });
+
+  test("that another program has made instead", async () => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    const [one, other] = [scriptedProgram(servers, { store }), scriptedProgram(servers, { store })];
+    await Promise.all([one.auth.getAccessToken(), other.auth.getAccessToken()]);
+    expect(servers.tokenRequests()).toHaveLength(1);
+    expect(other.events).toMatchObject([{ type: "refresh.shared", issuer }]);
+  });
+});
