@@ -51,7 +51,9 @@ export function fileAt(path: string): Stats | undefined {
 
 function createFolder(path: string): Stats {
   try {
-    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    const first = fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    // The name of each new folder is in the one above.
+    for (let made = path; first && made.length >= first.length; made = dirname(made)) syncFolder(dirname(made));
   } catch (error) {
     const above = dirname(path);
     // Nothing, and yet something: a link that leads nowhere.
@@ -154,12 +156,22 @@ function writeTemporary(path: string, text: string): string {
 
 /** A name in a folder is durable when the folder is. Windows cannot, and need not, do that. */
 function syncFolder(path: string): void {
-  if (process.platform === "win32") return;
-  const folder = fs.openSync(path, "r");
+  const folder = process.platform === "win32" ? undefined : openFolder(path);
+  if (folder === undefined) return;
   try {
     fs.fsyncSync(folder);
   } finally {
     fs.closeSync(folder);
+  }
+}
+
+/** `undefined` where this user may write, but not read. SQLite goes on, too. */
+function openFolder(path: string): number | undefined {
+  try {
+    return fs.openSync(path, "r");
+  } catch (error) {
+    if (isErrno(error, "EACCES")) return undefined;
+    throw error;
   }
 }
 

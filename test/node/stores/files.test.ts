@@ -15,7 +15,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { fs } from "../../../src/node/builtins.ts";
-import { fileAt, isStillAt, readText, replaceFile, secureFile, secureFolder, writeNewFile } from "../../../src/node/stores/files.ts";
+import {
+  fileAt,
+  isStillAt,
+  readText,
+  replaceFile,
+  secureFile,
+  secureFolder,
+  secureJournal,
+  writeNewFile,
+} from "../../../src/node/stores/files.ts";
 
 const errno = (code: string) => Object.assign(new Error(code), { code });
 
@@ -62,8 +71,9 @@ describe.runIf(process.platform !== "win32")("who may use them", () => {
   test.each([
     ["a folder", secureFolder, (path: string) => mkdirSync(path)],
     ["a file", secureFile, (path: string) => writeFileSync(path, "")],
+    ["a journal", (path: string) => secureJournal(path.replace(/-journal$/, "")), (path: string) => writeFileSync(path, "")],
   ])("%s of another user is not used, and not changed", (_what, secure, create) => {
-    const path = join(place(), "theirs");
+    const path = join(place(), "theirs-journal");
     create(path);
     chmodSync(path, 0o755);
     vi.spyOn(process as { geteuid: () => number }, "geteuid").mockReturnValue(statSync(path).uid + 1);
@@ -141,6 +151,36 @@ describe("what may lie in their place", () => {
     writeFileSync(path, "x".repeat(size));
     if (code === undefined) expect(readText(path)).toHaveLength(size);
     else expect(() => readText(path)).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+describe.runIf(process.platform !== "win32")("a folder whose names are to last", () => {
+  test.each<[what: string, write: (folder: string) => void]>([
+    ["a folder is created", (folder) => secureFolder(join(folder, "new"))],
+    ["a file is written", (folder) => void writeNewFile(join(folder, "new"), "")],
+    ["a file is replaced", (folder) => replaceFile(join(folder, "new"), "")],
+  ])("%s where this user may write, but not read the folder", (_what, write) => {
+    const folder = place();
+    const { openSync } = fs;
+    vi.spyOn(fs, "openSync").mockImplementation((path, ...how) => {
+      if (path === folder) throw errno("EACCES");
+      return openSync(path, ...how);
+    });
+    write(folder);
+    expect(readdirSync(folder)).toEqual(["new"]);
+  });
+
+  test.each(["EIO", "ENOSPC"])("and that cannot be written to the disk, %s: the error, and nothing stays open", (code) => {
+    const folder = place();
+    const opened = vi.spyOn(fs, "openSync");
+    const closed = vi.spyOn(fs, "closeSync");
+    vi.spyOn(fs, "fsyncSync").mockImplementation(() => {
+      throw errno(code);
+    });
+    expect(() => secureFolder(join(folder, "new"))).toThrow(expect.objectContaining({ code }));
+    expect(() => writeNewFile(join(folder, "file"), "")).toThrow(expect.objectContaining({ code }));
+    expect(closed).toHaveBeenCalledTimes(opened.mock.calls.length);
+    expect(readdirSync(folder)).toEqual(["new"]);
   });
 });
 
