@@ -23,6 +23,10 @@ async function forged(header: object, ivLength = 12): Promise<string> {
   const shown = [iv, both.subarray(0, -16), both.subarray(-16)].map((part) => Buffer.from(part).toString("base64url"));
   return [encoded, "", ...shown].join(".");
 }
+/** Encrypted with our key as `jose` does it by this header. */
+async function written(header: { alg: string; enc: string }): Promise<string> {
+  return new CompactEncrypt(Buffer.from(JSON.stringify(record))).setProtectedHeader(header).encrypt((await storeKey()).key);
+}
 const ours = { alg: "dir", enc: "A256GCM", kid: "our key", name };
 
 test("what was encrypted is read, and names its key", async () => {
@@ -44,7 +48,8 @@ test("it is a JWE with `dir` and A256GCM, whoever writes it", async () => {
 describe("refused as `invalid_record`", () => {
   const changed = (text: string) => (text.startsWith("A") ? "B" : "A") + text.slice(1);
   test.each<[string, () => Promise<string>]>([
-    ["another algorithm", () => forged({ ...ours, alg: "A256GCMKW" })],
+    ["by our key that wraps another, which is another algorithm", () => written({ ...ours, alg: "A256GCMKW" })],
+    ["the same, with another encryption", () => written({ ...ours, alg: "A256GCMKW", enc: "A128GCM" })],
     ["no algorithm", () => forged({ ...ours, alg: undefined })],
     ["another encryption", () => forged({ ...ours, enc: "A128GCM" })],
     ["compressed", () => forged({ ...ours, zip: "DEF" })],
