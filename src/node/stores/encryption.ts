@@ -4,23 +4,23 @@ import type { StoredRecord } from "../../stores/store.ts";
 
 /** What encrypts the values of one store. */
 export interface StoreKey {
-  /** Tells this key from others; in clear beside what it has encrypted. */
+  /** Identifies the key. Stored in clear beside what the key has encrypted. */
   readonly kid: string;
   /** For AES-GCM with 256 bits. */
   readonly key: CryptoKey;
-  /** Where it lives. */
+  /** Where the key is stored. */
   readonly place: "keychain" | "file";
 }
 
 const algorithms = { keyManagementAlgorithms: ["dir"], contentEncryptionAlgorithms: ["A256GCM"] };
 
 /**
- * The encrypted form of a record: a JWE that cannot be moved to another key of the store.
+ * Encrypts a record as a JWE. It is bound to its name in the store.
  *
  * @see RFC 7516, RFC 7518 §5.3
  */
 export async function seal({ kid, key }: StoreKey, name: string, record: StoredRecord): Promise<string> {
-  // A program that only reads starts without it.
+  // Loaded on demand: a program that only reads starts faster without it.
   const { CompactEncrypt } = await import("jose/jwe/compact/encrypt");
   return new CompactEncrypt(new TextEncoder().encode(JSON.stringify(record)))
     .setProtectedHeader({ alg: "dir", enc: "A256GCM", kid, name })

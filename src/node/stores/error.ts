@@ -2,7 +2,7 @@ import { McpAuthError, type McpAuthErrorCode } from "../../errors.ts";
 import { dirname, fs } from "../builtins.ts";
 import { isWithoutLocks, resultCode } from "./database.ts";
 
-/** What the file system refuses, and will refuse again. All others may pass: a full disk, too many open files. */
+/** What the file system will refuse again. All other failures are transient: a full disk, too many open files. */
 const finalErrnos: Readonly<Record<string, McpAuthErrorCode>> = {
   EACCES: "store_denied",
   EPERM: "store_denied",
@@ -24,7 +24,7 @@ const cannotOpen = 14;
 const moved = 1032;
 
 /**
- * What a failure of file system or SQLite means; typed errors are passed on.
+ * Translates a failure of the file system or SQLite. Typed errors are returned unchanged.
  *
  * @param path the file or folder that was used
  */
@@ -40,12 +40,12 @@ function codeFor(cause: unknown, path: string): McpAuthErrorCode {
   return finalErrnos[errnoOf(reason)] ?? "store_failed";
 }
 
-/** Opening the file to find out would free its locks. */
+/** Why SQLite cannot open the file. It is not opened here: closing it would free its locks (POSIX). */
 function whyClosed(path: string): unknown {
   const { R_OK, W_OK, X_OK } = fs.constants;
   try {
     fs.accessSync(path, R_OK | W_OK);
-    // A journal is made beside it.
+    // SQLite creates a journal beside the file.
     fs.accessSync(dirname(path), W_OK | X_OK);
     return undefined;
   } catch (error) {
@@ -53,7 +53,7 @@ function whyClosed(path: string): unknown {
   }
 }
 
-/** Runs `work`, which uses what is at `path`; what it throws is a typed error. */
+/** Runs `work`, which uses `path`. Its failures become typed errors. */
 export async function typed<T>(path: string, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();

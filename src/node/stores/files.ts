@@ -3,11 +3,11 @@ import { McpAuthError } from "../../errors.ts";
 import { dirname, fs } from "../builtins.ts";
 import { isErrno, storeError } from "./error.ts";
 
-/** Far above what any file of ours holds, far below what memory minds. */
+/** Much more than any file of ours holds. */
 const maxBytes = 1024 * 1024;
 
 /**
- * Creates a folder that only this user can enter, or mends one that others could.
+ * Creates a folder that only this user can enter. An existing folder gets the same permissions.
  *
  * @throws McpAuthError `store_unusable` when it is a link or the like, `store_denied` when it belongs to another user; what the file system throws.
  */
@@ -18,9 +18,9 @@ export function secureFolder(path: string): void {
 }
 
 /**
- * Creates an empty file that only this user can read, or mends one that others could.
+ * Creates an empty file that only this user can read. An existing file gets the same permissions.
  *
- * @returns its inode, which tells it from another one that takes its place later
+ * @returns its inode, to recognise another file in its place later
  * @throws McpAuthError `store_unusable` when it is a link or the like, `store_denied` when it belongs to another user; what the file system throws.
  */
 export function secureFile(path: string): number {
@@ -29,7 +29,7 @@ export function secureFile(path: string): number {
   return found.ino;
 }
 
-/** The same for what SQLite may keep beside a database. Nothing is created. */
+/** The same for the journal that SQLite may keep beside a database. Nothing is created. */
 export function secureJournal(path: string): void {
   const found = fileAt(`${path}-journal`);
   if (found) checkFile(`${path}-journal`, found);
@@ -40,7 +40,7 @@ function checkFile(path: string, found: Stats): void {
   mend(path, found, 0o600);
 }
 
-/** What is at this path; links are not followed. @throws McpAuthError where nobody can look */
+/** What is at this path. Links are not followed. @throws McpAuthError when the path cannot be read */
 export function fileAt(path: string): Stats | undefined {
   try {
     return fs.lstatSync(path, { throwIfNoEntry: false });
@@ -56,7 +56,7 @@ function createFolder(path: string): Stats {
     for (let made = path; first && made.length >= first.length; made = dirname(made)) syncFolder(dirname(made));
   } catch (error) {
     const above = dirname(path);
-    // Nothing, and yet something: a link that leads nowhere.
+    // A link that leads nowhere: it exists, and its target does not.
     if (isErrno(error, "ENOENT") && fileAt(above)) throw unusable(above, "is not a folder of its own");
     throw error;
   }
@@ -65,7 +65,7 @@ function createFolder(path: string): Stats {
 
 function createFile(path: string): Stats {
   try {
-    // Never truncates: of two processes that create it at once the second finds it.
+    // Never truncates: when two processes create the file at once, the second one uses it.
     fs.closeSync(fs.openSync(path, "wx", 0o600));
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error;
@@ -85,13 +85,13 @@ export function unusable(path: string, what: string): McpAuthError {
 }
 
 /**
- * The text of a small file, whatever is in its place.
+ * The text of a small file.
  *
  * @throws McpAuthError `store_unusable` when it is no file, or no small one; what the file system throws.
  */
 export function readText(path: string): string {
   const { O_RDONLY, O_NONBLOCK = 0 } = fs.constants;
-  // A pipe in its place must not make anybody wait.
+  // Without `O_NONBLOCK`, opening a pipe would wait for a writer.
   const file = fs.openSync(path, O_RDONLY | O_NONBLOCK);
   try {
     const found = fs.fstatSync(file);
@@ -104,7 +104,7 @@ export function readText(path: string): string {
 }
 
 /**
- * Replaces a file, so that after a crash at any moment it holds the old text or the new one. What else is in its place stays.
+ * Replaces a file. After a crash at any moment it holds the old text or the new one. A folder in its place stays.
  *
  * @throws what the file system throws
  */
@@ -120,9 +120,9 @@ export function replaceFile(path: string, text: string): void {
 }
 
 /**
- * Writes a new file, so that after a crash at any moment it is there completely or not at all.
+ * Writes a new file. After a crash at any moment it exists completely or not at all.
  *
- * @returns `false` when there is one already; it is left as it is
+ * @returns `false` when the file exists; it is not changed
  */
 export function writeNewFile(path: string, text: string): boolean {
   const temporary = writeTemporary(path, text);
@@ -138,7 +138,7 @@ export function writeNewFile(path: string, text: string): boolean {
   return true;
 }
 
-/** Complete and durable, beside the place where it belongs. */
+/** Writes a complete, durable file beside its final place. */
 function writeTemporary(path: string, text: string): string {
   const temporary = `${path}.${crypto.randomUUID()}`;
   const file = fs.openSync(temporary, "wx", 0o600);
@@ -154,7 +154,7 @@ function writeTemporary(path: string, text: string): string {
   return temporary;
 }
 
-/** A name in a folder is durable when the folder is. Windows cannot, and need not, do that. */
+/** Makes the names in a folder durable. Not possible, and not needed, on Windows. */
 function syncFolder(path: string): void {
   const folder = process.platform === "win32" ? undefined : openFolder(path);
   if (folder === undefined) return;
@@ -175,7 +175,7 @@ function openFolder(path: string): number | undefined {
   }
 }
 
-/** Whether the file that was opened is still the one at its path. Looking by path leaves locks alone. */
+/** Whether the file with this inode is still at the path. Looking by path does not free locks. */
 export function isStillAt(path: string, inode: number): boolean {
   return fileAt(path)?.ino === inode;
 }

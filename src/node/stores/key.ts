@@ -15,7 +15,7 @@ interface KeyPlace extends KeyOptions {
   locks: FileLocks;
 }
 
-/** The key as it is kept. */
+/** The key as it is stored. */
 interface KeyText {
   readonly kid: string;
   /** 32 bytes, base64url. */
@@ -26,7 +26,7 @@ interface KeyText {
 const known = new Map<string, Promise<StoreKey>>();
 
 const fileOf = (folder: string) => join(folder, "key");
-/** Says that the key lives in the keychain, and which it is. */
+/** Says that the key is in the keychain, and which one it is. */
 const markerOf = (folder: string) => join(folder, "keychain.json");
 
 /** Where the key of a folder is; `undefined` when there is none yet. */
@@ -36,10 +36,10 @@ export function findKey(folder: string): StoreKey["place"] | undefined {
 }
 
 /**
- * The one key of a folder; the first caller of all processes makes it.
+ * The one key of a folder. The first caller of all processes creates it.
  *
- * A key that is in the keychain is written there, read back, and only then named in the folder: a process that dies on the
- * way leaves an entry behind that nothing refers to. Every key has an entry of its own, so that none is ever overwritten.
+ * A key for the keychain is written there and read back. Only then the folder names it: a process that dies before that
+ * leaves an unused entry. Each key has its own entry, so that no key is overwritten.
  *
  * @throws McpAuthError `keychain_locked` when the key lives in the keychain and cannot be had (`cause` says why);
  *   `store_unusable` when its file is damaged; `store_denied`, `store_failed`, `lock_timeout`, `lock_unsupported`; with
@@ -74,7 +74,7 @@ function keyInKeychain(place: KeyPlace): Promise<StoreKey> {
   const kid = readMarker(markerOf(place.folder));
   const found = known.get(kid) ?? readFromKeychain(place, kid);
   known.set(kid, found);
-  // A keychain may be unlocked any time.
+  // A keychain may be unlocked at any time.
   found.catch(() => known.delete(kid));
   return found;
 }
@@ -102,7 +102,7 @@ async function firstKey(place: KeyPlace): Promise<StoreKey> {
     await writeToKeychain(place, key);
   } catch (error) {
     if (!isKeychainError(error) || place.keychainFailure === "error") throw error;
-    // One that is there already was made without the lock: it stays.
+    // An existing one was created without the lock: it stays.
     return writeNewFile(fileOf(place.folder), JSON.stringify({ v: 1, ...key })) ? imported(key, "file") : keyInFile(fileOf(place.folder));
   }
   if (!writeNewFile(markerOf(place.folder), JSON.stringify({ v: 1, kid: key.kid }))) return keyInKeychain(place);

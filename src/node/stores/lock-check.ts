@@ -14,12 +14,12 @@ const networkFileSystems: Readonly<Record<number, string>> = {
   1397113167: "afs",
 };
 
-/** Folders whose locks have been seen to keep others out, and those in which a lock could be had. */
+/** Folders whose locks keep others out, and folders in which a lock can be taken. */
 const checked = new Set<string>();
 const lockable = new Set<string>();
 
 /**
- * Checks once a process that a lock which is held now is one: some file systems say yes and lock nothing.
+ * Checks, once per process, that the lock held now works: some file systems grant locks that lock nothing.
  *
  * @throws McpAuthError `lock_unsupported`
  */
@@ -32,13 +32,13 @@ export async function checkLocking(folder: string, heldPath: string): Promise<vo
 }
 
 /**
- * Checks once a process that a lock which is busy is somebody's: SQLite says the same where a file system refuses to lock.
+ * Checks, once per process, that a busy lock has a holder: SQLite reports "busy", too, when a file system refuses to lock.
  *
  * @throws McpAuthError `lock_unsupported`
  */
 export function checkLockable(folder: string): void {
   if (lockable.has(folder)) return;
-  // Nobody else knows this one.
+  // A new file: no other process can hold its lock.
   const path = join(folder, `.${crypto.randomUUID()}`);
   secureFile(path);
   const database = openDatabase(path);
@@ -57,12 +57,12 @@ function unsupported(folder: string, why: string): McpAuthError {
   return new McpAuthError("lock_unsupported", { detail: `${folder} (${networkFileSystem(folder) ?? why})` });
 }
 
-/** The name of the network file system that holds the folder; `undefined` on a local disk, or where it is not known. */
+/** Name of the network file system that holds the folder; `undefined` on a local disk, or when unknown. */
 export function networkFileSystem(folder: string): string | undefined {
   return process.platform === "linux" ? networkFileSystems[fs.statfsSync(folder).type] : undefined;
 }
 
-/** Layered file systems show other inodes than the kernel knows, containers other process IDs: one of both suffices. */
+/** Layered file systems show different inodes, containers different process IDs: one match is enough. */
 function isKnownToKernel(path: string): boolean {
   let locks: string;
   try {
@@ -74,7 +74,7 @@ function isKnownToKernel(path: string): boolean {
   return locks.split("\n").some((line) => / POSIX /.test(line) && (line.includes(` ${process.pid} `) || line.includes(`:${inode} `)));
 }
 
-/** Whether another process can take the lock at this moment. Only Node itself is started again: an app's own executable is an app. */
+/** Whether another process can take the lock now. Only Node is started for this: an app's own executable would start the app. */
 async function isFreeForOthers(path: string): Promise<boolean> {
   if (!/^node(\.exe)?$/.test(process.execPath.replace(/^.*[/\\]/, ""))) return false;
   const program = `

@@ -10,7 +10,7 @@ import { storeError } from "./error.ts";
 import { isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";
 import { checkLockable, checkLocking } from "./lock-check.ts";
 
-/** The pause between two attempts grows to this, in ms: a waiting process costs little, and learns soon that it is its turn. */
+/** Longest pause between two attempts, in ms: waiting costs little CPU, and a free lock is noticed soon. */
 const longestPauseMs = 40;
 
 /** A lock while it is held. */
@@ -21,21 +21,21 @@ export interface FileLock {
   write(work: () => Promise<void>): Promise<void>;
 }
 
-/** Who waits in this process waits in a line, so that only the first of them asks the file system. */
+/** Callers of this process wait in a queue: only the first one asks the file system. */
 const lines = new MemoryStore();
 
 /**
- * Locks between the processes of one machine, which the operating system frees when their holder dies.
+ * Locks between the processes of one machine. The operating system frees a lock when its holder dies.
  *
- * Each is a small SQLite database on which a transaction is begun. SQLite's own waiting would block the event loop, so it is
- * tried again. A lock file is never deleted: whoever held it would go on, beside the holder of the next one.
+ * Each lock is a transaction in a small SQLite database. SQLite's own waiting would block the event loop, so attempts are
+ * repeated here. A lock file is never deleted: its holder would go on, beside the holder of the new file.
  */
 export class FileLocks {
   readonly #folder: string;
 
   /**
-   * @param folder where the lock files are; created when it is needed
-   * @throws McpAuthError `unsupported_runtime`: said before a user has been asked for anything that could not be kept
+   * @param folder where the lock files are; created when needed
+   * @throws McpAuthError `unsupported_runtime`: now, before a user is asked for a login that could not be stored
    */
   constructor(folder: string) {
     sqlite();
@@ -81,7 +81,7 @@ export class FileLocks {
       secureJournal(path);
       database = openDatabase(path);
       database.exec("BEGIN IMMEDIATE");
-      // Another file may have taken the path since.
+      // Another file may be at the path by now.
       if (isStillAt(path, inode)) return new HeldFileLock(path, inode, database);
     } catch (error) {
       database?.close();
@@ -92,7 +92,7 @@ export class FileLocks {
     return undefined;
   }
 
-  /** Returns where another attempt may succeed. */
+  /** Returns `undefined` when another attempt may succeed. */
   #recover(path: string, error: unknown): void {
     try {
       if (isDamaged(error)) fs.truncateSync(path);
@@ -104,7 +104,7 @@ export class FileLocks {
   }
 }
 
-/** Holds the database, too: one that is garbage-collected drops its lock. */
+/** Keeps the database, too: a garbage-collected one frees its lock. */
 class HeldFileLock implements FileLock {
   readonly #path: string;
   readonly #inode: number;

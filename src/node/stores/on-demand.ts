@@ -3,8 +3,8 @@ import type { Store } from "../../stores/store.ts";
 import { type KeychainStoreOptions, keychainRules, type SqliteStoreOptions, sqliteRules } from "./options.ts";
 
 /**
- * Logins that survive: one database a user and app, shared by all processes, encrypted with a key that lives in the
- * keychain where one works, else in a file that only this user can read. The default of `createMcpAuth`.
+ * A durable store: one encrypted database for each user and app, shared by all processes. Its key is in the keychain where
+ * one works, else in a file that only this user can read. The default of `createMcpAuth`.
  *
  * @throws McpAuthError `invalid_option`. Its operations: `unsupported_runtime` without `node:sqlite`; `store_failed`, `store_denied`, `store_unusable`;
  *   `lock_timeout`, `lock_unsupported`; `keychain_locked` when the key is where it cannot be read now; `store_damaged` once for
@@ -20,10 +20,10 @@ export function sqliteStore(options: SqliteStoreOptions = {}): Store {
 }
 
 /**
- * Logins in the keychain of the operating system, for apps that want nothing on disk (but locks and version numbers).
+ * Keeps logins in the keychain of the operating system. Only locks and version numbers are on disk.
  *
- * Needs `keytar` or `@napi-rs/keyring`, or the app's own. Each record is read once a process, and again when another process
- * has written it. Where the keychain does not work, `fallback` decides.
+ * Needs `keytar`, `@napi-rs/keyring`, or a keychain of the app's own. A process reads each record once, and again after
+ * another process has written it. `fallback` decides what happens where the keychain does not work.
  *
  * @throws McpAuthError `invalid_option`. Its operations: `keychain_unavailable`, `keychain_locked`, `keychain_refused`,
  *   `keychain_timeout`, and the codes of {@link sqliteStore}.
@@ -37,11 +37,11 @@ export function keychainStore(options: KeychainStoreOptions = {}): Store {
   return whenNeeded(async () => new (await import("./keychain/store.ts")).KeychainStore(options));
 }
 
-/** What a store needs is loaded with its first use. */
+/** A store whose code is loaded with its first use. */
 function whenNeeded(load: () => Promise<Required<Store>>): Store {
   let loading: Promise<Required<Store>> | undefined;
   const store = () => {
-    // What failed is tried again: a package.json may have been corrected.
+    // A failure is not kept: a package.json may have been corrected.
     loading ??= load().catch((error: unknown) => {
       loading = undefined;
       throw error;

@@ -15,7 +15,7 @@ export interface FolderOptions {
   folder?: string | undefined;
 }
 
-/** Which keychain is used, and how long. `MCP_AUTH_KEYCHAIN=off` switches all off. */
+/** Which keychain is used, and how long to wait for it. `MCP_AUTH_KEYCHAIN=off` switches all keychains off. */
 export interface KeychainOptions {
   /**
    * The app's own `keytar`, for example that of an Electron app, or anything with its interface; `false`: none.
@@ -26,26 +26,26 @@ export interface KeychainOptions {
   keychainTimeout?: number | undefined;
 }
 
-/** Where the key that encrypts a store lives. */
+/** Where the key that encrypts a store is kept. */
 export interface KeyOptions extends KeychainOptions {
   /**
-   * What happens when the first key is made and the keychain cannot keep it: a key file that only this user can read
-   * (default), or the keychain's error. A key that lives in the keychain is never replaced by a file.
+   * What to do when the keychain cannot keep the first key: use a key file that only this user can read (default), or throw
+   * the keychain's error. A key in the keychain is never replaced by a file.
    */
   keychainFailure?: "error" | "key-file" | undefined;
 }
 
 /** Options of `sqliteStore`. */
 export interface SqliteStoreOptions extends FolderOptions, KeyOptions {
-  /** Receives events: where records and key are kept, and what became of a database that could not be used. */
+  /** Receives events: where records and key are kept, and when a database was set aside. */
   onEvent?: ((event: StoreEvent) => void) | undefined;
 }
 
 /** Options of `keychainStore`. */
 export interface KeychainStoreOptions extends FolderOptions, KeychainOptions {
   /**
-   * What the app gets where the keychain does not work: `"error"`; `"key-file"`: the SQLite store, encrypted with a key in a
-   * file. Default: that store where nothing was ever kept in the keychain, from then on; else `keychain_locked`.
+   * What to do where the keychain does not work. `"error"`: throw. `"key-file"`: use the SQLite store, with its key in a file.
+   * Default: the SQLite store, as long as nothing was kept in the keychain; else `keychain_locked`.
    */
   fallback?: "error" | "key-file" | undefined;
   /** The longest text that one entry of the keychain takes, in characters. Default: 1,280 on Windows, else no limit. */
@@ -76,7 +76,7 @@ export const sqliteRules = (): Rules<SqliteStoreOptions> => ({
 export const keychainRules = (): Rules<KeychainStoreOptions> => ({
   ...placeRules(),
   fallback: oneOf("error", "key-file"),
-  // Below, most of an entry would say which part it is.
+  // In shorter parts most of an entry would be overhead.
   partSize: ["a number from 100", (value) => typeof value === "number" && value >= 100],
   onEvent: callback,
 });

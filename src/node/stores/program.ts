@@ -6,13 +6,13 @@ import { readText } from "./files.ts";
 import { isAppName } from "./name-space.ts";
 
 /**
- * The name space of the running program, where the app gives none:
+ * The name space of the running program, when the app gives none:
  *
  * 1. the name of the package that its main script belongs to
  * 2. where no package.json has a name, the folder of the nearest one; without any, the script's folder. The script may be renamed.
  * 3. for a program without a script (single executables, packaged Electron apps) its file name
  *
- * Logins that are found under a later name are used: a package may get its name when there are logins already.
+ * The first of these under which there are logins is used: a package may get its name later.
  *
  * @param isUsed whether there are logins under a name
  * @throws McpAuthError `store_unusable` when a package.json is damaged: any other name would hide the logins
@@ -50,7 +50,7 @@ function* nameSpaces(): Generator<AppNameSpace> {
 function mainScript(): string | undefined {
   const [, script] = process.argv;
   try {
-    // Commands that package managers install are links.
+    // Package managers install commands as links.
     const path = script && fs.realpathSync(script);
     return path === fs.realpathSync(process.execPath) ? undefined : path;
   } catch {
@@ -67,12 +67,12 @@ function packageName(path: string): string | undefined {
   const text = textAt(path);
   if (text === undefined) return undefined;
   const { name } = parsed(path, text);
-  // A slash would make two folders of a scoped name.
+  // With its slash, a scoped name would be two folders.
   const folder = typeof name === "string" ? name.replace("/", "+") : "";
   return isAppName(folder) ? folder : "";
 }
 
-/** Node, too, passes over what is no file, and over what this user may not read. */
+/** As Node does, ignores what is not a file or cannot be read by this user. */
 function textAt(path: string): string | undefined {
   try {
     return fs.statSync(path).isFile() ? readText(path) : undefined;
@@ -93,7 +93,7 @@ function parsed(path: string, text: string): Readonly<Record<string, unknown>> {
   }
 }
 
-/** Tells one path from all others; readable. */
+/** A readable name that is unique for a path. */
 function nameOf(path: string): string {
   return `${basename(path)
     .slice(0, 91)

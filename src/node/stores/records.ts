@@ -12,10 +12,10 @@ import type { FileLocks } from "./lock.ts";
 const applicationId = 0x4d435041;
 const schemaVersion = 1;
 
-/** Others hold the database for the moment of a write: longer than this one of them must be stopped. */
+/** A write of another process takes a moment. After this time that process must be stopped. */
 const patienceSeconds = 10;
 
-/** What a database of records works with. */
+/** Options of {@link Records}. */
 export interface RecordsOptions {
   path: string;
   locks: FileLocks;
@@ -27,12 +27,12 @@ interface Opened {
   readonly inode: number;
 }
 
-/** Why a database cannot be used; it is set aside then. */
+/** Why a database cannot be used and is set aside. */
 type Fault = "damaged" | "foreign" | "key-missing";
 
 /**
- * The database of an app's records: opened when it is first needed, opened again when its file was deleted or replaced, set
- * aside when it cannot be used. Every write is durable when it returns.
+ * The database of an app's records. It is opened with its first use, opened again after its file was deleted or replaced,
+ * and set aside when it cannot be used. A write is durable when it returns.
  */
 export class Records {
   readonly #options: RecordsOptions;
@@ -43,13 +43,13 @@ export class Records {
     this.#options = options;
   }
 
-  /** How often all records were lost while this object used them. */
+  /** How often all records were lost since this object was created. */
   get restarts(): number {
     this.notice();
     return this.#restarts;
   }
 
-  /** Reads, without creating anything: `undefined` where there is no database. */
+  /** Reads; creates nothing. `undefined` without a database. */
   read<T>(work: (database: DatabaseSync) => T): Promise<T | undefined> {
     return this.#run(work, false);
   }
@@ -60,7 +60,7 @@ export class Records {
   }
 
   /**
-   * Puts the database out of the way, for a user or a later version to look at. The next write makes a new one.
+   * Renames the database, so that a user or a later version can inspect it. The next write creates a new one.
    *
    * @throws McpAuthError `store_damaged`, always
    */
@@ -70,7 +70,7 @@ export class Records {
     this.#close();
     const aside = `${path}.${reason}-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}-${process.pid}`;
     const move = async () => {
-      // The new one is good.
+      // Another process has already replaced it.
       if (inode === undefined || !isStillAt(path, inode)) return "set aside by another process";
       for (const suffix of ["", "-journal"]) if (fileAt(path + suffix)) fs.renameSync(path + suffix, aside + suffix);
       tell({ type: "store.set-aside", path: aside, reason });
@@ -82,7 +82,7 @@ export class Records {
 
   async #run<T>(work: (database: DatabaseSync) => T, create: boolean): Promise<T | undefined> {
     const { path } = this.#options;
-    // Monotonic, as `performance` is, which costs 3 ms when it is first used.
+    // Monotonic. So is `performance`, but its first use costs 3 ms.
     const until = process.uptime() + patienceSeconds;
     for (;;) {
       try {
@@ -112,16 +112,16 @@ export class Records {
     try {
       prepare(database);
     } catch (error) {
-      // Ends a transaction that was begun, too.
+      // Closing ends an open transaction.
       database.close();
       throw error;
     }
     this.#opened = { database, inode };
-    // Replaced between the look and the opening.
+    // The file was replaced before it was opened.
     return isStillAt(path, inode) ? database : this.#open(create);
   }
 
-  /** Looks whether the file was deleted or replaced: an open database goes on working then, for nobody. */
+  /** Checks whether the file was deleted or replaced: an open database would go on without an error, and its writes would be lost. */
   notice(): void {
     const { path, tell } = this.#options;
     if (!this.#opened || isStillAt(path, this.#opened.inode)) return;
@@ -139,14 +139,14 @@ export class Records {
 class ForeignDatabase extends Error {}
 class DamagedDatabase extends Error {}
 
-/** Checks whose database it is and whether it is whole, and makes a new one ours. */
+/** Checks that the database is ours and complete. Marks a new one as ours. */
 function prepare(database: DatabaseSync): void {
-  // EXTRA: the folder is synchronised, too, when a transaction ends by deleting its journal.
+  // EXTRA synchronises the folder, too, after the journal was deleted at the end of a transaction.
   database.exec("PRAGMA synchronous = EXTRA");
   const id = pragma(database, "application_id");
   const version = pragma(database, "user_version");
   if (id === applicationId && version === schemaVersion) {
-    // Without it a page that was cut off looks like one without records.
+    // Without this check a truncated database looks like an empty one.
     if (pragma(database, "quick_check(1)") !== "ok" || !hasRecords(database)) throw new DamagedDatabase();
     return;
   }
@@ -154,7 +154,7 @@ function prepare(database: DatabaseSync): void {
     throw new McpAuthError("invalid_record", { detail: `the database has version ${version}` });
   }
   database.exec("BEGIN IMMEDIATE");
-  // Another process may have been quicker.
+  // Another process may have done it first.
   if (pragma(database, "application_id") !== applicationId) {
     if (pragma(database, "schema_version") !== 0) throw new ForeignDatabase();
     database.exec(`

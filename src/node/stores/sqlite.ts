@@ -12,8 +12,8 @@ import type { SqliteStoreOptions } from "./options.ts";
 import { Records } from "./records.ts";
 
 /**
- * Records of one app on this machine, shared by all its processes: one SQLite database with encrypted values, and locks that
- * the operating system frees when their holder dies. Nothing is created before the first write.
+ * Records of one app on this machine, shared by all its processes: a SQLite database with encrypted values, and locks that the
+ * operating system frees when their holder dies. Nothing is created before the first write.
  */
 export class SqliteStore implements Store {
   readonly #options: SqliteStoreOptions;
@@ -22,7 +22,7 @@ export class SqliteStore implements Store {
   readonly #locks: FileLocks;
   readonly #records: Records;
   #key: Promise<StoreKey> | undefined;
-  /** After which restart of the database something was written under a lock. */
+  /** The restart of the database after which something was written under a lock. */
   readonly #confirmed = new Map<string, number>();
 
   /** @throws McpAuthError `store_unusable` as {@link appFolder}; `unsupported_runtime` */
@@ -32,7 +32,7 @@ export class SqliteStore implements Store {
     this.#app = app;
     this.#locks = new FileLocks(join(this.#folder, "locks"));
     const tell = (event: StoreEvent) => {
-      // Whoever makes the folder anew makes a new key with it.
+      // A new folder gets a new key.
       if (event.type === "store.restarted") this.#key = undefined;
       options.onEvent?.(event);
     };
@@ -54,7 +54,7 @@ export class SqliteStore implements Store {
   }
 
   async take(key: string): Promise<StoredRecord | undefined> {
-    // All rows, although there is one: a statement that is left before its end swallows the failure of its commit.
+    // `all`, although there is one row: a statement that is not read to its end hides the failure of its commit.
     const rows = await this.#records.read((database) => database.prepare("DELETE FROM records WHERE key = ? RETURNING value").all(key));
     const row = rows?.[0];
     return row && unseal(await this.#openKey(), key, String(row.value));
@@ -94,7 +94,7 @@ export class SqliteStore implements Store {
     return { kind: "sqlite", path: this.#folder, app: this.#app, key: findKey(this.#folder) };
   }
 
-  /** Read once, as long as it is there. What failed is tried again: a keychain may have been unlocked. */
+  /** Read once. A failure is not kept: a keychain may be unlocked later. */
   #openKey(): Promise<StoreKey> {
     this.#records.notice();
     if (!findKey(this.#folder)) this.#key = undefined;
@@ -110,7 +110,7 @@ export class SqliteStore implements Store {
     const folder = this.#folder;
     const rows = await this.#records.read((database) => database.prepare("SELECT value FROM records").all());
     const sealed = (rows ?? []).map(({ value }) => String(value));
-    // Another key would not read them, and the old one may come back.
+    // Another key could not decrypt the records, and the old one may come back.
     if (sealed.length > 0 && !findKey(folder)) await this.#records.setAside("key-missing");
     const key = await openKey({ ...options, folder, locks: this.#locks });
     if (sealed.length > 0 && sealed.every((jwe) => isOfAnother(key, jwe))) await this.#records.setAside("key-missing");

@@ -7,22 +7,22 @@ interface Cached {
 }
 
 /**
- * What was read from a keychain, for as long as no process has written it since: a keychain may ask the user at every read.
+ * Caches what was read from a keychain until a process writes it: a keychain may ask the user at each read.
  *
- * A small file for each account names the version of its text. It is removed before the text is written, and made again
- * afterwards: while it is missing (somebody writes, or died while writing) nothing is taken from memory.
+ * For each account a small file holds the version of its text. The file is deleted before a write and created again
+ * afterwards. While it is missing (a process writes, or died while writing) the cache is not used.
  */
 export class KeychainCache {
   readonly #folder: string;
   readonly #cached = new Map<string, Cached>();
   readonly #reads = new Map<string, Promise<string | null>>();
 
-  /** @param folder where the files are; created when it is needed */
+  /** @param folder where the files are; created when needed */
   constructor(folder: string) {
     this.#folder = folder;
   }
 
-  /** The text, or `null`. Who needs the same one at the same time shares one read. */
+  /** The text, or `null`. Concurrent readers share one read. */
   async read(account: string, load: () => Promise<string | null>): Promise<string | null> {
     const version = this.#version(account);
     if (!version) return load();
@@ -36,7 +36,7 @@ export class KeychainCache {
     return text;
   }
 
-  /** Around a write of the text. `write` resolves to what is stored then. */
+  /** Runs a write of the text. `write` resolves to what is stored afterwards. */
   async replace(account: string, write: () => Promise<string | null>): Promise<void> {
     secureFolder(this.#folder);
     fs.rmSync(this.#fileOf(account), { force: true, recursive: true });
@@ -48,7 +48,7 @@ export class KeychainCache {
     this.#cached.set(account, { version, text });
   }
 
-  /** None where the file cannot be read, and while it is being written, when it is empty: nothing is taken from memory then. */
+  /** `undefined` when the file cannot be read, or is empty because it is being written: the cache is not used then. */
   #version(account: string): string | undefined {
     try {
       return readText(this.#fileOf(account)) || undefined;

@@ -4,7 +4,7 @@ import { keychainError } from "./error.ts";
 
 /** The part of `keytar`'s interface that is used. */
 export interface Keychain {
-  /** `null` when there is none; some keychains say so, too, when they are locked. */
+  /** `null` when there is none. Some locked keychains return it, too. */
   getPassword(service: string, account: string): Promise<string | null>;
   /** Creates or replaces. */
   setPassword(service: string, account: string, password: string): Promise<void>;
@@ -12,19 +12,19 @@ export interface Keychain {
   deletePassword(service: string, account: string): Promise<boolean>;
 }
 
-/** The last call that each keychain got. */
+/** The last call to each keychain. */
 const lastCalls = new WeakMap<Keychain, Promise<unknown>>();
 
 /**
- * A keychain whose calls end within a bound, in a typed error when they fail: `keychain_unavailable`, `keychain_locked`,
+ * A keychain with a time limit for each call, and typed errors: `keychain_unavailable`, `keychain_locked`,
  * `keychain_refused`, `keychain_timeout`.
  *
- * A process makes one call at a time: each takes a thread of Node's small pool for as long as a user looks at a prompt. A
- * call into a library cannot be taken back: the process ends when the keychain has answered it (libsecret gives up after 25 s,
- * but waits for a prompt as long as it is open).
+ * A process makes one call at a time: each call occupies a thread of Node's small pool while a user looks at a prompt. A call
+ * into a library cannot be cancelled: the process ends only after the keychain has answered (libsecret gives up after 25 s, but
+ * waits as long as a prompt is open).
  */
 export class BoundedKeychain implements Keychain {
-  /** What it is called in errors. */
+  /** Its name in errors. */
   readonly name: string;
   readonly #keychain: Keychain;
   readonly #timeoutMs: number;
@@ -47,7 +47,7 @@ export class BoundedKeychain implements Keychain {
     return this.#call(() => this.#keychain.deletePassword(service, account));
   }
 
-  /** Waits for every call that was made, those that were given up included. */
+  /** Waits for all calls, also those that exceeded their time limit. */
   async settled(): Promise<void> {
     await lastCalls.get(this.#keychain);
   }
@@ -60,7 +60,7 @@ export class BoundedKeychain implements Keychain {
       throw new McpAuthError("keychain_timeout", { detail: `${this.name}, ${this.#timeoutMs} ms` });
     });
     const call = this.settled().then(() => {
-      // What nobody waits for any more must not happen later.
+      // A call whose caller has given up must not be made later.
       if (!givenUp) return work();
       throw new Error("given up");
     });

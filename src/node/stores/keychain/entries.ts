@@ -1,24 +1,24 @@
 import { McpAuthError } from "../../../errors.ts";
 import type { Keychain } from "./calls.ts";
 
-/** A long text is kept in parts, in one of two places: the other one keeps the text before until the new one is complete. */
+/** A long text is stored in parts, in one of two slots: the other slot keeps the old text until the new one is complete. */
 type Place = "a" | "b";
 
-/** What an account holds whose text is in parts. Every part begins with the ID. */
+/** The entry of an account whose text is in parts. Each part begins with the ID. */
 interface Head {
   readonly place: Place;
   readonly count: number;
   readonly id: string;
 }
 
-/** How often a text is read again because it was replaced meanwhile. */
+/** How often a text is read again after it was replaced during the read. */
 const attempts = 20;
 
 /**
- * JSON texts in a keychain, of any length: a crash at any moment leaves the old text or the new one.
+ * Stores JSON texts of any length in a keychain. A crash at any moment leaves the old text or the new one.
  *
- * Several may read at a time, one may write. Texts are written as ASCII: what a character costs differs between keychains, and
- * some end at a NUL.
+ * Several processes may read at the same time, one may write. Texts are written as ASCII: keychains differ in the bytes they
+ * use for a character, and some stop at a NUL.
  */
 export class KeychainEntries {
   readonly #keychain: Keychain;
@@ -45,14 +45,14 @@ export class KeychainEntries {
       if (!head) return text;
       const parts = await this.#join(account, head);
       if (parts !== undefined) return parts;
-      // The same head twice, and no parts that belong to it: nobody is replacing it.
+      // The same head twice without its parts: no process is replacing the text.
       if (text === before) break;
       before = text ?? undefined;
     }
     throw new McpAuthError("invalid_record", { detail: `${account}: parts are missing` });
   }
 
-  /** @throws McpAuthError `invalid_option` when the keychain does not keep it as it is; what the keychain throws. */
+  /** @throws McpAuthError `invalid_option` when the keychain changes the text; what the keychain throws. */
   async write(account: string, json: string): Promise<void> {
     const text = json.replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
     const before = parseHead(await this.#get(account));
@@ -69,7 +69,7 @@ export class KeychainEntries {
     if (before) await this.#clear(account, before.place);
   }
 
-  /** Deletes a text, and parts that a crash may have left. Resolves to whether the keychain had it. */
+  /** Deletes a text, and parts that a crash may have left. Resolves to whether there was one. */
   async delete(account: string): Promise<boolean> {
     const had = await this.#keychain.deletePassword(this.#service, account);
     for (const place of ["a", "b"] as const) await this.#clear(account, place);
@@ -86,7 +86,7 @@ export class KeychainEntries {
     return text;
   }
 
-  /** Deletes parts, also those that a crash has left behind; the last one first, so that another crash leaves no gap that hides some. */
+  /** Deletes parts, also those that a crash has left. The last part is deleted first: a second crash leaves no gap that hides others. */
   async #clear(account: string, place: Place): Promise<void> {
     let end = 0;
     while ((await this.#get(partOf(account, place, end))) !== null) end++;
@@ -101,7 +101,7 @@ export class KeychainEntries {
     return this.#keychain.getPassword(this.#service, account);
   }
 
-  /** Some keychains cut what is too long for them, and say nothing. */
+  /** Some keychains silently truncate a text that is too long for them. */
   async #set(account: string, text: string): Promise<void> {
     await this.#keychain.setPassword(this.#service, account, text);
     if ((await this.#get(account)) === text) return;
@@ -120,7 +120,7 @@ function formatHead({ place, count, id }: Head): string {
   return `parts:${place}:${count}:${id}`;
 }
 
-/** `undefined` for a text that is not in parts: JSON never begins like that. */
+/** `undefined` for a text that is not in parts. JSON never begins like a head. */
 function parseHead(text: string | null): Head | undefined {
   const [, place, count, id = ""] = /^parts:([ab]):(\d+):(.{36})$/.exec(text ?? "") ?? [];
   return place === "a" || place === "b" ? { place, count: Number(count), id } : undefined;

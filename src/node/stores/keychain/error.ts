@@ -1,8 +1,8 @@
 import { McpAuthError, type McpAuthErrorCode } from "../../../errors.ts";
 
 /**
- * What the libraries say, as macOS (Security framework), Windows and the Secret Service word it. There are no codes in
- * common. A dismissed prompt to unlock a collection is a locked keychain: it says nothing about this entry.
+ * Messages of the libraries on macOS (Security framework), Windows and the Secret Service. They share no codes. A dismissed
+ * prompt to unlock a collection counts as a locked keychain: it says nothing about the entry.
  */
 const patterns: readonly [RegExp, McpAuthErrorCode][] = [
   [/\block(ed)?\b|unlock|-25308\b|interaction is not allowed/i, "keychain_locked"],
@@ -17,7 +17,7 @@ export function keychainError(name: string, cause: unknown): McpAuthError {
   return new McpAuthError(code, { detail: name, cause });
 }
 
-/** Whether it is the keychain that failed, not the disk or a lock. */
+/** Whether the keychain failed, and not the disk or a lock. */
 export function isKeychainError(error: unknown): error is McpAuthError {
   return error instanceof McpAuthError && error.code.startsWith("keychain_");
 }

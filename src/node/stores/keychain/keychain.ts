@@ -3,12 +3,12 @@ import type { KeychainOptions } from "../options.ts";
 import { BoundedKeychain, type Keychain } from "./calls.ts";
 import { isKeychainError } from "./error.ts";
 
-/** Under this name, and the app's, whatever is kept in a keychain is found there. */
+/** With the app's name, the service under which entries are found in a keychain. */
 export const keychainService = "mcp-client-auth";
 
 /**
- * The keychains of this machine, best first. Another one than the first is asked only for what the first does not have:
- * the libraries do not find each other's entries everywhere.
+ * The keychains of this machine, best first. The second one is used only for what the first one does not have: the libraries
+ * do not find each other's entries on every platform.
  *
  * @throws McpAuthError `keychain_unavailable` when there is none
  */
@@ -22,7 +22,7 @@ export async function* openKeychains({ keychain, keychainTimeout = 2000 }: Keych
     try {
       yield new BoundedKeychain(await library(), name, keychainTimeout);
     } catch (error) {
-      // Not installed, or not built for this machine.
+      // Not installed, or not built for this platform.
       failures.push(error);
     }
   }
@@ -34,11 +34,11 @@ export async function* openKeychains({ keychain, keychainTimeout = 2000 }: Keych
 }
 
 /**
- * What is kept in one of the keychains, and known to be there.
+ * Finds what is known to be in one of the keychains.
  *
- * @param what completes the error's sentence
- * @param look resolves to `undefined` where it is not
- * @throws McpAuthError `keychain_locked` when none has it or says so; `cause` is what the first of them answered
+ * @param what completes the message of the error
+ * @param look resolves to `undefined` when the keychain does not have it
+ * @throws McpAuthError `keychain_locked` when no keychain has it; `cause` is the error of the first one
  */
 export async function findInKeychains<T>(
   options: KeychainOptions,
@@ -52,7 +52,7 @@ export async function findInKeychains<T>(
         const found = await look(keychain);
         if (found !== undefined) return found;
       } catch (error) {
-        // Nobody waits for a second one that hangs.
+        // The second one is not tried: it would probably hang, too.
         if (!isKeychainError(error) || error.code === "keychain_timeout") throw error;
         cause ??= error;
       }
@@ -64,10 +64,10 @@ export async function findInKeychains<T>(
   throw new McpAuthError("keychain_locked", { detail: what, cause });
 }
 
-/** Both are optional: what cannot be loaded rejects. */
+/** Both are optional. Each rejects when it cannot be loaded. */
 export const libraries = { keytar: once(loadKeytar), "@napi-rs/keyring": once(loadKeyring) };
 
-/** By a name that bundlers do not see. */
+/** Imports by a variable, which bundlers ignore. */
 const load = (name: string): Promise<unknown> => import(name);
 
 async function loadKeytar(): Promise<Keychain> {
@@ -76,7 +76,7 @@ async function loadKeytar(): Promise<Keychain> {
 
 async function loadKeyring(): Promise<Keychain> {
   const { AsyncEntry } = (await load("@napi-rs/keyring")) as Pick<typeof import("@napi-rs/keyring"), "AsyncEntry">;
-  // Without a store that is named it falls back to the kernel's keyring, which is lost at the next start of the machine.
+  // Without a named store it falls back to the kernel's keyring, which is lost when the machine restarts.
   if (process.platform === "linux" && !refuses(() => new AsyncEntry("a", "b", { linux: { store: "none" as "secret-service" } }))) {
     throw new Error("@napi-rs/keyring is too old: it cannot name its store");
   }

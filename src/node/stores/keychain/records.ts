@@ -8,22 +8,22 @@ import { KeychainCache } from "./cache.ts";
 import type { BoundedKeychain } from "./calls.ts";
 import { KeychainEntries } from "./entries.ts";
 
-/** What records in a keychain work with. */
+/** Options of {@link KeychainRecords}. */
 export interface KeychainRecordsOptions {
   keychain: BoundedKeychain;
   service: string;
-  /** For what is no secret: which versions of the records are current. */
+  /** For what is not secret: the current versions of the records. */
   place: AppFolder;
   locks: FileLocks;
   partSize: number;
 }
 
-/** Lists the keys: looking for entries by their service reads all their values, and ends the process when `keytar` does it on a locked keyring. */
+/** Holds the list of keys. Searching entries by service would read all values, and `keytar` ends the process when it does that on a locked keyring. */
 const indexAccount = "index";
 
 /**
- * Records of one app, each an entry of the keychain, beside one that lists their keys. A keychain has no atomic
- * read-modify-write: one process writes at a time.
+ * Records of one app: one keychain entry for each record, and one for the list of keys. A keychain has no atomic
+ * read-modify-write, so one process writes at a time.
  */
 export class KeychainRecords implements Store {
   readonly #keychain: BoundedKeychain;
@@ -40,12 +40,12 @@ export class KeychainRecords implements Store {
     this.#place = place;
   }
 
-  /** Whether this keychain holds records of the app, maybe none any more. */
+  /** Whether this keychain has a list of keys, maybe an empty one. */
   async exists(): Promise<boolean> {
     return (await this.#entries.read(indexAccount)) !== null;
   }
 
-  /** Begins an empty list of keys. The caller holds the lock under which the first process begins. */
+  /** Creates an empty list of keys. The caller holds the lock for this. */
   async begin(): Promise<void> {
     await this.#write(indexAccount, "[]");
   }
@@ -61,7 +61,7 @@ export class KeychainRecords implements Store {
   set(key: string, value: StoredRecord): Promise<void> {
     return this.#exclusively(async () => {
       const keys = await this.#index();
-      // First the list: what is in no list is never found again.
+      // The list first: a record that is not in the list is never found again.
       if (!keys.includes(key)) await this.#write(indexAccount, JSON.stringify([...keys, key]));
       await this.#write(accountOf(key), JSON.stringify(value));
     });
@@ -103,7 +103,7 @@ export class KeychainRecords implements Store {
   async #delete(key: string): Promise<void> {
     const keys = await this.#index();
     await this.#cache.replace(accountOf(key), async () => {
-      // A locked one says the same.
+      // A locked keychain returns the same.
       if (!(await this.#entries.delete(accountOf(key)))) await this.#checkUnlocked();
       return null;
     });
@@ -122,7 +122,7 @@ export class KeychainRecords implements Store {
     });
   }
 
-  /** `keytar` answers a locked keyring with `null`, as if nothing were there; the list of keys always is. */
+  /** On a locked keyring `keytar` returns `null`, as if there were no entry. The list of keys always exists. */
   async #checkUnlocked(): Promise<void> {
     if (!(await this.exists())) this.#locked();
   }
@@ -136,7 +136,7 @@ export class KeychainRecords implements Store {
     return new Promise((resolve, reject) => {
       const turn = async () => {
         await typed(this.#place.path, work).then(resolve, reject);
-        // A write that was given up may still land: until then nobody else writes.
+        // A write that exceeded its time limit may still happen: no other process writes until then.
         await this.#keychain.settled();
       };
       this.#locks.withLock("keychain-store", turn).catch(reject);
@@ -144,7 +144,7 @@ export class KeychainRecords implements Store {
   }
 }
 
-/** Readable where every keychain takes it: some tell no upper case from lower case, some end at a NUL or after 500 characters. */
+/** A name that every keychain accepts: some ignore case, some stop at a NUL or after 500 characters. */
 function accountOf(key: string): string {
   return `record:${/^[ -@[-~]{1,200}$/.test(key) ? key : sha256(key)}`;
 }
@@ -153,7 +153,7 @@ function parse<T>(name: string, text: string): T {
   try {
     return JSON.parse(text) as T;
   } catch {
-    // The parser's own message would quote the text.
+    // No `cause`: the parser's message would quote the text.
     throw new McpAuthError("invalid_record", { detail: name });
   }
 }

@@ -12,21 +12,21 @@ import { isKeychainError } from "./error.ts";
 import { findInKeychains, keychainService, openKeychains } from "./keychain.ts";
 import { KeychainRecords } from "./records.ts";
 
-/** Where the records of a folder are, written when the first process writes one. */
+/** Where the records of a folder are. Written with the first record. */
 interface Marker {
   readonly v: 1;
   readonly place: "keychain" | "sqlite";
-  /** Under this name they are found in the keychain, also when the folder has moved. */
+  /** The service of the entries in the keychain. It stays when the folder moves. */
   readonly service: string;
 }
 
-/** Credential Manager: 2,560 bytes; libraries write one or two a character. */
+/** Windows Credential Manager takes 2,560 bytes; libraries write one or two for each character. */
 const windowsPartSize = 1280;
 
 /**
- * Records of one app in the keychain, and nothing but locks and version numbers on disk.
+ * Records of one app in the keychain. Only locks and version numbers are on disk.
  *
- * Each record is read once a process, and again when another process has written it.
+ * A process reads each record once, and again after another process has written it.
  */
 export class KeychainStore implements Store {
   readonly #options: KeychainStoreOptions;
@@ -75,7 +75,7 @@ export class KeychainStore implements Store {
     return { kind: "keychain", path: this.#folder, app: this.#place.app, key: place };
   }
 
-  /** Reading decides nothing: what was never written is nowhere. */
+  /** Reading does not choose the place: nothing was written yet. */
   #existing(): Promise<Store | undefined> {
     return typed(this.#folder, async () => {
       const exists = this.#opened !== undefined || this.#marker() !== undefined || (await this.#isInKeychain());
@@ -83,7 +83,7 @@ export class KeychainStore implements Store {
     });
   }
 
-  /** What failed is tried again: a keychain may be unlocked any time. */
+  /** A failure is not kept: a keychain may be unlocked at any time. */
   #open(): Promise<Store> {
     this.#opened ??= typed(this.#folder, () => this.#find()).catch((error: unknown) => {
       this.#opened = undefined;
@@ -96,7 +96,7 @@ export class KeychainStore implements Store {
     return (await this.#known()) ?? (await this.#locks.withLock("keychain-first", async () => (await this.#known()) ?? this.#first()));
   }
 
-  /** The store that an earlier process has chosen. */
+  /** The store that the first process has chosen. */
   async #known(): Promise<Store | undefined> {
     const place = this.#marker()?.place;
     if (place === "keychain") return this.#inKeychain();
@@ -115,7 +115,7 @@ export class KeychainStore implements Store {
     }
   }
 
-  /** The folder may have been deleted: the records are still there. */
+  /** The folder may have been deleted while the records are still in the keychain. */
   async #isInKeychain(): Promise<boolean> {
     try {
       for await (const keychain of openKeychains(this.#options)) return await this.#records(keychain).exists();
@@ -145,7 +145,7 @@ export class KeychainStore implements Store {
     return new KeychainRecords({ keychain, service: this.#service(), place: this.#place, locks: this.#locks, partSize });
   }
 
-  /** Two folders of one app do not know each other's locks: each has records of its own. */
+  /** Two folders of one app do not share locks, so each has its own records. */
   #service(): string {
     return this.#marker()?.service ?? `${keychainService}/${basename(this.#folder)}/${sha256(this.#folder).slice(0, 8)}`;
   }
@@ -155,7 +155,7 @@ export class KeychainStore implements Store {
     return records;
   }
 
-  /** It tells by itself where the key is. */
+  /** This store reports by itself where its key is. */
   #inDatabase(): SqliteStore {
     return new SqliteStore({ onEvent: this.#options.onEvent, keychain: false }, this.#place);
   }
@@ -174,7 +174,7 @@ export class KeychainStore implements Store {
     const path = this.#markerPath();
     secureFolder(this.#folder);
     const marker: Marker = { v: 1, place, service: this.#service() };
-    // The app may want the keychain's errors where it had the database before.
+    // Replaced, not only created: the app may ask for the keychain's errors now, and have used the database before.
     replaceFile(path, JSON.stringify(marker));
   }
 
