@@ -121,6 +121,17 @@ test("a protected server that was not itself for a while: the program goes on wi
   expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${issuer}/token`, `${issuer}/token`]);
 });
 
+test("a protected server that has moved since a program was started last: the stored token says where its secret belongs", async () => {
+  const servers = scripted();
+  const store = new MemoryStore();
+  await scriptedProgram(servers, { store }).call();
+  for (const key of await store.keys("")) if (!key.startsWith("machine/")) await store.delete(key);
+  servers.good.clear();
+  Object.assign(servers.routes, lying().routes, { [serverUrl]: () => unauthorized() });
+  expect((await failure(scriptedProgram(servers, { store }).call())).code).toBe("client_issuer_mismatch");
+  expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${issuer}/token`]);
+});
+
 describe("whose token it is", () => {
   test("a client and a workload of the same name share none", async () => {
     const servers = scripted();
