@@ -3,6 +3,7 @@ import { DEFAULT_REQUEST_TIMEOUT_MSEC } from "@modelcontextprotocol/sdk/shared/p
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Challenge } from "../../src/discovery/challenge.ts";
 import { InsufficientScopeError, McpAuthError, type McpAuthErrorCode, MemoryStore } from "../../src/index.ts";
+import type { AssertionRequest } from "../../src/machine/assertion.ts";
 import { failure } from "../discovery/support.ts";
 import { manualClock, minutes, shiftedClock } from "../storm/support.ts";
 import {
@@ -124,6 +125,20 @@ describe("what the app supplies", () => {
     await auth.getAccessToken();
     expect(servers.tokenRequests()).toHaveLength(2);
   });
+});
+
+test.each([
+  ["that are requested", ["read", "write"], ["read", "write"]],
+  ["where none are requested: not an empty list, which would grant nothing", undefined, undefined],
+])("the source of assertions is told the scopes %s", async (_rule, scopes, expected) => {
+  const requests: AssertionRequest[] = [];
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const assertion = (request: AssertionRequest) => {
+    requests.push(request);
+    return `${part({ alg: "ES256" })}.${part({ aud: issuer })}.c2ln`;
+  };
+  await scriptedProgram(scripted(), { clientId: undefined, clientSecret: undefined, assertion, scopes }).auth.getAccessToken();
+  expect(requests.map((request) => request.scopes)).toEqual([expected]);
 });
 
 describe("a refusal that another process has met", () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { McpAuthError } from "../../src/errors.ts";
 import { MemoryStore } from "../../src/index.ts";
-import { authorizationServer, issuer, resourceMetadata, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
+import { type Answer, authorizationServer, issuer, resourceMetadata, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
 
 const another = "https://another.example";
 
@@ -52,6 +52,22 @@ describe("a program that is new, where another one has found an authorization se
     const { servers, store } = await world(named);
     expect((await scriptedProgram(servers, { store, clientId: "new" }).call()).status).toBe(200);
     expect(servers.tokenRequests().map(({ url }) => url)).toEqual([`${chosen}/token`]);
+  });
+
+  test.each<[rule: string, metadata: Answer, scope: string]>([
+    ["that the server names now", { body: { resource: serverUrl, authorization_servers: [issuer], scopes_supported: ["new"] } }, "new"],
+    ["that it named before, while its metadata cannot be had", { status: 503 }, "old"],
+  ])("requests the scopes %s", async (_rule, metadata, scope) => {
+    const servers = scripted();
+    const store = new MemoryStore();
+    servers.routes[resourceMetadata] = () => ({
+      body: { resource: serverUrl, authorization_servers: [issuer], scopes_supported: ["old"] },
+    });
+    await scriptedProgram(servers, { store, clientId: "old" }).auth.getAccessToken();
+    servers.routes[resourceMetadata] = () => metadata;
+    servers.log.length = 0;
+    await scriptedProgram(servers, { store, clientId: "new" }).auth.getAccessToken();
+    expect(servers.tokenRequests().map(({ form }) => form.get("scope"))).toEqual([scope]);
   });
 
   test("goes to its own, if the other program was led elsewhere", async () => {
