@@ -68,7 +68,7 @@ function fullStore(): MemoryStore {
 describe("what the app supplies", () => {
   const never = () => new Promise<string>(() => {});
   test.each([
-    ["a secret", { clientSecret: never }, /`clientSecret`/, { party: "app" }],
+    ["a secret", { clientSecret: never }, /`clientSecret`, 10000 ms/, { party: "app" }],
     ["an assertion", { clientId: undefined, clientSecret: undefined, assertion: never }, /./, {}],
   ])("%s that never comes: everybody is told in time", async (_what, options, words, facts) => {
     const clock = manualClock();
@@ -100,6 +100,17 @@ describe("what the app supplies", () => {
     const cause = new Error("vault sealed");
     const { auth } = scriptedProgram(scripted(), { clientSecret: () => Promise.reject(cause) });
     expect(await failure(auth.getAccessToken())).toMatchObject({ code: "credential_unavailable", cause });
+  });
+
+  test.each([
+    ["empty", ""],
+    ["missing", undefined],
+    ["no text", 1],
+  ])("a secret that is %s: an error of the app, and no token request", async (_what, secret) => {
+    const servers = scripted();
+    const { auth } = scriptedProgram(servers, { clientSecret: () => secret as string });
+    expect(await failure(auth.getAccessToken())).toMatchObject({ code: "invalid_option", party: "app" });
+    expect(servers.tokenRequests()).toEqual([]);
   });
 
   test("a secret that was refused, supplied again: it is not sent again", async () => {
@@ -578,6 +589,21 @@ test("a refused token that cannot be deleted is not used again", async () => {
   servers.log.length = 0;
   expect((await call()).status).toBe(200);
   expect(servers.log.filter(({ url, bearer }) => url === serverUrl && bearer)).toHaveLength(1);
+});
+
+test.each<[clock: string, seconds: number, code: McpAuthErrorCode]>([
+  ["45 seconds ahead", 45, "clock_skewed"],
+  ["45 seconds behind", -45, "clock_skewed"],
+  ["15 seconds ahead, which servers allow", 15, "invalid_client"],
+  ["15 seconds behind, which servers allow", -15, "invalid_client"],
+])("a key that is refused by a server whose time is known, with a clock %s", async (_clock, seconds, code) => {
+  const servers = scripted();
+  const clock = manualClock();
+  const privateKey = { algorithm: "RS256", sign: async () => new Uint8Array(256) };
+  const date = new Date(clock.now() - seconds * 1000).toUTCString();
+  servers.routes[tokenUrl] = () => ({ ...refusesClient(), headers: { date } });
+  const { auth } = scriptedProgram(servers, { clock, clientSecret: undefined, privateKey });
+  expect((await failure(auth.getAccessToken())).code).toBe(code);
 });
 
 test("an assertion is not blamed for a key that is refused because of a wrong clock", async () => {

@@ -286,6 +286,13 @@ describe("what is wrong is said of the server where it went wrong", () => {
     expect(inspect([error, events, auth], { depth: 12, showHidden: true })).not.toContain("a-wrong-secret");
   });
 
+  test("an identity provider that is named by its token endpoint is named so in errors", async () => {
+    const { idp, source, request } = await world();
+    const tokenEndpoint = `${idp.issuer}/token`;
+    const assertion = source({ issuer: undefined, tokenEndpoint, clientSecret: "a-wrong-secret" });
+    expect(await failure(Promise.resolve(assertion(request)))).toMatchObject({ code: "invalid_client", issuer: tokenEndpoint });
+  });
+
   test("the company does not allow this MCP server", async () => {
     const { idp, program } = await world();
     idp.trust = { audiences: {} };

@@ -4,7 +4,17 @@ import { MemoryStore } from "../../src/index.ts";
 import type { MachineTokenManagerOptions } from "../../src/machine/index.ts";
 import { failure } from "../discovery/support.ts";
 import { minutes, shiftedClock } from "../storm/support.ts";
-import { type Answer, issuer, lacking, type Route, type Scripted, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
+import {
+  type Answer,
+  issuer,
+  lacking,
+  type Route,
+  resourceMetadata,
+  type Scripted,
+  scripted,
+  scriptedProgram,
+  serverUrl,
+} from "./scripted.ts";
 
 const tokenUrl = `${issuer}/token`;
 
@@ -34,6 +44,23 @@ test.each<[relation: string, options: Partial<MachineTokenManagerOptions>, token
   await scriptedProgram(servers, common).auth.getAccessToken();
   await scriptedProgram(servers, { ...common, ...options }).auth.getAccessToken();
   expect(servers.tokenRequests()).toHaveLength(tokens);
+});
+
+test.each([
+  ["while it is good", 8, 2],
+  ["not shortly before it expires", 10.7, 3],
+  ["not once it has expired", 12, 3],
+])("a program that comes back after a long time uses the token of another one %s", async (_when, at, requests) => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const store = new MemoryStore();
+  const { auth } = scriptedProgram(servers, { clock, store });
+  await auth.getAccessToken();
+  clock.shift(minutes(6));
+  await scriptedProgram(servers, { clock, store }).auth.getAccessToken();
+  clock.shift(minutes(at - 6));
+  expect(await auth.getAccessToken()).toBe(`token-${requests}-of-the-test`);
+  expect(servers.tokenRequests()).toHaveLength(requests);
 });
 
 describe("a stored token", () => {
@@ -124,6 +151,23 @@ describe("what is told of a token request", () => {
     await Promise.all(act(program));
     await expect.poll(() => program.events).toHaveLength(expected.length);
     expect(program.events).toMatchObject(expected);
+  });
+
+  test.each<[rule: string, options: Partial<MachineTokenManagerOptions>, told: string]>([
+    ["at the origin of a token endpoint that the app names", { tokenEndpoint: tokenUrl }, issuer],
+    [
+      "at the issuer that the app names beside it",
+      { tokenEndpoint: tokenUrl, issuer: "https://company.example" },
+      "https://company.example",
+    ],
+    ["at an authorization server that is not known yet", {}, ""],
+  ])("%s", async (_rule, options, told) => {
+    const servers = scripted();
+    servers.routes[tokenUrl] = () => ({ status: 401, body: { error: "invalid_client" } });
+    servers.routes[resourceMetadata] = () => ({ status: 404 });
+    const { auth, events } = scriptedProgram(servers, options);
+    await failure(auth.getAccessToken());
+    expect(events.filter(({ type }) => type === "refresh.failed")).toMatchObject([{ issuer: told, transient: false }]);
   });
 
   test("that another program has made instead", async () => {
