@@ -1,7 +1,7 @@
 /** A program with work that must not be lost, played by `process-end.test.ts`. Lines on stdout tell what happens. */
 import { isEnding, waitUntil } from "../../src/node/process-end.ts";
 
-const [mode = ""] = process.argv.slice(2);
+const [mode = "", detail] = process.argv.slice(2);
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 /** Ends when the test writes a line. */
 const work = () =>
@@ -21,6 +21,17 @@ if (mode === "idle") {
     process.exit(7);
   });
   waitUntil(work());
+} else if (mode === "two-keys") {
+  let now = 1000;
+  performance.now = () => now;
+  const press = () => process.emit("SIGINT", "SIGINT");
+  const pressed = work().then(() => {
+    press();
+    now += Number(detail);
+    press();
+    say("pressed");
+  });
+  waitUntil(pressed.then(work).then(() => say("finished")));
 } else if (mode === "many") {
   process.on("warning", ({ name }) => say(name));
   const one = work();
@@ -34,7 +45,8 @@ if (mode === "idle") {
   say(`ending ${isEnding()}`);
   process.once("beforeExit", () => {
     say(`beforeExit ${isEnding()}`);
-    setTimeout(() => say(`alive again ${isEnding()}`), 1);
+    // Later than one turn of the event loop, however slow the machine is.
+    setTimeout(() => say(`alive again ${isEnding()}`), 50);
   });
   process.on("exit", () => say(`exit ${isEnding()}`));
   clearInterval(alive);

@@ -9,8 +9,8 @@ interface Program {
   end: Promise<number | NodeJS.Signals | null>;
 }
 
-async function start(mode: string): Promise<Program> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("ending-process.ts", import.meta.url)), mode], {
+async function start(mode: string, detail = ""): Promise<Program> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("ending-process.ts", import.meta.url)), mode, detail], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));
@@ -75,6 +75,23 @@ describe.skipIf(process.platform === "win32")("a signal while a refresh is in fl
     program.child.stdin?.write("go\n");
     expect(await program.end).toBe("SIGINT");
     expect(program.output()).toContain("finished");
+  });
+
+  test.each([
+    [0, "one"],
+    [199, "one"],
+    [200, "one"],
+    [201, "two"],
+    [5000, "two"],
+  ])("Ctrl-C again after %i ms is %s: two end it at once", async (ms, count) => {
+    const program = await start("two-keys", String(ms));
+    program.child.stdin?.write("go\n");
+    if (count === "one") {
+      await expect.poll(() => program.output()).toContain("pressed");
+      program.child.stdin?.write("go\n");
+    }
+    expect(await program.end).toBe("SIGINT");
+    expect(program.output().includes("finished")).toBe(count === "one");
   });
 
   test("work that hangs is given up after 10 s", async () => {

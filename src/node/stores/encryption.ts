@@ -12,7 +12,8 @@ export interface StoreKey {
   readonly place: "keychain" | "file";
 }
 
-const algorithms = { keyManagementAlgorithms: ["dir"], contentEncryptionAlgorithms: ["A256GCM"] };
+/** What `seal` makes, and nothing else: no wrapped key, no password, no compression. */
+const accepted = { keyManagementAlgorithms: ["dir"], contentEncryptionAlgorithms: ["A256GCM"], maxDecompressedLength: 0 };
 
 /**
  * Encrypts a record as a JWE. It is bound to its name in the store.
@@ -30,7 +31,7 @@ export async function seal({ kid, key }: StoreKey, name: string, record: StoredR
 /** @throws McpAuthError `invalid_record` when it is damaged, another record, or was encrypted with another key. */
 export async function unseal({ key }: StoreKey, name: string, jwe: string): Promise<StoredRecord> {
   try {
-    const { plaintext, protectedHeader } = await compactDecrypt(jwe, key, algorithms);
+    const { plaintext, protectedHeader } = await compactDecrypt(jwe, key, accepted);
     if (protectedHeader.name === name) return JSON.parse(new TextDecoder().decode(plaintext)) as StoredRecord;
   } catch (cause) {
     throw new McpAuthError("invalid_record", { detail: name, cause });

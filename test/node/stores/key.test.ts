@@ -84,6 +84,30 @@ describe("the first key", () => {
     expect(await open({ keychain })).toMatchObject({ place: "file" });
   });
 
+  describe("that somebody made without the lock stays", () => {
+    const theirs = { v: 1, kid: "theirs", k: Buffer.alloc(32, 7).toString("base64url") };
+
+    test("in a file", async () => {
+      const { folder, open } = await appFolder();
+      const keychain = new FakeKeychain();
+      keychain.before = () => {
+        writeFileSync(join(folder, "key"), JSON.stringify(theirs));
+        throw new Error("Cannot autolaunch D-Bus without X11 $DISPLAY");
+      };
+      expect(await open({ keychain })).toEqual({ kid: "theirs", place: "file" });
+      expect(JSON.parse(readFileSync(join(folder, "key"), "utf8"))).toEqual(theirs);
+    });
+
+    test("in the keychain", async () => {
+      const { folder, open } = await appFolder();
+      const keychain = new FakeKeychain();
+      keychain.entries.set("mcp-client-auth acme theirs", JSON.stringify(theirs));
+      keychain.before = () => writeFileSync(join(folder, "keychain.json"), JSON.stringify({ v: 1, kid: "theirs" }));
+      expect(await open({ keychain })).toEqual({ kid: "theirs", place: "keychain" });
+      expect(JSON.parse(readFileSync(join(folder, "keychain.json"), "utf8"))).toEqual({ v: 1, kid: "theirs" });
+    });
+  });
+
   test("fits into the smallest keychain, and two folders of one app do not take each other's", async () => {
     const [one, two] = [await appFolder(), await appFolder()];
     const keychain = new WindowsKeychain();

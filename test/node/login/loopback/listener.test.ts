@@ -1,7 +1,10 @@
+import { execFile } from "node:child_process";
 import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { McpAuthError } from "../../../../src/errors.ts";
-import { isOpen, send, waitFor, waitingLogin } from "./login.ts";
+import { freePort, isOpen, send, waitFor, waitingLogin } from "./login.ts";
 
 const good = "/callback?code=abc&state=right";
 
@@ -123,6 +126,13 @@ describe("connections", () => {
     finish();
     expect(await login.outcome).toBe("ok");
     await login.session.close();
+  });
+
+  test("of two workers of a cluster one has the port: the other would get its response", async () => {
+    const port = await freePort();
+    const program = fileURLToPath(new URL("cluster-process.ts", import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, [program, String(port)]);
+    expect(JSON.parse(stdout)).toEqual(["the port", "nothing"]);
   });
 
   test("an address that this machine does not have is an invalid option", async () => {

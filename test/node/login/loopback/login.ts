@@ -29,6 +29,13 @@ export async function startSession(handler: LoginHandler, request: Partial<Login
   return session;
 }
 
+/** A port that is free on both loopback addresses. */
+export async function freePort(): Promise<number> {
+  const session = await startSession(loopbackLogin());
+  await session.close();
+  return Number(new URL(session.redirectUri).port);
+}
+
 /** A login that a response with `state=right` ends: by `result` when that is a function, else well. */
 export async function waitingLogin(
   options: LoopbackLoginOptions = {},

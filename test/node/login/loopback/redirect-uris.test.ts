@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { LoginHandlerRequest } from "../../../../src/authorization/login-handler.ts";
 import { type LoopbackLoginOptions, loopbackLogin } from "../../../../src/node/index.ts";
-import { isOpen, send, startSession, waitingLogin } from "./login.ts";
+import { freePort, isOpen, send, startSession, waitingLogin } from "./login.ts";
 
 const held: Server[] = [];
 afterEach(() => Promise.all(held.splice(0).map((server) => new Promise((resolve) => server.close(resolve)))));
@@ -14,13 +14,6 @@ async function occupy(port = 0, host = "127.0.0.1"): Promise<number> {
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen({ port, host }, resolve));
   held.push(server);
   return (server.address() as { port: number }).port;
-}
-
-/** A port that is free on both loopback addresses. */
-async function freePort(): Promise<number> {
-  const session = await startSession(loopbackLogin());
-  await session.close();
-  return Number(new URL(session.redirectUri).port);
 }
 
 describe("where a login listens", () => {
