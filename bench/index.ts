@@ -28,9 +28,12 @@ const sections: Record<string, { title: string; run: () => Promise<object[]> }> 
   processes: { title: "Eight processes that share one login, when its token has expired or is refused", run: allProcesses },
   machine: { title: "A program without a user: 1000 clients at once, and eight processes", run: allMachines },
   roundtrips: { title: "Round trips to the first authorised answer", run: allRoundTrips },
-  warm: { title: "From createMcpAuth to the first token, which is stored, in fresh processes", run: warmStart },
+  warm: {
+    title: "From createMcpAuth to the first token, which is stored, above an empty program, in fresh processes",
+    run: () => warmStart(),
+  },
   locking: { title: "What a refresh costs here, beside its request", run: lockingCosts },
-  imports: { title: "Import time above an empty module, in fresh processes", run: importTimes },
+  imports: { title: "Import time above an empty program, in fresh processes", run: () => importTimes() },
   bundles: { title: "Bundle size", run: bundleSizes },
   steady: { title: "A call with a valid token, without network", run: steadyState },
 };

@@ -1,61 +1,62 @@
-import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { TokenManager } from "mcp-client-auth";
 import { sqliteStore } from "mcp-client-auth/node";
-import { median, rounded } from "./numbers.ts";
+import { difference, type StartTime, startTimes } from "./starts.ts";
 
-export interface WarmStart {
+export interface WarmStart extends StartTime {
   what: string;
-  "minimum, ms": number;
-  "median, ms": number;
 }
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 const serverUrl = "https://mcp.example/mcp";
 
-/** Times in ms since the process began, at the end of each step. */
-const steps = `
-const times = [performance.now()];
-const { createMcpAuth } = await import("mcp-client-auth/node");
-times.push(performance.now());
-const auth = createMcpAuth(${JSON.stringify(serverUrl)}, { app: "bench" });
-times.push(performance.now());
-const token = await auth.getAccessToken();
-times.push(performance.now());
-if (token.length !== 800) throw new Error("no token");
-process.stdout.write(JSON.stringify(times));
-`;
+const imported = `import { createMcpAuth } from "mcp-client-auth/node";`;
+const created = `${imported}
+const auth = createMcpAuth(${JSON.stringify(serverUrl)}, { app: "bench" });`;
+const called = `${created}
+if ((await auth.getAccessToken()).length !== 800) throw new Error("no token");`;
 
-/** What a program that starts anew pays before it has its token; Node's own start is subtracted. */
-export async function warmStart(runs = 31): Promise<WarmStart[]> {
+/** One thing each that the first call needs, in a program that needs nothing else. */
+const alone = {
+  sqlite: `process.emitWarning = () => {};
+const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+const database = new DatabaseSync(process.env.MCP_AUTH_DATA_DIR + "/bench/records.sqlite");
+if (database.prepare("SELECT value FROM records").all().length === 0) throw new Error("no record");`,
+  crypto: `const key = await crypto.subtle.importKey("raw", new Uint8Array(32), "AES-GCM", false, ["encrypt", "decrypt"]);
+const algorithm = { name: "AES-GCM", iv: new Uint8Array(12) };
+await crypto.subtle.decrypt(algorithm, key, await crypto.subtle.encrypt(algorithm, key, new Uint8Array(1200)));`,
+};
+
+/**
+ * What a program that starts anew pays before it has its token, above an empty program, measured from outside: once as a whole,
+ * then step by step. The runtime's parts of the first call are measured alone.
+ */
+export async function warmStart(turns = 41): Promise<WarmStart[]> {
   const folder = mkdtempSync(join(tmpdir(), "bench-warm-"));
   try {
     await using auth = new TokenManager({ serverUrl, store: sqliteStore({ app: "bench", folder, keychain: false }) });
-    await auth.setTokens({ accessToken: "a".repeat(800), expiresIn: 3600 });
-    const times: number[][] = [];
-    for (let run = 0; run < runs; run++) times.push(await fresh(folder));
-    const step = (what: string, from: number, to: number): WarmStart => {
-      const spent = times.map((all) => (all[to] ?? Number.NaN) - (all[from] ?? Number.NaN));
-      return { what, "minimum, ms": rounded(Math.min(...spent)), "median, ms": rounded(median(spent)) };
-    };
+    await auth.setTokens({ accessToken: "a".repeat(800), expiresIn: 36_000 });
+    // As on a desktop: without a display it is asked whether there is a terminal.
+    const env = { MCP_AUTH_DATA_DIR: folder, DISPLAY: ":0", CI: "" };
+    const { empty, above } = await startTimes({ imported, created, called, ...alone }, turns, env);
+    const {
+      imported: first,
+      created: second,
+      called: third,
+      sqlite,
+      crypto,
+    } = above as Record<keyof typeof alone | "imported" | "created" | "called", StartTime>;
     return [
-      step("createMcpAuth to the first token, with the import", 0, 3),
-      step("… import", 0, 1),
-      step("… createMcpAuth()", 1, 2),
-      step("… getAccessToken()", 2, 3),
+      { what: "createMcpAuth to the first token, with the import", ...third },
+      { what: "… import", ...first },
+      { what: "… createMcpAuth()", ...difference(second, first) },
+      { what: "… getAccessToken()", ...difference(third, second) },
+      { what: "of that, alone: node:sqlite, opening and reading a database", ...sqlite },
+      { what: "of that, alone: crypto.subtle, a key and a decryption", ...crypto },
+      { what: "for comparison: the empty program", ...empty },
     ];
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-async function fresh(folder: string): Promise<number[]> {
-  // As on a desktop: without a display it is asked whether there is a terminal.
-  const env = { ...process.env, MCP_AUTH_DATA_DIR: folder, DISPLAY: ":0" };
-  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", steps], { cwd: root, env });
-  return JSON.parse(stdout) as number[];
 }
