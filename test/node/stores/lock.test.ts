@@ -1,13 +1,14 @@
 /** Locks between processes: real ones, that are killed, stopped and starved. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { FileLocks } from "../../../src/node/stores/lock.ts";
 import { SqliteStore } from "../../../src/node/stores/sqlite.ts";
 import { failure } from "../../storm/support.ts";
@@ -31,7 +32,7 @@ function start(folder: string, env: NodeJS.ProcessEnv = {}) {
   return {
     lines,
     tell: (line: string) => void child.stdin.write(`${line}\n`),
-    said: (line: string) => expect.poll(() => lines, { timeout: 15_000 }).toContain(line),
+    said: (line: string) => expect.poll(() => lines, { timeout: 40_000 }).toContain(line),
     signal: (signal: NodeJS.Signals) => void child.kill(signal),
     ended: once(child, "close"),
   };
@@ -161,6 +162,36 @@ describe("traps of POSIX locks", () => {
       expect(lock.signal.aborted).toBe(true);
     });
     expect(await new FileLocks(folder).withLock("k", async () => "mine")).toBe("mine");
+  });
+
+  test("one that is replaced between the look and the opening: the new one is held", async () => {
+    const folder = temporaryFolder();
+    const { exec } = DatabaseSync.prototype;
+    const spy = vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, text) {
+      spy.mockRestore();
+      const [name = ""] = readdirSync(folder);
+      renameSync(join(folder, name), join(folder, "before"));
+      writeFileSync(join(folder, name), "");
+      return exec.call(this, text);
+    });
+    const child = start(folder);
+    await child.said("ready");
+    await new FileLocks(folder).withLock("k", async (lock) => {
+      await lock.write(async () => {});
+      child.tell("lock k");
+      child.tell("lock other");
+      await child.said("locked other");
+      expect(child.lines).not.toContain("locked k");
+    });
+    await child.said("locked k");
+  });
+
+  test("nothing is written under a lock that was released", async () => {
+    const locks = new FileLocks(temporaryFolder());
+    const lock = await locks.withLock("k", async (lock) => lock);
+    const write = vi.fn(async () => {});
+    expect((await failure(lock.write(write))).code).toBe("lock_lost");
+    expect(write).not.toHaveBeenCalled();
   });
 
   test("one that holds something else than a database can be used all the same", async () => {

@@ -1,7 +1,7 @@
 /** Whose a database is, and whether it is whole. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { StoreEvent } from "../../../src/events.ts";
@@ -74,4 +74,20 @@ test("of two processes that make it at once the second uses what the first has m
   expect(await open().write(count)).toBe(1);
   await Promise.all(others);
   expect(told).toEqual([]);
+});
+
+test("one that is replaced between the look and the opening: the new one is read, and the app is told", async () => {
+  const { path, open, told } = made();
+  await open().write(count);
+  const { exec } = DatabaseSync.prototype;
+  const others: Promise<unknown>[] = [];
+  const spy = vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, text) {
+    spy.mockRestore();
+    renameSync(path, `${path}.before`);
+    others.push(open().write((database) => database.exec("INSERT INTO records VALUES ('a', 'b')")));
+    return exec.call(this, text);
+  });
+  expect(await open().read(count)).toBe(1);
+  await Promise.all(others);
+  expect(told).toEqual([{ type: "store.restarted", path: dirname(path) }]);
 });
