@@ -30,6 +30,7 @@ const places: Readonly<Record<string, string>> = {
   "async.ts": "foundation",
   "clock.ts": "foundation",
   "errors.ts": "foundation",
+  "oauth4webapi.ts": "foundation",
   "events.ts": "foundation",
   "extensions.ts": "foundation",
   "options.ts": "foundation",

@@ -7,8 +7,8 @@ import { bundle } from "./bundle.ts";
  * notices what comes along by mistake and nobody has to write for it.
  */
 const programs: [name: string, code: string, platform: "neutral" | "node", limit: number][] = [
-  [". (everything)", `export * from "./dist/index.js";`, "neutral", 27_800],
-  [". (generateCodeVerifier)", `export { generateCodeVerifier } from "./dist/index.js";`, "neutral", 1_150],
+  [". (everything)", `export * from "./dist/index.js";`, "neutral", 26_800],
+  [". (generateCodeVerifier)", `export { generateCodeVerifier } from "./dist/index.js";`, "neutral", 290],
   ["./node", `export * from "./dist/node/index.js";`, "node", 33_200],
   ["./node (printDeviceCode)", `export { printDeviceCode } from "./dist/node/index.js";`, "node", 1_050],
   ["./machine", `export * from "./dist/machine/index.js";`, "node", 18_100],

@@ -27,9 +27,9 @@ export function clientAuthentication(client: ClientIdentity): ClientAuth {
   return method === "client_secret_post" ? loaded(({ ClientSecretPost }) => ClientSecretPost(clientSecret)) : basic(clientSecret);
 }
 
-/** A method of `oauth4webapi`, which is loaded with the first token request: a program whose token is stored does without it. */
-export function loaded(method: (methods: typeof import("./methods.ts")) => ClientAuth): ClientAuth {
-  return async (...request) => method(await import("./methods.ts"))(...request);
+/** A method of `oauth4webapi`, which is loaded with the first token request. */
+export function loaded(method: (library: typeof import("../oauth4webapi.ts")) => ClientAuth): ClientAuth {
+  return async (...request) => method(await import("../oauth4webapi.ts"))(...request);
 }
 
 function basic(clientSecret: string): ClientAuth {

@@ -1,6 +1,7 @@
 import { abortable, deadline } from "../async.ts";
 import type { Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
+import { base64url } from "../http/base64url.ts";
 import type { Signer } from "./machine-client.ts";
 
 /** Milliseconds that a signer may take. */
@@ -59,9 +60,4 @@ function isBytes(value: unknown): value is Uint8Array {
 
 function encoded(value: object): string {
   return base64url(new TextEncoder().encode(JSON.stringify(value)));
-}
-
-function base64url(bytes: Uint8Array): string {
-  const base64 = btoa(String.fromCharCode(...bytes));
-  return base64.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
