@@ -710,6 +710,17 @@ test.each<[what: string, challenge: Challenge, decisions: string[], code: McpAut
   expect(auth.lastError).toMatchObject({ code, serverUrl, issuer });
 });
 
+test("a refusal that comes late, of a token that has been replaced: the request is repeated with the new one", async () => {
+  const servers = scripted();
+  const { auth } = scriptedProgram(servers);
+  const request = { method: "POST", url: new URL(serverUrl) };
+  const old = await auth.headers(request);
+  const refusal = { status: 401, challenges: [] };
+  const decisions = [await auth.onChallenge(refusal, old, request), await auth.onChallenge(refusal, old, request)];
+  expect(decisions).toEqual(["retry", "retry"]);
+  expect(servers.tokenRequests()).toHaveLength(2);
+});
+
 test("after `dispose()` a program that waits in line sends nothing", async () => {
   const servers = scripted();
   const store = new MemoryStore();

@@ -37,6 +37,10 @@ describe("answers of the token endpoint", () => {
     ["no JSON", 200, "{access_token:", { "content-type": "application/json" }, "invalid_token_response", 1, {}],
     ["a JSON array", 200, [{ access_token: "abc" }], {}, "invalid_token_response", 1, {}],
     ["JSON without a token", 200, { token_type: "Bearer" }, {}, "invalid_token_response", 1, {}],
+    [
+      "a refresh token alone",
+      ...([200, { refresh_token: "unasked-for", token_type: "Bearer" }, {}, "invalid_token_response", 1, { status: 200 }] as const),
+    ],
     ["a token that no header can carry", 200, { access_token: "a\nb", token_type: "Bearer" }, {}, "invalid_token_response", 1, {}],
     ["a token of another type", 200, { access_token: "abc", token_type: "mac" }, {}, "invalid_token_response", 1, {}],
     ["more than anybody needs", 200, `{"access_token":"${"x".repeat(1024 * 1024)}"}`, {}, "response_too_large", 1, {}],

@@ -2,7 +2,8 @@
 import { expect, test, vi } from "vitest";
 import { MemoryStore } from "../../src/index.ts";
 import { keyForms } from "../client-auth/support.ts";
-import { authorizationServer, issuer, scripted, scriptedProgram } from "./scripted.ts";
+import { minutes, shiftedClock } from "../storm/support.ts";
+import { authorizationServer, issuer, scripted, scriptedProgram, serverUrl } from "./scripted.ts";
 
 test("a key is imported once", async () => {
   const { forms } = await keyForms("ES256");
@@ -38,6 +39,21 @@ test("metadata that were just validated are not asked for again, where nothing c
   expect((await call()).status).toBe(200);
   const metadata = servers.log.filter(({ url }) => url === `${issuer}/.well-known/oauth-authorization-server`);
   expect(metadata).toHaveLength(1);
+});
+
+test("a refusal is looked into once: the renewals that follow ask for nothing but tokens", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  const { call } = scriptedProgram(servers, { clock });
+  await call();
+  servers.good.clear();
+  expect((await call()).status).toBe(200);
+  for (let renewal = 0; renewal < 3; renewal++) {
+    servers.log.length = 0;
+    clock.shift(minutes(6));
+    expect((await call()).status).toBe(200);
+    expect(servers.log.map(({ url }) => url)).toEqual([`${issuer}/token`, serverUrl]);
+  }
 });
 
 /** Keeps nothing of what was discovered. */
