@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { StoreStatus } from "../../../src/index.ts";
-import { sha256 } from "../../../src/node/builtins.ts";
+import { fs, sha256 } from "../../../src/node/builtins.ts";
 import { programNameSpace } from "../../../src/node/stores/program.ts";
 import { SqliteStore } from "../../../src/node/stores/sqlite.ts";
 
@@ -162,6 +162,28 @@ test.each<[what: string, more: object, from: string]>([
     Reflect.deleteProperty(process, "defaultApp");
   });
   expect(programNameSpace(() => false).from === "executable" ? "executable" : "other").toBe(from);
+});
+
+test.each([
+  ["EACCES", "passed over"],
+  ["EPERM", "passed over"],
+  ["ENOTDIR", "passed over"],
+  ["ELOOP", "passed over"],
+  ["EIO", "store_failed"],
+  ["ENAMETOOLONG", "store_unusable"],
+])("a package.json that cannot be looked at, %s: %s", (code, expected) => {
+  vi.spyOn(fs, "statSync").mockImplementation(() => {
+    throw Object.assign(new Error(code), { code });
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  const found = () => {
+    try {
+      return programNameSpace(() => false).from === "folder" ? "passed over" : "used";
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+  };
+  expect(found()).toBe(expected);
 });
 
 test("a program without a script is called as its executable", () => {
