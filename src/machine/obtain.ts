@@ -150,7 +150,6 @@ async function requestRecord(session: RequestSession, target: Target, requestedS
   if (accessToken === undefined) throw response.problem ?? new McpAuthError("invalid_token_response", { issuer });
   const { refreshToken: _, idToken: __, ...issued } = fromAnswer(response, clock.now());
   return {
-    scope: requestedScopes.join(" ") || undefined,
     issuedAt: clock.now(),
     ...issued,
     v: 1,

@@ -8,7 +8,7 @@ export interface MachineRecord extends IssuedToken {
   /** Identifier of the protected resource. */
   resource: string;
   accessToken: string;
-  /** Granted scopes, space-separated, where known. */
+  /** Granted scopes, space-separated, where the authorization server has named them. */
   scope?: string | undefined;
   /** All scopes that were requested so far. */
   requestedScopes: readonly string[];

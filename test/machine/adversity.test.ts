@@ -109,7 +109,9 @@ describe("what the app supplies", () => {
   ])("a secret that is %s: an error of the app, and no token request", async (_what, secret) => {
     const servers = scripted();
     const { auth } = scriptedProgram(servers, { clientSecret: () => secret as string });
-    expect(await failure(auth.getAccessToken())).toMatchObject({ code: "invalid_option", party: "app" });
+    const error = await failure(auth.getAccessToken());
+    expect(error).toMatchObject({ code: "invalid_option", party: "app" });
+    expect(error.message).toContain("`clientSecret` returned nothing");
     expect(servers.tokenRequests()).toEqual([]);
   });
 

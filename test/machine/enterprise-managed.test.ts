@@ -293,6 +293,23 @@ describe("what is wrong is said of the server where it went wrong", () => {
     expect(await failure(Promise.resolve(assertion(request)))).toMatchObject({ code: "invalid_client", issuer: tokenEndpoint });
   });
 
+  test.each([
+    ["issuer", { issuer: "https://idp.example" }, "https://idp.example"],
+    ["token endpoint, if no more is known", { issuer: undefined }, undefined],
+  ])("a client assertion for the identity provider has its %s as audience", async (_name, options, audience) => {
+    const { idp, source, request } = await world();
+    const tokenEndpoint = `${idp.issuer}/token`;
+    const signed: string[] = [];
+    const sign = async (data: Uint8Array) => {
+      signed.push(new TextDecoder().decode(data));
+      return new Uint8Array(64);
+    };
+    const assertion = source({ ...options, tokenEndpoint, clientSecret: undefined, privateKey: { algorithm: "ES256", sign } });
+    await failure(Promise.resolve(assertion(request)));
+    const claims = signed.map((jwt) => JSON.parse(Buffer.from(String(jwt.split(".")[1]), "base64url").toString()));
+    expect(claims).toMatchObject([{ aud: audience ?? tokenEndpoint }]);
+  });
+
   test("the company does not allow this MCP server", async () => {
     const { idp, program } = await world();
     idp.trust = { audiences: {} };

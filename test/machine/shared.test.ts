@@ -54,13 +54,14 @@ test.each([
   const servers = scripted();
   const clock = shiftedClock();
   const store = new MemoryStore();
-  const { auth } = scriptedProgram(servers, { clock, store });
+  const { auth, events } = scriptedProgram(servers, { clock, store });
   await auth.getAccessToken();
   clock.shift(minutes(6));
   await scriptedProgram(servers, { clock, store }).auth.getAccessToken();
   clock.shift(minutes(at - 6));
   expect(await auth.getAccessToken()).toBe(`token-${requests}-of-the-test`);
   expect(servers.tokenRequests()).toHaveLength(requests);
+  expect(events.some(({ type }) => type === "refresh.shared")).toBe(requests === 2);
 });
 
 describe("a stored token", () => {
