@@ -69,6 +69,8 @@ export class Judge {
   /** When something went wrong last, in ms since 1970. */
   #troubleAt = Number.NEGATIVE_INFINITY;
   #setbackAt = Number.NEGATIVE_INFINITY;
+  /** When a token was refused last. */
+  #refusedAt = Number.NEGATIVE_INFINITY;
   /** When the last token was issued; how often something has given reason for another since. */
   /** Scopes that calls were refused for, and no token has had since. */
   readonly #lacking = new Set<string>();
@@ -109,10 +111,10 @@ export class Judge {
     if (this.#issued) this.#issued.reasons++;
   }
 
-  /** A token or secret that was good is not any more. One at a time costs nothing. */
+  /** A token or secret that was good is not any more. One at a time costs nothing; a token whose end nobody had told counts as well. */
   onSetback(): void {
     // A token that is new and refused all the same says that the servers disagree: that costs a call.
-    if (this.#world.now - this.#setbackAt < 120_000) this.onTrouble();
+    if (this.#world.now - Math.max(this.#setbackAt, this.#refusedAt) < 120_000) this.onTrouble();
     this.#setbackAt = this.#world.now;
     this.onReason();
   }
@@ -121,7 +123,10 @@ export class Judge {
   onRefused(scope?: string): void {
     this.counts.refusals++;
     if (scope) this.#lacking.add(scope);
-    else this.onReason();
+    else {
+      this.#refusedAt = this.#world.now;
+      this.onReason();
+    }
   }
 
   onSent({ url, body, authorization = "", bearer = "" }: Request, program: SimulatedProgram): void {
