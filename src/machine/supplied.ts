@@ -45,7 +45,7 @@ function checkedSecret(secret: string): string {
  * The assertion for this server; `undefined` if the program has no source.
  *
  * @param target the server as the request will reach it
- * @throws McpAuthError `assertion_unavailable`; `invalid_assertion` when it is for another audience; `signal.reason`
+ * @throws McpAuthError `assertion_unavailable`; `invalid_assertion` when it is for another audience; `timeout`
  */
 export async function suppliedAssertion(
   session: RequestSession,
@@ -62,7 +62,10 @@ export async function suppliedAssertion(
   const supplied: unknown = await abortable(
     supply(() => source(request), "assertion_unavailable", { issuer }),
     signal,
-  );
+  ).catch((error: unknown) => {
+    // The time limit is the token request's, which was not sent yet.
+    throw signal.aborted ? new McpAuthError("timeout", { issuer, party: "app", detail: "the function `assertion`" }) : error;
+  });
   const assertion = typeof supplied === "string" ? supplied.trim() : "";
   if (!assertion) throw new McpAuthError("assertion_unavailable", { issuer, detail: "the function `assertion` returned nothing" });
   // An assertion that cannot be read has no known audience, so it is refused.

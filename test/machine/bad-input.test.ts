@@ -109,6 +109,35 @@ describe("answers of the token endpoint", () => {
   });
 });
 
+test("an assertion that does not come: the app is named, not the server, which was not asked", async () => {
+  const workloads = await startWorkloadIssuer();
+  onTestFinished(() => workloads.close());
+  const server = await startServer({ authorizationServer: { trust: { workloads: [workloads] } } });
+  const clock = manualClock();
+  let asked = 0;
+  const assertion = () => {
+    asked++;
+    return new Promise<string>(() => {});
+  };
+  const { call } = program(server, { clock, assertion, clientSecret: undefined });
+  let isOver = false;
+  const refused = failure(call()).finally(() => {
+    isOver = true;
+  });
+  await expect.poll(() => asked).toBe(1);
+  await expect
+    .poll(
+      () => {
+        clock.advance(1000);
+        return isOver;
+      },
+      { interval: 5 },
+    )
+    .toBe(true);
+  expect(await refused).toMatchObject({ code: "timeout", party: "app", message: expect.stringContaining("`assertion`") });
+  expect(server.authorizationServer.tokenRequests()).toEqual([]);
+});
+
 const key = await keyForms("RS256");
 const otherKey = await keyForms("RS256");
 
