@@ -64,6 +64,17 @@ test.each([
   expect(events.some(({ type }) => type === "refresh.shared")).toBe(requests === 2);
 });
 
+test("an authorization server that gives the refused token again: the call fails with the reason, after one request", async () => {
+  const servers = scripted();
+  servers.routes[tokenUrl] = () => ({ body: { access_token: "always-the-same", token_type: "Bearer", expires_in: 600 } });
+  servers.good.add("always-the-same");
+  const { call } = scriptedProgram(servers);
+  expect((await call()).status).toBe(200);
+  servers.good.clear();
+  expect(await failure(call())).toMatchObject({ code: "token_refused", status: 401, serverUrl });
+  expect(servers.tokenRequests()).toHaveLength(2);
+});
+
 describe("a stored token", () => {
   test.each<[what: string, damage: object]>([
     ["of a version to come", { v: 2 }],

@@ -118,6 +118,16 @@ describe("a token for a request", () => {
   });
 });
 
+test("a new login ends an outage: no user is asked again for what failed before", async () => {
+  const { clock, token, issued } = made();
+  await token.load();
+  for (let n = 0; n < 3; n++) token.backoff.onFault(new McpAuthError("server_error", { status: 503 }));
+  clock.time += 120_000;
+  expect(token.isInOutage).toBe(true);
+  token.use(issued("second"), "login");
+  expect(token.isInOutage).toBe(false);
+});
+
 describe("a token for one who cannot wait", () => {
   test.each<[what: string, afterMs: number, token: string | undefined, asked: Reason[]]>([
     ["valid: it is given, and nothing is asked for", 0, "first", []],

@@ -456,6 +456,26 @@ describe("rule 3: once", () => {
     expect(winner).not.toBe("winner");
   });
 
+  test("the winner's token is refused as well: one more refresh, no window", async () => {
+    const handler = userAtHand();
+    const { as, auth, clock, store, server, mcp } = await loggedIn({ loginHandler: handler });
+    await post(auth);
+    mcp.revokeAll();
+    const held = gate(refreshes);
+    as.intercept(held.hook);
+    as.intercept(when(refreshes, refuse, 1));
+    const call = post(auth);
+    await held.reached(1);
+    const winner = await seed(server, new MemoryStore(), { clock });
+    const { accessToken, refreshToken, clientId } = winner;
+    const record = await stored(store, server);
+    const client = { ...(record?.client as object), clientId };
+    await store.set(key(server), { ...record, client, accessToken, refreshToken, issuedAt: clock.now() } as unknown as StoredRecord);
+    mcp.revokeAll();
+    held.open();
+    expect([await call, handler.opened]).toEqual([200, 0]);
+  });
+
   test("a refresh that finds its login deleted writes nothing and revokes what it got", async () => {
     const { as, auth, clock, store, server, types } = await loggedIn();
     clock.advance(minutes(61));

@@ -26,7 +26,8 @@ async function given({ authorizationServer: as, mcpServer: { resource } }: Prote
 test("after a step-up both logins are alive until the logout, which ends both: the newest first, each as its own client", async () => {
   const { auth, as, tokens, record, store } = await steppedUp();
   expect([as.liveLogins, as.requests.filter(revocations)]).toEqual([2, []]);
-  const { refreshToken } = (await record()) ?? {};
+  const { refreshToken, superseded } = (await record()) ?? {};
+  expect(superseded).toMatchObject([{ refreshToken: tokens.refreshToken }]);
   expect(await auth.logout()).toMatchObject({ wasLoggedIn: true, refreshTokenRevoked: true });
   const asked = as.requests.filter(revocations).map(({ body }) => new URLSearchParams(body));
   expect(asked.filter((form) => form.get("token_type_hint") === "refresh_token").map((form) => form.get("token"))).toEqual([
