@@ -80,7 +80,7 @@ async function endOwn(session: Session, known: TokenRecord | undefined): Promise
     return await keeper.locked(record.resource, end, known);
   } catch (error) {
     if (codeOf(error) !== "invalid_record") throw error;
-    return await endStored(session, await keeper.account());
+    return endStored(session, await keeper.account());
   }
 }
 

@@ -27,6 +27,19 @@ test.each([
   expect([refused.code, await store.keys("")]).toEqual(["invalid_option", []]);
 });
 
+test.each([
+  ["the manager's own client: its secret", {}, "own", "client_secret_basic"],
+  ["the same client, given without a secret: none", { clientId: "c" }, undefined, "none"],
+  ["with a secret of their own: that", { clientId: "c", clientSecret: "given" }, "given", "client_secret_basic"],
+])("tokens for %s", async (_whose, parts, clientSecret, tokenEndpointAuthMethod) => {
+  const store = new MemoryStore();
+  const { auth } = manager({ url: "https://mcp.example/mcp" }, { store, clientId: "c", clientSecret: "own" });
+  await auth.setTokens({ accessToken: "a", refreshToken: "r", issuer: "https://as.example", ...parts });
+  const { client } = ((await store.get("tokens/default/https://mcp.example/mcp")) ?? {}) as { client?: object };
+  expect(client).toMatchObject({ clientId: "c", tokenEndpointAuthMethod });
+  expect((client as { clientSecret?: string }).clientSecret).toBe(clientSecret);
+});
+
 test("an issuer that the app insists on and the server does not name: no login elsewhere", async () => {
   const server = await startServer();
   const wanted = await startAuthorizationServer();

@@ -124,6 +124,7 @@ describe("rule 2: refresh ahead", () => {
     // minutes, refresh token left
     ["is still good: it keeps both tokens", 10, true],
     ["has come to its last minute: the refusal is believed", 19.5, false],
+    ["has expired: it is believed, and nothing is left", 21, false],
   ])("one that is refused when the token %s", async (_rule, later, isLeft) => {
     const { as, auth, clock, store, server, tokens, types } = await loggedIn();
     const held = gate(refreshes);
@@ -136,7 +137,8 @@ describe("rule 2: refresh ahead", () => {
     held.open();
     await expect.poll(types).toContain("refresh.failed");
     await expect.poll(async () => (await stored(store, server))?.refreshStartedAt === undefined || isLeft).toBe(true);
-    expect(await stored(store, server)).toMatchObject({ accessToken: tokens.accessToken });
+    if (later > 20) expect(await stored(store, server)).toBeUndefined();
+    else expect(await stored(store, server)).toMatchObject({ accessToken: tokens.accessToken });
     expect((await stored(store, server))?.refreshToken !== undefined).toBe(isLeft);
   });
 
@@ -301,6 +303,18 @@ describe("rule 5: answers", () => {
     // Not even tried: it would go on once there is space.
     expect(types()).not.toContain("login.failed");
     expect([handler.opened, as.tokenRequests().length]).toEqual([0, 1]);
+  });
+
+  test.each([
+    ["the token endpoint fails: the user may get in all the same", 503, "authorized", 1],
+    ["the server is reached by nobody", 0, "network_error", 0],
+  ])("`authorize()` while %s", async (_what, status, outcome, opened) => {
+    const handler = userAtHand();
+    const { as, auth, clock } = await loggedIn({ loginHandler: handler });
+    as.intercept(when(refreshes, status === 0 ? closeBefore : answer(status), 20));
+    clock.advance(minutes(61));
+    const end = await auth.authorize().catch(codeOf);
+    expect([end, handler.opened]).toEqual([outcome, opened]);
   });
 
   test("without a user a long outage stays the fault that it is, and nothing is deleted", async () => {
