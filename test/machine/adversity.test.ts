@@ -375,7 +375,10 @@ describe("scopes", () => {
     servers.routes[tokenUrl] = (asked) =>
       asked.form.get("scope")?.includes("write") ? { status: 400, body: { error: "invalid_scope" } } : give(asked);
     clock.shift(minutes(6));
+    const sent = servers.log.length;
     expect((await call("whoami")).status).toBe(200);
+    // With the right token at once: the server refuses nothing.
+    expect(servers.log.slice(sent).filter(({ url }) => url === serverUrl)).toHaveLength(1);
     expect((await scriptedProgram(servers, { clock, store, scopes: ["whoami"] }).call("whoami")).status).toBe(200);
     expect(servers.tokenRequests().map(({ form }) => form.get("scope"))).toEqual(["whoami", "whoami write", "whoami write", "whoami"]);
   });

@@ -36,7 +36,7 @@ test.each([
   const { auth } = manager({ url: "https://mcp.example/mcp" }, { store, clientId: "c", clientSecret: "own" });
   await auth.setTokens({ accessToken: "a", refreshToken: "r", issuer: "https://as.example", ...parts });
   const { client } = ((await store.get("tokens/default/https://mcp.example/mcp")) ?? {}) as { client?: object };
-  expect(client).toMatchObject({ clientId: "c", tokenEndpointAuthMethod });
+  expect(client).toMatchObject({ kind: "pre-registered", clientId: "c", tokenEndpointAuthMethod });
   expect((client as { clientSecret?: string }).clientSecret).toBe(clientSecret);
 });
 

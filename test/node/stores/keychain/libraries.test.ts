@@ -66,6 +66,14 @@ describe("@napi-rs/keyring", () => {
   );
 });
 
+test("a keychain is named in what it fails with", async () => {
+  const { openKeychains } = await import("../../../../src/node/stores/keychain/keychain.ts");
+  const broken = new FakeKeychain();
+  broken.getPassword = () => Promise.reject(new Error("no such interface"));
+  for await (const keychain of openKeychains({ keychain: broken }))
+    await expect(keychain.getPassword("service", "account")).rejects.toThrow("the app's keychain");
+});
+
 test("what is no failure of a keychain is not taken for a locked one", async () => {
   const { findInKeychains } = await import("../../../../src/node/stores/keychain/keychain.ts");
   const bug = new TypeError("a mistake of ours");
