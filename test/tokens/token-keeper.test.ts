@@ -1,6 +1,7 @@
 /** Rule 4 of tokens: a store that cannot be written costs nobody the login, neither before nor after the token was spent. */
 import { describe, expect, test } from "vitest";
 import { McpAuthError, MemoryStore } from "../../src/index.ts";
+import { createSession } from "../../src/login/session.ts";
 import { gate, tokenRequest } from "../fixture/index.ts";
 import { failure, manager, manualClock, minutes, post, seed, startServer, tally, userAtHand, WatchedStore } from "../storm/support.ts";
 
@@ -414,4 +415,27 @@ test("a record of a newer version is an error that says so, and is not overwritt
   expect((await failure(post(other.auth))).code).toBe("invalid_record");
   expect(await record()).toEqual(newer);
   expect(await auth.getAccessToken()).toBeTruthy();
+});
+
+test.each([
+  ["under way: waited for", true, "newer"],
+  ["of a process that died: not waited for", false, "older"],
+])("a refresh that another process has begun, %s", async (_what, isUnderWay, expected) => {
+  const { server, disk, clock, record } = await loggedIn();
+  const key = `tokens/default/${server.url}`;
+  const begun = { ...(await record()), v: 1, accessToken: "older", refreshStartedAt: clock.now() };
+  await disk.set(key, begun);
+  const refreshing = Promise.withResolvers<void>();
+  const other =
+    isUnderWay &&
+    disk.withLock(`refresh/${key}`, async () => {
+      await refreshing.promise;
+      await disk.set(key, { ...begun, accessToken: "newer", refreshStartedAt: undefined });
+    });
+  const { keeper } = createSession({ serverUrl: server.url, store: disk, clock });
+  const settled = keeper.loadSettled();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  refreshing.resolve();
+  expect((await settled)?.accessToken).toBe(expected);
+  await other;
 });

@@ -186,6 +186,24 @@ test.each([
   expect(found()).toBe(expected);
 });
 
+test("the name of a script is one that any folder can have, however long the script's own", () => {
+  const folder = mkdtempSync(join(tmpdir(), "mcp-client-auth-"));
+  const script = join(folder, `${"x".repeat(200)}.mjs`);
+  writeFileSync(script, "");
+  const [, before = ""] = process.argv;
+  process.argv[1] = script;
+  onTestFinished(() => {
+    process.argv[1] = before;
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const names: string[] = [];
+  programNameSpace((name) => {
+    names.push(name);
+    return false;
+  });
+  expect(names.at(-1)).toMatch(/^x{91}-[0-9a-f]{8}$/);
+});
+
 test("a program without a script is called as its executable", () => {
   const at = place();
   mkdirSync(at.path("."), { recursive: true });

@@ -26,3 +26,18 @@ test("a text of which a part is missing is torn: it says so, and does not look f
   keychain.entries.delete(part);
   await expect(entries.read("a")).rejects.toMatchObject({ code: "invalid_record", message: expect.stringContaining("parts are missing") });
 });
+
+test("a text that is replaced while it is read is read once more", async () => {
+  const { keychain, entries } = made();
+  await entries.write("a", long);
+  const whole = new Map(keychain.entries);
+  const [part = ""] = [...keychain.entries.keys()].filter((name) => name.includes("part:"));
+  keychain.entries.delete(part);
+  let heads = 0;
+  const { getPassword } = keychain;
+  keychain.getPassword = async (service, account) => {
+    if (account === "a" && ++heads === 2) for (const [name, text] of whole) keychain.entries.set(name, text);
+    return getPassword.call(keychain, service, account);
+  };
+  expect(await entries.read("a")).toBe(long);
+});
