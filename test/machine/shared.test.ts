@@ -75,6 +75,29 @@ test("an authorization server that gives the refused token again: the call fails
   expect(servers.tokenRequests()).toHaveLength(2);
 });
 
+test.each([
+  ["that is none", { status: 404 }],
+  ["that fails", { status: 500 }],
+  ["that names another resource", { body: { resource: "https://evil.example", authorization_servers: [issuer] } }],
+])("a server that wants no token, with metadata %s, gets none", async (_what, metadata) => {
+  const servers = scripted();
+  servers.routes[serverUrl] = () => ({ body: {} });
+  servers.routes[resourceMetadata] = () => metadata;
+  const { auth, call } = scriptedProgram(servers);
+  expect([await auth.authorize(), (await call()).status, servers.tokenRequests().length]).toEqual(["not-required", 200, 0]);
+});
+
+test("a program that asked for no scopes asks for none again, whatever it was granted", async () => {
+  const servers = scripted();
+  const clock = shiftedClock();
+  servers.routes[tokenUrl] = () => servers.issue({ scope: "read write" });
+  const { auth } = scriptedProgram(servers, { clock });
+  await auth.getAccessToken();
+  clock.shift(minutes(6));
+  await auth.getAccessToken();
+  expect(servers.tokenRequests().map(({ form }) => form.get("scope"))).toEqual([null, null]);
+});
+
 describe("a stored token", () => {
   test.each<[what: string, damage: object]>([
     ["of a version to come", { v: 2 }],
