@@ -1,5 +1,6 @@
 /** What a login that others have made is taken for: one that is new, or one that was there before. */
 import { expect, onTestFinished, test } from "vitest";
+import { McpAuthError } from "../../src/errors.ts";
 import { LoginPrompt } from "../../src/login/prompt.ts";
 import { createSession } from "../../src/login/session.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
@@ -36,4 +37,14 @@ test.each<[what: string, known: TokenRecord | undefined, found: Partial<TokenRec
   const token = { use: (record: TokenRecord | undefined, from: string) => void used.push([record?.accessToken, from]) };
   await new LoginPrompt(session, token as never, 1000).ask({ known });
   expect(used).toEqual([["found", origin]]);
+});
+
+test("a login that fails is the last error, whoever waits for it", async () => {
+  const store = new MemoryStore();
+  store.withLock = () => Promise.reject(new McpAuthError("lock_timeout"));
+  const session = createSession({ serverUrl, store, clock, loginHandler: stubUser() });
+  onTestFinished(() => session.keeper.dispose());
+  const token = { use: () => {}, loginRequired: () => new McpAuthError("login_required") };
+  await new LoginPrompt(session, token as never, 1000).ask({}).catch(() => {});
+  expect(session.lastError).toMatchObject({ code: "lock_timeout", serverUrl });
 });
