@@ -63,6 +63,10 @@ export class SimulatedAuthorizationServer {
     return this.#grant(login, this.#refreshToken(login));
   }
 
+  get newestLogin(): Login | undefined {
+    return this.#logins.at(-1);
+  }
+
   /** @returns what was granted; `undefined` for `invalid_grant` */
   refresh(token: string): Grant | undefined {
     const login = this.#refreshTokens.get(token);

@@ -41,6 +41,9 @@ export class Judge {
   readonly #lost = new Set<Login>();
   #windows = 0;
 
+  /** Logins that a user has replaced by another one. */
+  readonly #outdated = new Set<Login>();
+
   constructor(world: World, issuer: SimulatedAuthorizationServer) {
     this.#world = world;
     this.#issuer = issuer;
@@ -146,10 +149,18 @@ export class Judge {
     else if (other === writer) this.#marked = undefined;
   }
 
+  /** A user has logged in anew. Where the disk is full, what is stored is not yet what counts. */
+  #onReplacedByUser(): void {
+    const login = this.#issuer.loginOf(this.#stored?.refreshToken);
+    if (login && login !== this.#issuer.newestLogin) this.#outdated.add(login);
+  }
+
   #onReplaced(writer: SimulatedProcess, old: Tokens, next: Tokens | undefined): void {
     if (!next && writer.hasLoggedOut) return;
     const issuer = this.#issuer;
     const isRefreshable = issuer.acceptsRefresh(next?.refreshToken);
+    const former = issuer.loginOf(old.refreshToken);
+    if (former && this.#outdated.has(former) && issuer.loginOf(next?.refreshToken) !== former) return;
     if (old.refreshToken !== next?.refreshToken && issuer.acceptsRefresh(old.refreshToken) && !isRefreshable) {
       this.#world.fail("thrown away", `${writer.name} deletes ${old.refreshToken}, which is valid`);
     }
@@ -196,7 +207,10 @@ export class Judge {
     const { counts } = this.#world;
     if (event.type === "tokens.unsaved") this.#onTold(by);
     if (event.type === "refresh.shared") counts["refreshes shared"]++;
-    if (event.type === "login.finished") counts.logins++;
+    if (event.type === "login.finished") {
+      counts.logins++;
+      this.#onReplacedByUser();
+    }
     if (event.type === "refresh.failed") by.hasFailedToRefresh = true;
     if (event.type === "refresh.finished") by.hasFailedToRefresh = false;
     if (event.type === "logout.finished") counts.logouts++;

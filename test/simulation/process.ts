@@ -1,5 +1,6 @@
 // What is loaded when it is needed is there already: loading takes a time of its own.
 import "../../src/login/lock.ts";
+import "../../src/oauth4webapi.ts";
 import { type LoginHandler, McpAuthError, TokenManager } from "../../src/index.ts";
 import type { SimulatedAuthorizationServer } from "./authorization-server.ts";
 import type { Disk } from "./disk.ts";

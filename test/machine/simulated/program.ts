@@ -2,6 +2,7 @@ import { McpAuthError, type Store } from "../../../src/index.ts";
 import { MachineTokenManager } from "../../../src/machine/index.ts";
 // What is loaded when it is needed is there already: loading takes a time of its own.
 import "../../../src/machine/obtain.ts";
+import "../../../src/oauth4webapi.ts";
 import type { Disk } from "../../simulation/disk.ts";
 import { Host } from "../../simulation/host.ts";
 import type { World } from "../../simulation/world.ts";
