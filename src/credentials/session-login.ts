@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import { McpAuthError, unless, withoutQuery } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import { boundedHttp, type Http } from "../http/http.ts";
-import { checkOptions, needed, type Rule, type Rules, text, textsByName, url } from "../options.ts";
+import { callback, checkOptions, needed, type Rule, type Rules, record, text, textsByName, url } from "../options.ts";
 import { outgoing } from "../transports/request.ts";
 import { type CookieJar, withCookies } from "./cookies.ts";
 import { ask } from "./secret.ts";
@@ -28,10 +28,7 @@ export type SessionLogin =
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing will do
   | ((fetch: (url: string | URL, init?: RequestInit) => Promise<Response>) => Promise<Response | void>);
 
-export const sessionLoginRule: Rule = [
-  "a request, or a function that logs in",
-  (value) => typeof value === "function" || (typeof value === "object" && value !== null && !Array.isArray(value)),
-];
+export const sessionLoginRule: Rule = ["a request, or a function that logs in", (value) => callback[1](value) || record[1](value)];
 
 export const sessionLoginRequestRules = (): Rules<SessionLoginRequest> => ({
   url: needed(url),

@@ -1,6 +1,6 @@
 import { McpAuthError } from "../../errors.ts";
 import { readJwtClaims } from "../../grants/jwt-claims.ts";
-import { checkOptions, milliseconds, needed, type Rule, type Rules, text } from "../../options.ts";
+import { checkOptions, milliseconds, needed, type Rule, type Rules, record, text } from "../../options.ts";
 import type { AssertionRequest, AssertionSource } from "../assertion.ts";
 import type { AssertionCommandOptions } from "./command.ts";
 
@@ -135,8 +135,7 @@ export function assertionCommand(
 }
 
 function isEnvironment(value: unknown): boolean {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.values(value).every((item) => item === undefined || typeof item === "string");
+  return record[1](value) && Object.values(value as object).every((item) => item === undefined || typeof item === "string");
 }
 
 /** Whether Node's modules are available. Bun and Deno have them, too. */
