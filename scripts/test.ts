@@ -7,7 +7,7 @@
 import { spawn } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, relative } from "node:path";
 
 interface Counts {
   passed: number;
@@ -15,12 +15,23 @@ interface Counts {
   skipped: number;
 }
 
+/** What vitest's JSON reporter writes. */
+interface VitestReport {
+  numPassedTests?: number;
+  numFailedTests?: number;
+  numPendingTests?: number;
+  numTodoTests?: number;
+  testResults?: { name: string; message?: string; assertionResults: { fullName: string; status: string; failureMessages: string[] }[] }[];
+}
+
 interface Step {
   name: string;
   /** Program and arguments; `FILE` stands for a file that takes the counts. */
   command: string[];
   /** Reads the counts from what the command wrote to `FILE`. */
-  counts?: (report: Record<string, number>) => Counts;
+  counts?: (report: object) => Counts;
+  /** Names what failed, from the same report. */
+  failures?: (report: object) => string[];
 }
 
 const root = join(import.meta.dirname, "..");
@@ -33,11 +44,19 @@ const usualLimit = 10;
 const vitest = (name: string, ...options: string[]): Step => ({
   name,
   command: ["vitest", "run", ...options, "--reporter=default", "--reporter=json", "--outputFile.json=FILE"],
-  counts: (report) => ({
-    passed: report.numPassedTests ?? 0,
-    failed: report.numFailedTests ?? 0,
-    skipped: (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0),
+  counts: ({ numPassedTests = 0, numFailedTests = 0, numPendingTests = 0, numTodoTests = 0 }: VitestReport) => ({
+    passed: numPassedTests,
+    failed: numFailedTests,
+    skipped: numPendingTests + numTodoTests,
   }),
+  failures: ({ testResults = [] }: VitestReport) =>
+    testResults.flatMap(({ name, message, assertionResults }) => {
+      const failed = assertionResults.filter(({ status }) => status === "failed");
+      const texts = failed.map(({ fullName, failureMessages }) => `${fullName}\n${failureMessages.join("\n")}`);
+      // A file that cannot be loaded has no tests, only a message.
+      if (texts.length === 0 && message) texts.push(message);
+      return texts.map((text) => `${relative(root, name)}: ${text}`);
+    }),
 });
 
 const steps: Step[] = [
@@ -56,7 +75,7 @@ const steps: Step[] = [
   {
     name: "conformance",
     command: ["node", "test/conformance/run.ts", "--json", "FILE"],
-    counts: ({ passed = 0, failed = 0, skipped = 0 }) => ({ passed, failed, skipped }),
+    counts: ({ passed = 0, failed = 0, skipped = 0 }: Partial<Counts>) => ({ passed, failed, skipped }),
   },
   ...examples(),
 ];
@@ -66,6 +85,9 @@ function examples(): Step[] {
   const files = globSync("examples/*.ts", { cwd: root }).sort();
   return (files.length > 0 ? files : ["examples/*.ts"]).map((file) => ({ name: file, command: ["node", file] }));
 }
+
+/** What failed, by name: whoever sees only the end of the output needs it there. */
+const failures: string[] = [];
 
 /** Ends the step that runs now with everything that it started. */
 let end = () => {};
@@ -108,7 +130,9 @@ async function run(step: Step): Promise<Counts> {
   let counts: Counts = { passed: code === 0 ? 1 : 0, failed: 0, skipped: 0 };
   if (step.counts) {
     try {
-      counts = step.counts(JSON.parse(readFileSync(file, "utf8")) as Record<string, number>);
+      const report: object = JSON.parse(readFileSync(file, "utf8"));
+      counts = step.counts(report);
+      failures.push(...(step.failures?.(report) ?? []));
     } catch {
       counts = { passed: 0, failed: 0, skipped: 0 };
     }
@@ -137,5 +161,6 @@ for (const step of steps) {
 rmSync(scratch, { recursive: true, force: true });
 console.log();
 console.table(table);
+for (const failure of failures) console.log(`\nFAILED ${failure.split("\n").slice(0, 30).join("\n")}`);
 process.exitCode = total.failed > 0 || (ci && total.skipped > 0) ? 1 : 0;
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
