@@ -307,7 +307,7 @@ test("closing leaves nothing that keeps a process alive, open streams and held r
     console.log(stream.status, await hanging);`;
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], {
     cwd: fileURLToPath(new URL("..", import.meta.url)),
-    timeout: 10_000,
+    timeout: 45_000,
   });
   expect([stdout.trim(), stderr]).toEqual(["200 ended", ""]);
 });

@@ -54,7 +54,7 @@ function problems(modules: string[]): string[] {
 }
 
 describe("README: code", () => {
-  test("every TypeScript block compiles, and the tables have every option and no other", { timeout: 60_000 }, () => {
+  test("every TypeScript block compiles, and the tables have every option and no other", { timeout: 120_000 }, () => {
     expect(blocks.length).toBeGreaterThan(5);
     expect(guides.every((page) => blocksOf(page).length > 2)).toBe(true);
     const modules = [readme, ...guides].flatMap(blocksOf).map((code) => {
@@ -78,7 +78,7 @@ describe("README: code", () => {
   // A user who is a program needs the system's opener to start it.
   test.runIf(process.platform === "linux")(
     "the quick start logs in by the browser, once, and lists the tools",
-    { timeout: 40_000 },
+    { timeout: 120_000 },
     async () => {
       await using server = await startProtectedServer();
       const folder = await mkdtemp(join(tmpdir(), "readme-"));
@@ -99,7 +99,7 @@ describe("README: code", () => {
       for (const _start of ["first", "second"]) {
         const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", program], {
           cwd: root,
-          timeout: 20_000,
+          timeout: 45_000,
           // A desktop without any browser but ours.
           env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, HOME: folder, DISPLAY: ":0", BROWSER: browser, XDG_DATA_DIRS: folder },
         }).catch(async (cause: unknown) => {

@@ -28,5 +28,5 @@ afterAll(() => rm(folders, { recursive: true, force: true }));
 afterAll(async () => {
   // A listener counts until its close has finished.
   const open = () => process.getActiveResourcesInfo().filter((resource) => resource === "TCPServerWrap").length;
-  await vi.waitFor(() => expect(open(), "listeners that nobody closed").toBe(0), { timeout: 10_000 });
+  await vi.waitFor(() => expect(open(), "listeners that nobody closed").toBe(0), { timeout: 45_000 });
 });

@@ -41,7 +41,7 @@ async function startLogin(decision: "Allow" | "Deny", options: { clock?: Clock }
 
 /** What is shown at the end, and that nothing of the response is left in the address bar. */
 async function expectPage(page: Page, title: string): Promise<void> {
-  await page.getByRole("heading", { name: title }).waitFor({ timeout: 5000 });
+  await page.getByRole("heading", { name: title }).waitFor({ timeout: 45_000 });
   expect(page.url()).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/callback$/);
   expect(await page.locator("footer").textContent()).toContain(new URL(server.url).host);
 }

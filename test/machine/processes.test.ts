@@ -72,7 +72,7 @@ test("one that is killed while it asks for the token delays nobody for long", { 
   const killedAt = performance.now();
   // The one that takes over.
   await held.reached(2);
-  expect(performance.now() - killedAt).toBeLessThan(5_000);
+  expect(performance.now() - killedAt).toBeLessThan(15_000);
   held.open();
   expect(await outcomes).toEqual(everyone("200"));
   expect(requests(server)).toBe(2);

@@ -163,7 +163,7 @@ describe("an app that has installed only the tarball and the SDKs", () => {
     { types: [], lib: ["ES2022", "DOM"], module: "NodeNext", moduleResolution: "NodeNext", without: ["sdk-v2"] },
   ])(
     "compiles strictly, declarations included: types $types, lib $lib, $moduleResolution",
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async ({ without, ...options }) => {
       const program = entries
         .filter((entry) => !without.some((name) => entry.endsWith(name)))
@@ -197,7 +197,7 @@ describe("an app that has installed only the tarball and the SDKs", () => {
 
   /** Runs the program, and is its user. */
   async function consume(node: string, url: string) {
-    const child = spawn(node, ["consumer.mjs"], { cwd: app, env: { ...process.env, MCP_SERVER_URL: url }, timeout: 60_000 });
+    const child = spawn(node, ["consumer.mjs"], { cwd: app, env: { ...process.env, MCP_SERVER_URL: url }, timeout: 120_000 });
     const lines: string[] = [];
     let logins = 0;
     let stderr = "";

@@ -37,7 +37,7 @@ function start(server: ProtectedServer, folder: string, mode: string) {
   const lines: string[] = [];
   createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
   const ended = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
-  return { child, lines, ended, said: (line: string) => expect.poll(() => lines, { timeout: 15_000 }).toContain(line) };
+  return { child, lines, ended, said: (line: string) => expect.poll(() => lines, { timeout: 45_000 }).toContain(line) };
 }
 
 const alive = ({ exitCode, signalCode }: ChildProcess) => exitCode === null && signalCode === null;

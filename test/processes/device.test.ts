@@ -33,9 +33,9 @@ async function overSshTo(programs: number) {
   /** The next code, once it is shown, and all others wait for its result. */
   async function nextCode(): Promise<Shown> {
     const fresh = () => shown().filter(({ code }) => !known.has(code));
-    await expect.poll(() => fresh().length, { timeout: 15_000 }).toBe(1);
+    await expect.poll(() => fresh().length, { timeout: 45_000 }).toBe(1);
     const wants = (child: Child) => child.news.some((piece) => piece.news === "lock" && piece.key.startsWith("login/"));
-    await expect.poll(() => children.every((child) => wants(child) || !child.isAlive), { timeout: 15_000 }).toBe(true);
+    await expect.poll(() => children.every((child) => wants(child) || !child.isAlive), { timeout: 45_000 }).toBe(true);
     const [next] = fresh() as [Shown];
     known.add(next.code);
     return next;
@@ -115,7 +115,7 @@ test("a program at the desktop has a window open: over SSH no code is shown, its
   const url = await browserOf(desktop);
   const calls = children.map((child) => child.call(2));
   const wants = (child: Child) => child.news.some((piece) => piece.news === "lock" && piece.key.startsWith("login/"));
-  await expect.poll(() => children.every(wants), { timeout: 15_000 }).toBe(true);
+  await expect.poll(() => children.every(wants), { timeout: 45_000 }).toBe(true);
   await answerBrowser(url);
   expect(await login).toBe("authorized");
   expect(await Promise.all(calls)).toEqual(children.map(() => ({ 200: 2 })));

@@ -11,7 +11,7 @@ async function waiting(programs: number) {
   const logins = children.map((child) => outcomeOf(child.authorize()));
   const url = await browserOf(...children);
   const wants = (child: Child) => child.news.some((piece) => piece.news === "lock" && piece.key.startsWith("login/"));
-  await expect.poll(() => children.every(wants), { timeout: 15_000 }).toBe(true);
+  await expect.poll(() => children.every(wants), { timeout: 45_000 }).toBe(true);
   const [owner] = desk.windows();
   return { ...desk, children, logins, url, owner: children.find(({ pid }) => pid === owner) as Child };
 }
@@ -36,7 +36,7 @@ describe("8 processes without a login", () => {
     const children = await startAll(8, { interactive: true });
     const calls = children.map((child) => child.call(5));
     const url = await browserOf(...children);
-    await expect.poll(() => mcp.calls("add").length, { timeout: 15_000 }).toBe(40);
+    await expect.poll(() => mcp.calls("add").length, { timeout: 45_000 }).toBe(40);
     await answerBrowser(url);
     expect(await Promise.all(calls)).toEqual(children.map(() => ({ 200: 5 })));
     expect([windows().length, as.registrations.length, as.tokenRequests().length]).toEqual([1, 1, 1]);
@@ -60,7 +60,7 @@ describe("8 processes without a login", () => {
     const { as, children, windows, logins, expectAlive } = await waiting(4);
     const left = new Set(children);
     for (let round = 1; round < 4; round++) {
-      await expect.poll(() => windows().length, { timeout: 15_000 }).toBe(round);
+      await expect.poll(() => windows().length, { timeout: 45_000 }).toBe(round);
       const owner = [...left].find(({ pid }) => pid === windows().at(-1)) as Child;
       left.delete(owner);
       await owner.kill();

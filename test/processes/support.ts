@@ -63,7 +63,7 @@ export async function computer(options?: ProtectedServerOptions) {
 /** The address to which this program's browser was sent, once it was. */
 export async function browserOf(...children: Child[]): Promise<string> {
   const addresses = () => children.flatMap(({ news }) => news).filter((piece) => piece.news === "browser");
-  await expect.poll(() => addresses().length, { timeout: 15_000 }).toBeGreaterThan(0);
+  await expect.poll(() => addresses().length, { timeout: 45_000 }).toBeGreaterThan(0);
   return addresses().at(-1)?.url ?? "";
 }
 

@@ -22,7 +22,7 @@ describe("a GET stream that reconnects", () => {
     else mcp.revokeAll();
     mcp.requests.length = 0;
     mcp.closeStreams();
-    await expect.poll(() => fetch.statuses, { timeout: 10_000 }).toEqual([200, 200]);
+    await expect.poll(() => fetch.statuses, { timeout: 45_000 }).toEqual([200, 200]);
     const accepted = mcp.requests.filter(({ method, path, status }) => method === "GET" && path === "/mcp" && status !== 401);
     expect(accepted).toHaveLength(1);
     expect(accepted[0]?.tokenJti).not.toBe(before);

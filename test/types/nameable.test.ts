@@ -79,7 +79,7 @@ function isHidden(node: ts.Node): boolean {
   return Boolean(isPrivate || flags & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected));
 }
 
-test("each entry: types that its signatures mention and nobody can name", { timeout: 60_000 }, () => {
+test("each entry: types that its signatures mention and nobody can name", { timeout: 120_000 }, () => {
   const homes = entries.filter(({ name }) => name === "." || name === "./machine");
   const found = unnameable(
     entries.map(({ path }) => path),
@@ -99,7 +99,7 @@ test.each([
   ["a dependency's", 'import type { ClientAuth } from "oauth4webapi"; export type Shown = () => ClientAuth;', ["ClientAuth"]],
   ["what is private", "interface Hidden {} export class Shown { #a?: Hidden; private b?: Hidden; c() { const d: Hidden = {}; } }", []],
   ["what is exported", "export interface Shown { it: Shown; text: Promise<string> }", []],
-])("the check sees %s", { timeout: 60_000 }, (_what, text, expected) => {
+])("the check sees %s", { timeout: 120_000 }, (_what, text, expected) => {
   const file = join(root, "test/shown.ts");
   const host = ts.createCompilerHost(options);
   const { getSourceFile } = host;

@@ -27,7 +27,7 @@ function anyTypes(files: string[], host = ts.createCompilerHost(options)): strin
   return found;
 }
 
-test("no declaration of the package is `any`", { timeout: 60_000 }, () => {
+test("no declaration of the package is `any`", { timeout: 120_000 }, () => {
   const files = globSync("dist/**/*.d.ts", { cwd: root }).map((file) => join(root, file));
   expect(files.map((file) => relative(root, file))).toEqual(
     expect.arrayContaining([
@@ -42,7 +42,7 @@ test("no declaration of the package is `any`", { timeout: 60_000 }, () => {
 
 test.each(["export declare const a: any;", "export interface A { b(): Promise<any> }", 'export type A = import("no-such-package").B;'])(
   "the check sees it: %s",
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   (text) => {
     const file = join(root, "leak.d.ts");
     const host = ts.createCompilerHost(options);

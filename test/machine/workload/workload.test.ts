@@ -346,7 +346,7 @@ describe("assertionCommand", () => {
     const file = join(folder(), "pid");
     const script = `require("fs").writeFileSync(${JSON.stringify(file)}, String(process.pid)); setInterval(() => {}, 1000)`;
     const asking = refusal(assertionCommand(node(script), { commandTimeout }), { ...offline, clock });
-    const pid = await vi.waitUntil(() => readPid(file), { timeout: 10_000 });
+    const pid = await vi.waitUntil(() => readPid(file), { timeout: 45_000 });
     clock.advance(commandTimeout ?? 20_000);
     expect(await asking).toMatchObject({ code: "timeout", transient: true, party: "machine" });
     await expect.poll(() => isAlive(pid)).toBe(false);
@@ -358,7 +358,7 @@ describe("assertionCommand", () => {
     const file = join(folder(), "pid");
     const script = `const { pid } = require("child_process").spawn("sleep", ["60"], { stdio: "inherit" }); require("fs").writeFileSync(${JSON.stringify(file)}, String(pid))`;
     const asking = refusal(assertionCommand(node(script), { commandTimeout: 500 }), { ...offline, clock });
-    const pid = await vi.waitUntil(() => readPid(file), { timeout: 10_000 });
+    const pid = await vi.waitUntil(() => readPid(file), { timeout: 45_000 });
     onTestFinished(() => void process.kill(pid));
     clock.advance(500);
     expect(await asking).toMatchObject({ code: "timeout" });
@@ -369,7 +369,7 @@ describe("assertionCommand", () => {
     const file = join(folder(), "pid");
     const script = `require("fs").writeFileSync(${JSON.stringify(file)}, String(process.pid)); setInterval(() => {}, 1000)`;
     const asking = Promise.resolve(assertionCommand(node(script))({ ...offline, signal: controller.signal }));
-    const pid = await vi.waitUntil(() => readPid(file), { timeout: 10_000 });
+    const pid = await vi.waitUntil(() => readPid(file), { timeout: 45_000 });
     controller.abort(new Error("enough"));
     await expect(asking).rejects.toThrow("enough");
     await expect.poll(() => isAlive(pid)).toBe(false);

@@ -54,7 +54,7 @@ describe.runIf(process.platform === "linux")("the system's opener", () => {
     const folder = await browserCommand(`printf '%s\\n' "$#" "$1" > FOLDER/new && mv FOLDER/new FOLDER/arguments`);
     const url = new URL("https://as.example/a'b;touch%20x/$(id)`id`?a=1&b=$(id)|id;id&c=\"><%PATH%");
     await openBrowser(url);
-    const seen = await vi.waitFor(() => readFile(join(folder, "arguments"), "utf8"), { timeout: 15_000 });
+    const seen = await vi.waitFor(() => readFile(join(folder, "arguments"), "utf8"), { timeout: 45_000 });
     expect(seen).toBe(`1\n${url.href}\n`);
   });
 

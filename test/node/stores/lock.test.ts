@@ -32,7 +32,7 @@ function start(folder: string, env: NodeJS.ProcessEnv = {}) {
   return {
     lines,
     tell: (line: string) => void child.stdin.write(`${line}\n`),
-    said: (line: string) => expect.poll(() => lines, { timeout: 40_000 }).toContain(line),
+    said: (line: string) => expect.poll(() => lines, { timeout: 45_000 }).toContain(line),
     signal: (signal: NodeJS.Signals) => void child.kill(signal),
     ended: once(child, "close"),
   };
@@ -82,7 +82,7 @@ describe("between processes", () => {
     expect(await next).toBe("mine");
   });
 
-  test("of sixteen that take turns all get through, and there is never more than one owner", { timeout: 60_000 }, async () => {
+  test("of sixteen that take turns all get through, and there is never more than one owner", { timeout: 120_000 }, async () => {
     const folder = temporaryFolder();
     const children = Array.from({ length: 16 }, () => start(folder));
     await Promise.all(children.map(({ said }) => said("ready")));
@@ -91,7 +91,7 @@ describe("between processes", () => {
     expect(await new SqliteStore({ app: "records", folder, keychain: false }).get("k")).toEqual({ v: 1, n: 320 });
   });
 
-  test("there is one owner at a time although owners are killed all the time", { timeout: 60_000 }, async () => {
+  test("there is one owner at a time although owners are killed all the time", { timeout: 120_000 }, async () => {
     const folder = temporaryFolder();
     const worker = start(folder);
     await worker.said("ready");
@@ -219,7 +219,7 @@ describe.runIf(process.platform === "linux")("a file system without working lock
     await child.said("ready");
     child.tell("turns k 1");
     await expect
-      .poll(() => child.lines, { timeout: 15_000 })
+      .poll(() => child.lines, { timeout: 45_000 })
       .toContainEqual(expect.stringMatching(/^failed lock_unsupported: The file system has no working locks: /));
     expect(child.lines.at(-1)).toContain(folder);
     expect(existsSync(join(folder, "records"))).toBe(false);

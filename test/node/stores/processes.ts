@@ -28,5 +28,5 @@ function start(folder: string, turns: number) {
   const lines: string[] = [];
   createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
   const ended = once(child, "close").then(([code]) => code as number | null);
-  return { child, lines, ended, said: (line: string) => expect.poll(() => lines, { timeout: 40_000 }).toContain(line) };
+  return { child, lines, ended, said: (line: string) => expect.poll(() => lines, { timeout: 45_000 }).toContain(line) };
 }

@@ -69,7 +69,7 @@ storeContract("sqlite", async () => {
   return { open: async () => new SqliteStore({ app, folder }), close: () => rm(folder, { recursive: true, force: true }) };
 });
 
-test("store contract: sqlite, by eight processes at once", { timeout: 60_000 }, async () => {
+test("store contract: sqlite, by eight processes at once", { timeout: 120_000 }, async () => {
   await expectContractOfProcesses(await temporaryFolder());
 });
 

@@ -31,7 +31,7 @@ async function page() {
 }
 
 describe.runIf(hasChromium)("in a browser", () => {
-  test("a subprotocol carries the token; without it nothing is sent, and the error says what to choose", { timeout: 60_000 }, async () => {
+  test("a subprotocol carries the token; without it nothing is sent, and the error says what to choose", { timeout: 120_000 }, async () => {
     const server = await startWebSocketServer({
       tokenOf: ({ protocols }) => protocols.find((name) => name.startsWith("bearer."))?.slice(7),
       protection: {

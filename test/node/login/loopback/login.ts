@@ -105,4 +105,4 @@ export async function isOpen(port: number, address = "127.0.0.1"): Promise<boole
 }
 
 /** On a machine that is busy, too. */
-export const waitFor = <T>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 15_000, interval: 10 });
+export const waitFor = <T>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 45_000, interval: 10 });
