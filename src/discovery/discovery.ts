@@ -21,6 +21,12 @@ export interface Discovery {
   issuer: string;
   server: AuthorizationServerMetadata;
   scopesSupported?: readonly string[] | undefined;
+  /** Where the protected resource metadata was found. */
+  resourceMetadataUrl?: string | undefined;
+  /** `scope` of the challenge that led here. */
+  challengedScope?: string | undefined;
+  /** Without a token the server has refused the first request of a session: it refuses them all. */
+  refusesSessions?: boolean | undefined;
   /** There is no protected resource metadata: a server of 2025-03-26, or a configured issuer. */
   legacy: boolean;
   /** Milliseconds since 1970. */
@@ -74,6 +80,8 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
     issuer: found.value.issuer,
     server: found.value,
     scopesSupported: protectedResource?.value.scopesSupported,
+    resourceMetadataUrl: protectedResource?.value.metadataUrl,
+    challengedScope: options.challenge?.scope,
     legacy: !protectedResource,
     fetchedAt,
     validUntil: cacheable ? fetchedAt + keep : fetchedAt,

@@ -18,6 +18,8 @@ export interface AuthorizationPlan {
   askedBefore?: readonly string[] | undefined;
   /** Aborts the login. */
   signal: AbortSignal;
+  /** Settles when it is known that the stored metadata still hold; aborts `signal` where they don't. Default: they are new. */
+  verified?: Promise<void> | undefined;
 }
 
 /** The contents of an authorization request, by browser or by device code. */
@@ -34,6 +36,8 @@ export interface AuthorizationParameters {
 /** A running authorization. */
 export interface Authorization extends AuthorizationParameters {
   signal: AbortSignal;
+  /** As in {@link AuthorizationPlan}: awaited before anything is sent to the token endpoint. */
+  verified: Promise<void> | undefined;
   /** When the user's time ends, in ms since 1970. */
   endsAt: number;
   /** Stops the time limit, when the response has arrived. */

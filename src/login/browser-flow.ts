@@ -86,6 +86,8 @@ async function requestAuthorization(
     authorization.onResponse();
     // `state` is valid once: a repeated response is refused.
     pending.state = generateState();
+    await authorization.verified;
+    signal.throwIfAborted();
     const tokens = await sendCode({
       server,
       client,

@@ -35,6 +35,9 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
   const { options, server: serverUrl, store, http, clock, emit } = session;
   const { discovery, scopes, resource, parameters, signal } = authorization;
   const { issuer, server } = discovery;
+  // The user types the code in where this server says.
+  await authorization.verified;
+  signal.throwIfAborted();
   // The stored registration's redirect URIs, so that one registration serves both ways to log in.
   const registered = (await findRegistration(store, issuer))?.redirectUris;
   const client = await obtainClient({

@@ -43,7 +43,13 @@ async function runWithTimeLimit(session: Session, discovery: Discovery, plan: Au
   emit({ type: "login.started", issuer, scopes: parameters.scopes });
   const { signal, stop } = deadline(clock, loginTimeout, () => new McpAuthError("login_timeout", { serverUrl, issuer }), plan.signal);
   try {
-    const record = await askUser(session, { ...parameters, signal, endsAt: clock.now() + loginTimeout, onResponse: stop });
+    const record = await askUser(session, {
+      ...parameters,
+      signal,
+      verified: plan.verified,
+      endsAt: clock.now() + loginTimeout,
+      onResponse: stop,
+    });
     emit({ type: "login.finished", issuer, scopes: splitScope(record.scope) });
     return record;
   } finally {

@@ -1,16 +1,21 @@
 import { splitScope } from "../authorization/scopes.ts";
-import { codeOf } from "../errors.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import { codeOf, McpAuthError } from "../errors.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
 import type { AuthorizationPlan } from "./authorization.ts";
 import { runLoginFlow } from "./flow.ts";
 import { findLoginServer, type LoginServerSearch } from "./login-server.ts";
+import { probe } from "./probe.ts";
+import { stillHolds } from "./server-check.ts";
 import type { Session } from "./session.ts";
 import { sharingRefusal } from "./shared-refusal.ts";
 import { wantsAuthentication } from "./step-up.ts";
 
 /** Why a login is needed, and what it must get. */
 export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore">, LoginServerSearch {
+  /** What is stored of the server: the login begins there at once, and it is looked meanwhile whether that still holds. */
+  stored?: Discovery | undefined;
   /** The login to replace. */
   known?: TokenRecord | undefined;
   /** The former authorization server of the resource. Its logins do not count any more. */
@@ -23,7 +28,8 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore">, Login
  * Logs the user in. All processes that need it share a single login:
  *
  * 1. takes the login lock; uses the login that the previous holder of the lock has stored, if there is one
- * 2. finds the authorization server and its metadata
+ * 2. finds the authorization server and its metadata; those that an earlier login has stored are used at once, and checked
+ *    before a code is exchanged
  * 3. starts to listen for the response (not for a device code), and gets a client with that redirect URI
  * 4. sends the user to the authorization server, checks the response, exchanges the code
  * 5. stores the tokens, then shows the user the outcome
@@ -53,15 +59,55 @@ async function reuseOrLogIn(session: Session, plan: LoginPlan): Promise<TokenRec
   const stored = await keeper.load();
   if (stored && meetsPlan(stored, plan, session)) return stored;
 
-  const discovery = await findLoginServer(session, plan);
-  const { issuer, resource } = discovery;
+  const record = plan.stored && (await logInAtStored(session, plan, plan.stored, stored));
+  if (record) return record;
+  const challenge = plan.stored ? await probe(session, plan.signal) : plan.challenge;
+  const discovery = await findLoginServer(session, { ...plan, challenge });
+  return (
+    (await findElsewhere(session, plan, discovery)) ??
+    runLoginFlow(session, discovery, { ...plan, challenge, askedBefore: askedBefore(stored, discovery) })
+  );
+}
+
+/** A login of another process that is stored under the discovered resource, but is not found by the server's URL. */
+async function findElsewhere(session: Session, plan: LoginPlan, { issuer, resource }: Discovery): Promise<TokenRecord | undefined> {
+  const { keeper } = session;
   const elsewhere = await keeper.read(resource);
-  if (elsewhere?.issuer === issuer && meetsPlan(elsewhere, plan, session)) {
-    await keeper.index(resource);
-    return elsewhere;
+  if (elsewhere?.issuer !== issuer || !meetsPlan(elsewhere, plan, session)) return undefined;
+  await keeper.index(resource);
+  return elsewhere;
+}
+
+/** @returns `undefined` where the server has moved meanwhile: no code was exchanged, and it has to be found anew */
+async function logInAtStored(
+  session: Session,
+  plan: LoginPlan,
+  discovery: Discovery,
+  former: TokenRecord | undefined,
+): Promise<TokenRecord | undefined> {
+  const elsewhere = await findElsewhere(session, plan, discovery);
+  if (elsewhere) return elsewhere;
+  const moved = new AbortController();
+  const signal = AbortSignal.any([plan.signal, moved.signal]);
+  const verified = stillHolds(session, discovery, signal).then((holds) => {
+    if (!holds) moved.abort(new McpAuthError("state_mismatch", { detail: "the server has moved to another authorization server" }));
+  });
+  verified.catch(() => {});
+  try {
+    const challenge =
+      discovery.challengedScope === undefined ? undefined : { status: 401, challenges: [], scope: discovery.challengedScope };
+    return await runLoginFlow(session, discovery, { ...plan, challenge, askedBefore: askedBefore(former, discovery), signal, verified });
+  } catch (error) {
+    if (!moved.signal.aborted || plan.signal.aborted) throw error;
+    return undefined;
+  } finally {
+    moved.abort();
   }
-  const askedBefore = stored?.issuer === issuer ? stored.requestedScopes : undefined;
-  return runLoginFlow(session, discovery, { ...plan, askedBefore });
+}
+
+/** A step-up must not lose what an earlier login at the same server asked for. */
+function askedBefore(stored: TokenRecord | undefined, { issuer }: Discovery): readonly string[] | undefined {
+  return stored?.issuer === issuer ? stored.requestedScopes : undefined;
 }
 
 /** Whether a login of another process meets this plan. */

@@ -5,11 +5,14 @@ import { isSameIssuer, requirePkce } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { offersDeviceCode } from "./device-flow.ts";
 import { requestProfile, type Session } from "./session.ts";
+import { refusesSessions } from "./stored-server.ts";
 
 /** Input of {@link findLoginServer}. */
 export interface LoginServerSearch {
   /** The protected server's challenge. */
   challenge?: Challenge | undefined;
+  /** The request that the server refused without a token. */
+  operation?: string | undefined;
   /** Metadata requests that are running already. */
   speculation?: Speculation | undefined;
   /** Aborts the search. */
@@ -21,7 +24,10 @@ export interface LoginServerSearch {
  *
  * @throws McpAuthError every code of discovery; `pkce_unsupported`; `issuer_mismatch` when it is not the option `issuer`
  */
-export async function findLoginServer(session: Session, { challenge, speculation, signal }: LoginServerSearch): Promise<Discovery> {
+export async function findLoginServer(
+  session: Session,
+  { challenge, operation, speculation, signal }: LoginServerSearch,
+): Promise<Discovery> {
   const { serverUrl, http, clock, emit, store, options } = session;
   const discovery = await discover(serverUrl, { ...options, http, clock, emit, challenge, speculation, signal });
   const { issuer, server } = discovery;
@@ -31,7 +37,7 @@ export async function findLoginServer(session: Session, { challenge, speculation
   if (options.issuer && !options.clientId && !isSameIssuer(options.issuer, issuer, options.strictIssuer)) {
     throw new McpAuthError("issuer_mismatch", { issuer, detail: `\`issuer\` is ${options.issuer}` });
   }
-  await writeDiscovery(store, discovery);
+  await writeDiscovery(store, { ...discovery, ...(refusesSessions(operation) && { refusesSessions: true }) });
   const profile = requestProfile(session, issuer);
   if (profile.name) emit({ type: "discovery.concession", concession: "profile", issuer, detail: profile.name });
   return discovery;

@@ -1,4 +1,5 @@
 import { abortable, deadline, SingleFlight } from "../async.ts";
+import type { Discovery } from "../discovery/discovery.ts";
 import { type Speculation, speculate } from "../discovery/resource-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { Pause } from "../pause.ts";
@@ -7,6 +8,7 @@ import { remember } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { LoginPlan } from "./lock.ts";
 import type { Session } from "./session.ts";
+import { storedLoginServer } from "./stored-server.ts";
 
 /** How long no login starts by itself after a refused one, in ms. */
 const pauseAfterRefusalMs = 60_000;
@@ -23,6 +25,8 @@ export class LoginPrompt {
   /** Aborts the running login. */
   #end = new AbortController();
   #speculation: Speculation | undefined;
+  /** What is stored of the server, read once for each login. */
+  #stored: Promise<Discovery | undefined> | undefined;
   /** Aborts the speculative metadata requests. */
   #speculating = new AbortController();
   /** Holds the error of a refused login. */
@@ -52,6 +56,12 @@ export class LoginPrompt {
     const { signal } = this.#speculating;
     this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, { http, clock, signal });
     return this.#speculation;
+  }
+
+  /** Where a login can begin at once. A store that cannot be read now says nothing. */
+  storedServer(): Promise<Discovery | undefined> {
+    this.#stored ??= storedLoginServer(this.#session).catch(() => undefined);
+    return this.#stored;
   }
 
   /** Aborts speculative requests when the server needs no login. None start again: by a later login they would be out of date. */
@@ -122,6 +132,7 @@ export class LoginPrompt {
   /** Aborts speculative requests: one that hangs would keep the process alive. A login that still needs them asks again. */
   #dropSpeculation(speculation: Speculation | undefined): void {
     this.#speculation = speculation;
+    if (!speculation) this.#stored = undefined;
     this.#speculating.abort(new McpAuthError("network_error"));
     this.#speculating = new AbortController();
   }

@@ -43,7 +43,8 @@ export class RefusedRequest {
     // A stream that reconnects at night opens no browser.
     if (request.method !== "POST") throw token.loginRequired();
     if (this.#prompt.isPossible) this.#prompt.throwIfRefused();
-    return this.#prompt.waitFor(this.#prompt.ask({ challenge, known: token.record ?? known, movedFrom }), request.signal);
+    const operation = refused === undefined ? request.operation : undefined;
+    return this.#prompt.waitFor(this.#prompt.ask({ challenge, operation, known: token.record ?? known, movedFrom }), request.signal);
   }
 
   /**

@@ -87,6 +87,12 @@ export class TokenManager implements Credential {
     return remembering(this.#session, async () => {
       while (!(await this.#hasLogin(scopes, signal))) {
         let { running } = this.#prompt;
+        const stored = await this.#prompt.storedServer();
+        running ??= this.#prompt.running;
+        if (!running && stored) {
+          await abortable(this.#prompt.ask({ stored, known: this.#token.record, scopes }), signal);
+          return "authorized";
+        }
         if (!running) {
           const speculation = this.#prompt.speculate();
           const challenge = await probe(this.#session, signal);
@@ -96,7 +102,8 @@ export class TokenManager implements Credential {
           }
           running = this.#prompt.running;
           if (!running) {
-            await abortable(this.#prompt.ask({ challenge, known: this.#token.record, scopes }), signal);
+            const plan = { challenge, operation: "server/discover", known: this.#token.record, scopes };
+            await abortable(this.#prompt.ask(plan), signal);
             return "authorized";
           }
         }
@@ -192,8 +199,15 @@ export class TokenManager implements Credential {
       if (!(request.method === "POST" && this.#token.isInOutage && this.#prompt.isPossible)) throw remember(this.#session, error);
     }
     if (token !== undefined) return bearerHeaders(token);
-    if (request.method === "POST" && this.#prompt.isPossible) this.#prompt.speculate();
-    return {};
+    if (request.method !== "POST" || !this.#prompt.isPossible) return {};
+    const stored = this.#token.record || this.#prompt.refusal ? undefined : await this.#prompt.storedServer();
+    if (!stored?.refusesSessions) {
+      this.#prompt.speculate();
+      return {};
+    }
+    // The server's refusal is known: to hear it once more would cost a round trip.
+    await remembering(this.#session, () => this.#prompt.waitFor(this.#prompt.ask({ stored }), request.signal));
+    return this.headers(request);
   }
 
   onResponse(response: Response, used: Record<string, string>): void {

@@ -36,6 +36,7 @@ describe("from a server's URL to its authorization server", () => {
     expect(found).toEqual({
       serverUrl: "https://mcp.example/mcp",
       resource: "https://mcp.example/mcp",
+      resourceMetadataUrl: "https://mcp.example/.well-known/oauth-protected-resource/mcp",
       issuer: a,
       server: metadata(a),
       scopesSupported: ["x"],

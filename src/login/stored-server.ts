@@ -1,0 +1,25 @@
+import { readDiscovery } from "../discovery/cache.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import { isSameIssuer } from "../discovery/server-metadata.ts";
+import type { Session } from "./session.ts";
+
+/** The first requests of a session: a server that refuses these without a token refuses every request. */
+const firstRequests: readonly (string | undefined)[] = ["initialize", "server/discover"];
+
+/** Whether a refusal of this request, sent without a token, shows that there is no session without one. */
+export function refusesSessions(operation: string | undefined): boolean {
+  return firstRequests.includes(operation);
+}
+
+/**
+ * The server at which an earlier login was made, while what is stored of it is valid: a login can begin there at once.
+ *
+ * @throws McpAuthError what reading the store throws
+ */
+export async function storedLoginServer({ store, server, clock, options }: Session): Promise<Discovery | undefined> {
+  // Where the app wants to be asked, or wants requests in the specification's order, it is.
+  if (options.chooseAuthorizationServer || options.speculate === false) return undefined;
+  const stored = await readDiscovery(store, server);
+  if (!stored || stored.validUntil <= clock.now()) return undefined;
+  return options.issuer === undefined || isSameIssuer(options.issuer, stored.issuer, options.strictIssuer) ? stored : undefined;
+}
