@@ -13,6 +13,8 @@ export interface Profile {
   redirectHost?: "localhost" | "127.0.0.1" | undefined;
   /** The protected server wants this instead of the access token. */
   bearer?: "access_token" | "id_token" | undefined;
+  /** Values of `token_type`, in lower case, that mean `Bearer` there. */
+  tokenTypes?: readonly string[] | undefined;
 }
 
 /** Hosts are matched by whole labels from the right; `*` stands for one label. */
@@ -30,6 +32,8 @@ const entries: readonly [profile: Profile, issuers: readonly string[], servers?:
     ["cognito-idp.*.amazonaws.com"],
     ["bedrock-agentcore.*.amazonaws.com"],
   ],
+  // docs.slack.dev, oauth.v2.access and oauth.v2.user.access (November 2026)
+  [{ name: "Slack", tokenTypes: ["user", "bot"] }, ["slack.com"]],
 ];
 
 /** The profile of an authorization server, seen from one protected server. */

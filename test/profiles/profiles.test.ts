@@ -25,6 +25,8 @@ describe("what particular authorization servers need", () => {
       "https://gw.gateway.bedrock-agentcore.eu-west-1.amazonaws.com/mcp",
       { name: "Amazon Cognito before Bedrock AgentCore", bearer: "id_token" },
     ],
+    ["https://mcp.slack.com", server, { name: "Slack", tokenTypes: ["user", "bot"] }],
+    ["https://slack.com", server, { name: "Slack", tokenTypes: ["user", "bot"] }],
     // Cognito elsewhere, and AgentCore behind others, are as the specification has them.
     [cognito, server, undefined],
     ["https://as.example", "https://bedrock-agentcore.eu-west-1.amazonaws.com/", undefined],
@@ -34,6 +36,7 @@ describe("what particular authorization servers need", () => {
     ["https://evilaccounts.google.com", server, undefined],
     ["https://accounts.google.com.evil.example", server, undefined],
     ["https://google.com", server, undefined],
+    ["https://evilslack.com", server, undefined],
     ["https://evil.example/accounts.google.com", server, undefined],
     ["https://accounts.google.com@evil.example", server, undefined],
     ["https://cognito-idp.evil.example.amazonaws.com.evil.example", "https://bedrock-agentcore.eu-west-1.amazonaws.com/", undefined],
