@@ -5,12 +5,9 @@ export type AuthEventFacts =
   | { type: "discovery.started" }
   | { type: "discovery.finished"; resource: string; issuer: string; legacy: boolean }
   /** Something was accepted that the letter of the specification would refuse. */
-  | {
-      type: "discovery.concession";
-      concession: "issuer-final-slash" | "issuer-pointer" | "profile" | "id-token-without-nonce";
-      issuer: string;
-      detail: string;
-    }
+  | { type: "discovery.concession"; concession: IssuerConcession; issuer: string; detail: string }
+  /** The URL in a challenge, `detail`, has no valid document; a well-known place has one. */
+  | { type: "discovery.concession"; concession: "resource-metadata-url"; detail: string }
   | { type: "registration.finished"; issuer: string; kind: "pre-registered" | "metadata-document" | "dynamic"; clientId: string }
   | { type: "registration.stale"; issuer: string; reason: "redirect-uri" | "grant-type" | "expired" | "refused" | "unanswered" | "old" }
   | { type: "registration.foreign-redirect-uris"; issuer: string }
@@ -42,6 +39,15 @@ export type AuthEventFacts =
   /** `acrValues` and `maxAge` where the server wants a stronger or newer authentication (RFC 9470). */
   | { type: "step-up.started"; scopes: readonly string[]; acrValues?: string | undefined; maxAge?: string | undefined; attempt: number }
   | { type: "logout.finished"; revoked: boolean };
+
+/**
+ * What was accepted of an authorization server, and what `detail` says of it:
+ * - `issuer-final-slash`: its metadata name it with a final slash, or without; the issuer that was looked for
+ * - `issuer-pointer`: a protected server without metadata of its own names it; where
+ * - `profile`: what it needs is known; its name
+ * - `id-token-without-nonce`: a login's ID token lacks the `nonce`
+ */
+export type IssuerConcession = "issuer-final-slash" | "issuer-pointer" | "profile" | "id-token-without-nonce";
 
 /** Under which name an app keeps its logins, and why under this one. */
 export interface AppNameSpace {

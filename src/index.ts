@@ -32,7 +32,7 @@ export {
   type McpAuthErrorDetails,
   type McpAuthErrorParty,
 } from "./errors.ts";
-export type { AppNameSpace, AuthEvent, AuthEventFacts, AuthEventListener, StoreEvent } from "./events.ts";
+export type { AppNameSpace, AuthEvent, AuthEventFacts, AuthEventListener, IssuerConcession, StoreEvent } from "./events.ts";
 export { type CodeExchange, exchangeCode } from "./grants/authorization-code.ts";
 export type { DeviceCodePrompt } from "./grants/device-code.ts";
 export type { TokenRequestOptions, TokenResponse } from "./grants/token-request.ts";

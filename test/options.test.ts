@@ -187,7 +187,7 @@ describeOptions<main.DiscoverProtectedResourceOptions>({
   call: (options) => main.discoverProtectedResource(serverUrl, options),
   needed: {},
   beside: { http },
-  bad: { http: https, clock, challenge: challenges, signal },
+  bad: { http: https, clock, challenge: challenges, onEvent: callback, signal },
 });
 describeOptions<main.DiscoverAuthorizationServerOptions>({
   name: "discoverAuthorizationServer",

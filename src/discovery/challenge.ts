@@ -62,7 +62,8 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
 
 /**
  * Reads the challenges of a response. The values come from one `Bearer` or `DPoP` challenge: the first with
- * `resource_metadata`, else the first with `error`, else the first.
+ * `resource_metadata`, else the first with `error`, else the first. Where none of these has `resource_metadata`, that of
+ * any other scheme counts.
  *
  * @throws McpAuthError `invalid_option` for something else than a response
  * @see RFC 9728 §5.1, RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3
@@ -72,10 +73,12 @@ export function readChallenge(response: Response): Challenge {
   const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
   const own = challenges.filter(({ scheme }) => scheme === "bearer" || scheme === "dpop").map(({ parameters }) => parameters);
   const chosen = own.find((p) => p.resource_metadata) ?? own.find((p) => p.error) ?? own[0] ?? {};
+  // Of a scheme that we cannot answer the other values say nothing to us; where to learn more, they all say.
+  const elsewhere = challenges.find(({ parameters }) => parameters.resource_metadata)?.parameters;
   return {
     status: response.status,
     challenges,
-    resourceMetadata: chosen.resource_metadata || undefined,
+    resourceMetadata: chosen.resource_metadata || elsewhere?.resource_metadata || undefined,
     scope: chosen.scope || undefined,
     error: chosen.error || undefined,
     errorDescription: chosen.error_description || undefined,

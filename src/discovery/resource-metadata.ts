@@ -1,8 +1,10 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { codeOf, isTransient, McpAuthError } from "../errors.ts";
+import { codeOf, isTransient, McpAuthError, withoutQuery } from "../errors.ts";
+import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted, strings } from "../http/json.ts";
 import {
+  callback,
   challenge as challengeRule,
   checkOptions,
   clock as clockRule,
@@ -34,8 +36,10 @@ export interface DiscoverProtectedResourceOptions {
   http?: Http | undefined;
   /** Default: `systemClock`. */
   clock?: Clock | undefined;
-  /** The server's refusal: the URL that it names is the only one asked. */
+  /** The server's refusal: the URL that it names is asked first. */
   challenge?: Challenge | undefined;
+  /** Receives events about concessions. */
+  onEvent?: ((event: AuthEventFacts) => void) | undefined;
   /** Ends the search; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
@@ -44,6 +48,7 @@ const resourceRules = (): Rules<DiscoverProtectedResourceOptions> => ({
   http: httpRule(),
   clock: clockRule(),
   challenge: challengeRule,
+  onEvent: callback,
   signal: signalRule(),
 });
 
@@ -65,12 +70,13 @@ export function speculate(serverUrl: URL, { http, clock, signal }: DocumentOptio
 }
 
 /**
- * Finds the metadata of a protected server: at the URL that its challenge names, else at the well-known places.
+ * Finds the metadata of a protected server: at the URL that its challenge names, else, or where that has no valid
+ * document, at the well-known places.
  *
- * @returns `undefined` when there is no such document: a server of 2025-03-26.
- * @throws McpAuthError `resource_mismatch` when the only documents belong to another server,
- *   `invalid_resource_metadata` when the URL that the challenge names has no valid document; `server_error`,
- *   `rate_limited` and the codes of {@link Http} when asking failed; `signal.reason`.
+ * @returns `undefined` when there is no such document, and no challenge names one: a server of 2025-03-26.
+ * @throws McpAuthError `resource_mismatch` when the URL that the challenge names, or else every document, is about another
+ *   server; `invalid_resource_metadata` when the challenge names a URL, and neither that nor any well-known place has a
+ *   valid document; `network_error`, `timeout`, `server_error`, `rate_limited` when asking failed; `signal.reason`.
  * @see RFC 9728 §3, §5
  */
 export async function discoverProtectedResource(
@@ -79,8 +85,8 @@ export async function discoverProtectedResource(
 ): Promise<ProtectedResource | undefined> {
   checkOptions({ serverUrl }, { serverUrl: needed(url) });
   checkOptions(options, resourceRules());
-  const { http = createHttp(), clock = systemClock, challenge, signal } = options;
-  return (await findProtectedResource(serverUrl, { http, clock, challenge, signal }))?.value;
+  const { http = createHttp(), clock = systemClock, challenge, onEvent, signal } = options;
+  return (await findProtectedResource(serverUrl, { http, clock, challenge, emit: quietly(onEvent), signal }))?.value;
 }
 
 /** What it takes to find the metadata of a protected server. */
@@ -90,33 +96,69 @@ export interface ResourceSearch {
   challenge?: Challenge | undefined;
   /** Requests that {@link speculate} has started. */
   speculation?: Speculation | undefined;
+  /** Reports concessions. Default: nobody is interested. */
+  emit?: Emit | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** {@link discoverProtectedResource}, and how long the answer may be kept. */
 export async function findProtectedResource(
   serverUrl: string | URL,
-  { http, clock, challenge, speculation, signal }: ResourceSearch,
+  search: ResourceSearch,
 ): Promise<Found<ProtectedResource> | undefined> {
+  const { http, clock, challenge, speculation, emit, signal } = search;
   const server = http.checkUrl(serverUrl);
   const look = (url: string, whileNeeded?: AbortSignal) =>
     fetchDocument(url, (document) => validate(document, server), { http, clock, signal: whileNeeded, first: speculation?.get(url) });
 
   const named = challenge?.resourceMetadata;
-  if (named !== undefined) {
-    return look(http.checkUrl(named, { serverUrl: server.href, party: "server" }).href, signal).catch((cause) => {
-      if (codeOf(cause) !== "discovery_failed") throw cause;
-      throw new McpAuthError("invalid_resource_metadata", { serverUrl: server.href, status: cause.status, cause });
-    });
+  if (named === undefined) return findWellKnown(wellKnownUrls(server), look, search);
+  try {
+    return await look(http.checkUrl(named).href, signal);
+  } catch (failure) {
+    if (signal?.aborted || !(failure instanceof McpAuthError) || failure.code === "resource_mismatch") throw failure;
+    const others = wellKnownUrls(server).filter((url) => url !== URL.parse(named)?.href);
+    const found = await findWellKnown(others, look, search);
+    if (!found) throw isTransient(failure) ? failure : noDocument(named, server, failure);
+    emit?.({ type: "discovery.concession", concession: "resource-metadata-url", detail: shown(named) });
+    return found;
   }
+}
 
-  const candidates = wellKnownUrls(server).map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
+/** Asks the well-known places; `undefined` where none has a document. */
+function findWellKnown(
+  urls: readonly string[],
+  look: (url: string, whileNeeded: AbortSignal) => Promise<Found<ProtectedResource>>,
+  { clock, signal }: ResourceSearch,
+): Promise<Found<ProtectedResource> | undefined> {
+  const candidates = urls.map((url) => (whileNeeded: AbortSignal) => look(url, whileNeeded));
   return firstByPriority(candidates, { clock, signal }, (reasons) => {
     // A document of another server, or a server that fails for the moment, does not mean that there is no document.
     const stop = reasons.find((reason) => codeOf(reason) === "resource_mismatch") ?? reasons.find(isTransient);
     if (stop) throw stop;
     return undefined;
   });
+}
+
+/** The error for a URL in a challenge that leads to no document, where the well-known places have none either. */
+function noDocument(named: string, { href: serverUrl }: URL, cause: McpAuthError): McpAuthError {
+  const isRelative = !URL.canParse(named);
+  const [flaw, must] = {
+    insecure_url: [", plain http", "it must be an https URL. For development, name its host in `allowInsecure`"],
+    invalid_url: isRelative ? [", which is relative", "it must be an absolute URL"] : ["", "it must be an https URL without user name"],
+  }[cause.code as string] ?? ["", "there must be a valid document"];
+  return new McpAuthError("invalid_resource_metadata", {
+    serverUrl,
+    status: cause.status,
+    detail: `its challenge names ${shown(named)}${flaw}`,
+    hint: `Tell the operator of the server, about \`resource_metadata\` in its challenge: ${must}.`,
+    cause,
+  });
+}
+
+/** A URL from a challenge, fit for messages and events: no user name, no query, no control characters. */
+function shown(url: string): string {
+  return quoted(withoutQuery(url).replace(/\/\/[^/]*@/, "//")).slice(1, -1);
 }
 
 /** By falling priority (REQ-DISC-02). */

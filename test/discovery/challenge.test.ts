@@ -175,9 +175,19 @@ describe("REQ-DISC-01 which challenge counts", () => {
     ["else the first with error", ['Bearer realm="x", scope="a"', 'DPoP error="e", scope="b"'], { error: "e", scope: "b" }],
     ["else the first", ['Bearer scope="a"', 'DPoP scope="b"'], { scope: "a" }],
     [
-      "another scheme's parameters are not taken",
-      ['Basic resource_metadata="https://evil/m"'],
-      { resourceMetadata: undefined, scope: undefined },
+      "of another scheme only resource_metadata counts (RFC 9728 §5.1)",
+      ['Acme-Access resource_metadata="https://h/m", scope="no", error="no", max_age="5"'],
+      { resourceMetadata: "https://h/m", scope: undefined, error: undefined, maxAge: undefined },
+    ],
+    [
+      "another scheme's resource_metadata beside a Bearer challenge without",
+      ['Acme-Access resource_metadata="https://h/m", scope="no"', 'Bearer scope="yes", error="e"'],
+      { resourceMetadata: "https://h/m", scope: "yes", error: "e" },
+    ],
+    [
+      "Bearer's resource_metadata wins over another scheme's",
+      ['Acme-Access resource_metadata="https://h/1"', 'Bearer resource_metadata="https://h/2"'],
+      { resourceMetadata: "https://h/2" },
     ],
     ["empty values count as absent", ['Bearer resource_metadata="", scope=""'], { resourceMetadata: undefined, scope: undefined }],
     [

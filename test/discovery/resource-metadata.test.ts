@@ -3,7 +3,7 @@ import { systemClock } from "../../src/clock.ts";
 import type { Challenge } from "../../src/discovery/challenge.ts";
 import { discoverProtectedResource, findProtectedResource, type ResourceSearch, speculate } from "../../src/discovery/resource-metadata.ts";
 import { createHttp } from "../../src/http/http.ts";
-import { type Answer, eagerClock, failure, ManualClock, never, world } from "./support.ts";
+import { type Answer, eagerClock, failure, ManualClock, never, recorded, world } from "./support.ts";
 
 const { asked, serve } = world();
 const http = createHttp();
@@ -41,27 +41,11 @@ describe("REQ-DISC-02 where the document is looked for", () => {
     expect(new Set(asked)).toEqual(new Set(places));
   });
 
-  test("the URL that the challenge names is the only one asked, also on another host", async () => {
+  test("the URL that the challenge names is the only one asked where it has a document, also on another host", async () => {
     serve({ "https://meta.example/prm?x=1": sound, [pathForm]: { ...sound, authorization_servers: ["https://other.example"] } });
     const found = await find(server, naming("https://meta.example/prm?x=1"));
     expect(found).toMatchObject({ authorizationServers: ["https://as.example"], metadataUrl: "https://meta.example/prm?x=1" });
     expect(asked).toEqual(["https://meta.example/prm?x=1"]);
-  });
-
-  test.each<[rule: string, url: string, answer: Answer, code: string]>([
-    ["nothing there", "https://meta.example/prm", 404, "invalid_resource_metadata"],
-    ["no JSON", "https://meta.example/prm", () => new Response("{"), "invalid_resource_metadata"],
-    ["no authorization server", "https://meta.example/prm", { resource: server }, "invalid_resource_metadata"],
-    ["another resource", "https://meta.example/prm", { ...sound, resource: "https://evil.example" }, "resource_mismatch"],
-    ["a failing server", "https://meta.example/prm", 503, "server_error"],
-    ["plain http", "http://meta.example/prm", sound, "insecure_url"],
-    ["a script", "javascript:alert(1)", sound, "invalid_url"],
-    ["no URL", "prm", sound, "invalid_url"],
-    ["redirected elsewhere", "https://meta.example/prm", () => Response.redirect("https://evil.example/"), "redirect_refused"],
-  ])("a named URL is final: %s", async (_, url, answer, code) => {
-    serve({ [url]: answer, [pathForm]: sound });
-    expect((await failure(find(server, naming(url)))).code).toBe(code);
-    expect(asked).not.toContain(pathForm);
   });
 
   test("the protocol version goes along; where a browser's CORS policy refuses it, it is left out", async () => {
@@ -74,6 +58,99 @@ describe("REQ-DISC-02 where the document is looked for", () => {
     });
     expect(await find("https://mcp.example")).toBeDefined();
     expect(versions).toEqual([expect.any(String), null]);
+  });
+});
+
+describe("a challenge whose URL leads to no valid document", () => {
+  const named = "https://meta.example/prm";
+  const html = () => new Response("<!doctype html>", { headers: { "content-type": "text/html" } });
+
+  /** [what is wrong, the URL, what it answers, its flaw in the message, what the hint says it must be] */
+  const flaws: [rule: string, url: string, answer: Answer, flaw: string, must: string][] = [
+    ["nothing there", named, 404, "names https://meta.example/prm (", "a valid document"],
+    ["itself protected", named, 401, "names https://meta.example/prm (", "a valid document"],
+    ["HTML", named, html, "names https://meta.example/prm (", "a valid document"],
+    ["JSON that is cut off", named, () => new Response("{"), "names https://meta.example/prm (", "a valid document"],
+    ["JSON of something else", named, { status: "ok" }, "names https://meta.example/prm (", "a valid document"],
+    ["no authorization server", named, { resource: server }, "names https://meta.example/prm (", "a valid document"],
+    ["too large", named, () => new Response("x".repeat(1_100_000)), "names https://meta.example/prm (", "a valid document"],
+    ["redirected elsewhere", named, () => Response.redirect("https://evil.example/"), "https://meta.example/prm (", "a valid document"],
+    ["plain http", "http://meta.example/prm", sound, "names http://meta.example/prm, plain http", "allowInsecure"],
+    ["relative", "/.well-known/prm", sound, "names /.well-known/prm, which is relative", "an absolute URL"],
+    ["relative, without slash", "prm", sound, "names prm, which is relative", "an absolute URL"],
+    ["a script", "javascript:alert(1)", sound, "names javascript:alert(1) (", "an https URL"],
+    ["with a user name", "https://me:s3cret@meta.example/prm", sound, "names https://meta.example/prm (", "without user name"],
+    ["with a secret in its query", `${named}?key=s3cret`, 404, "names https://meta.example/prm (", "a valid document"],
+    ["with control characters", "pr\u001b[31mm", 404, "names pr\\u001b[31mm", "an absolute URL"],
+  ];
+
+  test.each(flaws)("%s: the well-known places count, and an event says so", async (_, url, answer) => {
+    serve({ [url]: answer, [rootForm]: { ...sound, resource: "https://mcp.example" } });
+    const { events, emit } = recorded();
+    const found = await discoverProtectedResource(server, { http, clock: eagerClock(), challenge: naming(url), onEvent: emit });
+    expect(found).toMatchObject({ metadataUrl: rootForm, authorizationServers: ["https://as.example"] });
+    expect(events).toEqual([expect.objectContaining({ type: "discovery.concession", concession: "resource-metadata-url" })]);
+    expect(JSON.stringify(events)).not.toContain("s3cret");
+  });
+
+  test.each(flaws)("%s, and nothing at the well-known places: it says which URL, and what to tell the operator", async (...flaw) => {
+    const [, url, answer, message, must] = flaw;
+    serve({ [url]: answer });
+    const error = await failure(find(server, naming(url)));
+    expect(error).toMatchObject({ code: "invalid_resource_metadata", party: "server", serverUrl: server });
+    expect(error.message).toContain(message);
+    expect(error.hint).toMatch(/^Tell the operator of the server/);
+    expect(error.hint).toContain(must);
+    for (const unwanted of ["s3cret", "\u001b"]) expect(`${error.message}${error.hint}`).not.toContain(unwanted);
+  });
+
+  test.each<[answer: Answer, code: string]>([
+    [503, "server_error"],
+    [429, "rate_limited"],
+    ["unreachable", "network_error"],
+  ])("%s for the moment: the well-known places are asked; with nothing there, that is the error", async (answer, code) => {
+    serve({ [named]: answer });
+    expect(await failure(find(server, naming(named)))).toMatchObject({ code, transient: true });
+    serve({ [pathForm]: sound });
+    expect(await find(server, naming(named))).toMatchObject({ metadataUrl: pathForm });
+  });
+
+  test("a well-known place that fails for the moment is the error, whatever was wrong with the URL", async () => {
+    serve({ [named]: 404, [pathForm]: 503 });
+    expect((await failure(find(server, naming(named)))).code).toBe("server_error");
+  });
+
+  test("another server's document at the URL ends the search: no other place is asked", async () => {
+    serve({ [named]: { ...sound, resource: "https://evil.example" }, [pathForm]: sound });
+    expect((await failure(find(server, naming(named)))).code).toBe("resource_mismatch");
+    expect(asked).toEqual([named]);
+  });
+
+  test("a URL that is a well-known place is not asked twice", async () => {
+    serve({ [rootForm]: { ...sound, resource: "https://mcp.example" } });
+    expect(await find(server, naming(`${pathForm}`))).toMatchObject({ metadataUrl: rootForm });
+    expect(asked).toEqual([pathForm, rootForm]);
+  });
+
+  test("what has been fetched beside the first request is used: nothing is asked twice", async () => {
+    serve({ [named]: 404, [pathForm]: sound });
+    const speculation = speculate(new URL(server), { http, clock: systemClock });
+    await Promise.allSettled(speculation.values());
+    asked.length = 0;
+    expect(await findProtectedResource(server, { http, clock: eagerClock(), challenge: naming(named), speculation })).toMatchObject({
+      value: { metadataUrl: pathForm },
+    });
+    expect(asked).toEqual([named]);
+  });
+
+  test("an abort while the URL hangs asks no other place", async () => {
+    serve({ [named]: never, [pathForm]: sound });
+    const controller = new AbortController();
+    const found = discoverProtectedResource(server, { http, clock: eagerClock(), challenge: naming(named), signal: controller.signal });
+    await expect.poll(() => asked.length).toBe(1);
+    controller.abort("enough");
+    await expect(found).rejects.toBe("enough");
+    expect(asked).toEqual([named]);
   });
 });
 
