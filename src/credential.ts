@@ -31,7 +31,7 @@ export interface Credential {
    * @throws McpAuthError when a login was refused or is impossible.
    */
   onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
-  /** Whether a response refuses `used`, beside 401 and the 403 for lack of scopes, which always do. */
+  /** Whether a response refuses `used`, beside 401, a 4xx with `invalid_token` and the 403 for lack of scopes, which always do. */
   isChallenge?(response: Response, used: Record<string, string>): boolean;
   /** Learns from a response that is not a challenge: that these headers were accepted, a DPoP nonce, a cookie. */
   onResponse?(response: Response, used: Record<string, string>): void;

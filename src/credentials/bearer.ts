@@ -76,7 +76,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
 
   /** Decides what follows a refusal; see `Credential`. */
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    if (challenge.status === 403) return this.giveUp(challenge);
+    if (challenge.status === 403 && challenge.error !== "invalid_token") return this.giveUp(challenge);
     const token = bearerToken(used);
     // A late refusal of an older token: another request has fetched a new one.
     if (token !== this.#token) return "retry";

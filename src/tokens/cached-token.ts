@@ -196,6 +196,23 @@ export class CachedToken<R extends IssuedToken> {
     });
   }
 
+  /**
+   * Refreshes a token that may be good, because a server seems to refuse it. A refusal of the refresh deletes nothing, a fault
+   * is none of the caller's.
+   *
+   * @returns whether there is a usable token that is not the refused one
+   */
+  async renewed(refused: string, signal?: AbortSignal): Promise<boolean> {
+    const grant = this.#renewal.grant(this.#record);
+    if (this.isOtherThan(refused)) return true;
+    if (!grant || !this.backoff.mayRefresh(grant, this.freshness)) return false;
+    await abortable(
+      this.refresh({ reason: "ahead" }).catch(() => {}),
+      signal,
+    );
+    return this.isOtherThan(refused);
+  }
+
   /** The token, for one who cannot wait. Keeps itself fresh by a timer as long as it is read once a lifetime. */
   read(): string | undefined {
     this.#wasRead = true;

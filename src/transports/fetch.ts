@@ -19,8 +19,8 @@ export interface AuthFetchOptions {
  *
  * - Headers are sent to the server's origin only; other requests pass unchanged. Redirects are followed within the origin; any
  *   other redirect is returned to the caller.
- * - The credential handles a refusal: a 401, a 403 for lack of scopes, or what its `isChallenge` recognises. Then the request is
- *   repeated, or the server's response is returned unchanged, or the credential's error is thrown.
+ * - The credential handles a refusal: a 401, a 4xx with `invalid_token`, a 403 for lack of scopes, or what its `isChallenge`
+ *   recognises. Then the request is repeated, or the server's response is returned unchanged, or the credential's error is thrown.
  * - A GET of an event stream gets the server's 401 instead of an error, because stream transports reconnect after each error.
  *   The error is in the credential's `lastError`.
  * - A call that its sender cancels while it waits for credentials is never sent.
@@ -105,7 +105,15 @@ async function headersFor(
   }
 }
 
-/** Whether a response is a refusal that other credentials may change. */
+/**
+ * Whether a response is a refusal that other credentials may change. Some servers tell a token that has expired with another
+ * 4xx than 401, but name the error.
+ *
+ * @see RFC 6750 §3.1
+ */
 function isChallenge(response: Response): boolean {
-  return response.status === 401 || (response.status === 403 && readChallenge(response).error === "insufficient_scope");
+  const { status, headers } = response;
+  if (status === 401 || status < 400 || status > 499 || !headers.has("www-authenticate")) return status === 401;
+  const { error } = readChallenge(response);
+  return error === "invalid_token" || (status === 403 && error === "insufficient_scope");
 }

@@ -18,6 +18,8 @@ export class RefusedRequest {
   readonly #prompt: LoginPrompt;
   readonly #looking = new SingleFlight<boolean>();
   readonly #stepUps = new StepUpMemory();
+  /** Lacks of scopes that a refresh has not ended. */
+  readonly #lasting = new StepUpMemory();
 
   constructor(session: Session, token: CurrentToken, prompt: LoginPrompt) {
     this.#session = session;
@@ -48,8 +50,8 @@ export class RefusedRequest {
   }
 
   /**
-   * 403 for lack of scopes, 401 for an authentication that is too weak or too old (RFC 9470): a refresh would change
-   * neither. A login with more of them, within limits (REQ-STEP-03).
+   * 403 for lack of scopes, 401 for an authentication that is too weak or too old (RFC 9470): a login with more of them,
+   * within limits (REQ-STEP-03). A refresh would change neither, but for scopes that the token has.
    *
    * @param insufficient what to say where there is nobody to ask
    */
@@ -67,11 +69,12 @@ export class RefusedRequest {
     const { running } = this.#prompt;
     if (running) return this.#prompt.waitFor(running, request.signal);
 
-    if (request.method !== "POST" || !this.#prompt.isPossible) throw insufficient;
     const wanted = demandsOf(challenge);
+    const cause = `${challenge.error} ${wanted.join(" ")}\n${request.operation}`;
+    if (await this.#hadExpired(challenge, refused, request, [cause, insufficient])) return "retry";
+    if (request.method !== "POST" || !this.#prompt.isPossible) throw insufficient;
     const refusal = this.#stepUps.refusal(wanted, clock.now());
     if (refusal) throw refusal;
-    const cause = `${challenge.error} ${wanted.join(" ")}\n${request.operation}`;
     if (isLoginTooOld(challenge, record?.loggedInAt, clock.now())) this.#stepUps.forgive(cause);
     const attempt = this.#stepUps.attempt(cause, clock.now());
     if (attempt === undefined) {
@@ -86,6 +89,26 @@ export class RefusedRequest {
       if (codeOf(error)?.startsWith("authorization_")) this.#stepUps.refuse(wanted, error as McpAuthError, clock.now());
     });
     return this.#prompt.waitFor(stepUp, request.signal);
+  }
+
+  /**
+   * Whether a refresh ends a lack of scopes that the token has: some servers tell so that it has expired. One refresh a
+   * request; a lack that lasts is left alone for a while.
+   */
+  async #hadExpired(
+    challenge: Challenge,
+    refused: string | undefined,
+    request: CredentialRequest,
+    [cause, insufficient]: [string, McpAuthError],
+  ): Promise<boolean> {
+    const { record } = this.#token;
+    if (challenge.error !== "insufficient_scope" || refused === undefined || !record) return false;
+    const granted = record.scope === undefined ? record.requestedScopes : splitScope(record.scope);
+    if (!splitScope(challenge.scope).every((scope) => granted.includes(scope))) return false;
+    const now = this.#session.clock.now();
+    if (request.refused?.length) this.#lasting.refuse([cause], insufficient, now);
+    if (this.#lasting.refusal([cause], now)) return false;
+    return this.#token.renewed(refused, request.signal);
   }
 
   /**
