@@ -8,7 +8,7 @@ import { CachedToken } from "../tokens/cached-token.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { endSession, remember, remembering } from "../tokens/session.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
-import { authorizedFetch } from "../transports/fetch.ts";
+import { managedFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
 import type { ObtainToken } from "./obtain.ts";
 import { type MachineTokenManagerOptions, machineRules } from "./options.ts";
@@ -68,7 +68,7 @@ export class MachineTokenManager implements Credential {
       },
     });
     this.#stepUp = new ScopeStepUp(session, this.#token, () => this.#loadObtainToken());
-    this.fetch = authorizedFetch(this, this.serverUrl, { fetch: options.fetch });
+    this.fetch = managedFetch(this, this.serverUrl, options.fetch);
   }
 
   /** The last failure to get a token, for transports that lose errors (SSE). Cleared by the next success. */

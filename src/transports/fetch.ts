@@ -10,7 +10,10 @@ const maxTries = 5;
 
 /** Options of {@link authFetch}. */
 export interface AuthFetchOptions {
-  /** Sends the requests. Default: the global `fetch`, looked up at each call. The credential's `send` comes first. */
+  /**
+   * Sends the requests. Default: the `fetch` that a token manager was given, else the global one, looked up at each call. The
+   * credential's `send` comes first.
+   */
   fetch?: typeof globalThis.fetch | undefined;
 }
 
@@ -38,7 +41,16 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
   checkOptions(options, { fetch: callback });
   const parsed = URL.parse(serverUrl);
   if (!parsed) throw new McpAuthError("invalid_url", { detail: "`serverUrl` must begin with https://" });
-  return authorizedFetch(credential, parsed, options);
+  return authorizedFetch(credential, parsed, { fetch: options.fetch ?? managersFetch.get(credential) });
+}
+
+/** What managers were given to send with. */
+const managersFetch = new WeakMap<Credential, typeof globalThis.fetch>();
+
+/** The `fetch` of a token manager. @param fetch what it was given to send with: an `authFetch` of the app's own uses it, too */
+export function managedFetch(manager: Credential, url: URL, fetch: typeof globalThis.fetch | undefined): typeof globalThis.fetch {
+  if (fetch) managersFetch.set(manager, fetch);
+  return authorizedFetch(manager, url, { fetch });
 }
 
 /** {@link authFetch}, unchecked. */

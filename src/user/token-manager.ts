@@ -16,7 +16,7 @@ import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { assertUsable, endSession, remember, remembering } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
-import { authorizedFetch } from "../transports/fetch.ts";
+import { managedFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
 import { type AccountStatus, listAccounts, type StoredLogin, statusOf } from "./accounts.ts";
 import { CurrentToken } from "./current-token.ts";
@@ -61,7 +61,7 @@ export class TokenManager implements Credential {
     this.#token = new CurrentToken(this.#session);
     this.#prompt = new LoginPrompt(this.#session, this.#token, this.loginPendingTimeout);
     this.#refused = new RefusedRequest(this.#session, this.#token, this.#prompt);
-    this.fetch = authorizedFetch(this, this.serverUrl, { fetch: options.fetch });
+    this.fetch = managedFetch(this, this.serverUrl, options.fetch);
   }
 
   /** The last failure to get a token, for transports that lose errors (SSE). Cleared by the next success. */

@@ -1,6 +1,7 @@
 /** `authFetch` sends as the caller's `fetch` would, with credentials for one origin only, and repeats what was refused. */
 import { describe, expect, test } from "vitest";
-import { authFetch, McpAuthError } from "../../src/index.ts";
+import { authFetch, type Credential, McpAuthError, TokenManager } from "../../src/index.ts";
+import { MachineTokenManager } from "../../src/machine/index.ts";
 import { codeOf } from "../storm/support.ts";
 import { type Answer, countingCredential, plainServer, status, wantsSecondToken } from "./support.ts";
 
@@ -56,6 +57,25 @@ describe("where the headers go", () => {
     });
     expect(seen).toEqual(["credential", "option", "global"]);
   });
+});
+
+test.each<[string, (options: { serverUrl: string; fetch: typeof globalThis.fetch }) => Credential & AsyncDisposable]>([
+  ["a user's manager", (options) => new TokenManager(options)],
+  ["a program's manager", (options) => new MachineTokenManager({ ...options, clientId: "c", clientSecret: "s" })],
+])("%s is sent with what it was given, unless the app passes something else", async (_whose, make) => {
+  const seen: string[] = [];
+  const sender =
+    (name: string): typeof globalThis.fetch =>
+    async (input) => {
+      seen.push(`${name} ${new URL(input instanceof Request ? input.url : input).pathname}`);
+      return new Response("{}", { status: 404, headers: { "content-type": "application/json" } });
+    };
+  await using manager = make({ serverUrl: "https://mcp.example/mcp", fetch: sender("manager") });
+  const headers = { headers: async () => ({}) };
+  const credential = Object.assign(manager, headers);
+  await authFetch(credential, "https://mcp.example/mcp")("https://mcp.example/a");
+  await authFetch(credential, "https://mcp.example/mcp", { fetch: sender("option") })("https://mcp.example/b");
+  expect(seen).toEqual(["manager /a", "option /b"]);
 });
 
 describe("redirects", () => {
