@@ -5,6 +5,7 @@ import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
 import { defined, members, text } from "../http/json.ts";
+import { profileFor } from "../profiles/profiles.ts";
 
 /** What every token request needs. */
 export interface TokenRequestOptions {
@@ -107,12 +108,17 @@ function readTokenResponse(body: Readonly<Record<string, unknown>>, issuer: stri
     expiresIn: seconds(body.expires_in),
     scope: text(Array.isArray(body.scope) ? body.scope.join(" ") : body.scope),
   };
-  const isBearer = /^bearer$/i.test(text(body.token_type) ?? "bearer");
-  if (accessToken && isBearer) return { accessToken, ...issued };
+  if (accessToken && isBearer(body.token_type, issuer)) return { accessToken, ...issued };
   const detail = accessToken ? "`token_type` is not Bearer" : "`access_token` is missing or not usable";
   const problem = new McpAuthError("invalid_token_response", { issuer, status, detail });
   if (refreshToken) return { ...issued, problem };
   throw problem;
+}
+
+/** Whether the type means `Bearer`: by its name, by its absence, or because this issuer has names of its own for it. */
+function isBearer(tokenType: unknown, issuer: string): boolean {
+  const type = text(tokenType)?.toLowerCase() ?? "bearer";
+  return type === "bearer" || (profileFor(issuer, "")?.tokenTypes?.includes(type) ?? false);
 }
 
 /** The value, if a header can carry it (RFC 6749 §A.12): the error of an invalid header would quote it. */

@@ -387,3 +387,22 @@ describe("the request", () => {
     await expect(refreshTokens({ ...grant, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 });
+
+test.each<[issuer: string, tokenType: string, isTaken: boolean]>([
+  ["https://slack.com", "user", true],
+  ["https://mcp.slack.com", "Bot", true],
+  ["https://slack.com", "mac", false],
+  ["https://as.example", "user", false],
+  ["https://as.example", "bot", false],
+])("a `token_type` of its own, at %s: %s is taken for Bearer: %s", async (issuer, tokenType, isTaken) => {
+  serve({ [endpoint]: json({ ...without("refresh_token"), token_type: tokenType }) });
+  const outcome = refreshTokens({
+    server: { ...server, issuer },
+    client: publicClient,
+    http: createHttp(),
+    refreshToken: secrets.refreshToken,
+  });
+  expect(await outcome.then(({ accessToken }) => accessToken).catch(({ code }: McpAuthError) => code)).toBe(
+    isTaken ? "new-access" : "invalid_token_response",
+  );
+});
