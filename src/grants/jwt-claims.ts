@@ -6,6 +6,10 @@ export interface JwtClaims {
   audience: readonly string[];
   /** `exp`, in milliseconds since 1970. */
   expiresAt?: number | undefined;
+  /** `iat`, in milliseconds since 1970. */
+  issuedAt?: number | undefined;
+  /** `nbf`, in milliseconds since 1970. */
+  notBefore?: number | undefined;
   /** `iss`: who made it. */
   issuer?: string | undefined;
   /** `sub`: whom it speaks for. */
@@ -24,15 +28,21 @@ export function readJwtClaims(jwt: string): JwtClaims | undefined {
   const [, payload] = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(jwt) ?? [];
   const claims = payload === undefined ? undefined : parsed(payload);
   if (!claims) return undefined;
-  const { aud, exp, iss, sub, nonce } = claims;
+  const { aud, exp, iat, nbf, iss, sub, nonce } = claims;
   return {
     audience: strings(Array.isArray(aud) ? aud : [aud]) ?? [],
-    // No time beyond what a `Date` can hold.
-    expiresAt: typeof exp === "number" && Math.abs(exp) <= 8.64e12 ? exp * 1000 : undefined,
+    expiresAt: time(exp),
+    issuedAt: time(iat),
+    notBefore: time(nbf),
     issuer: text(iss),
     subject: text(sub),
     nonce: text(nonce),
   };
+}
+
+/** A NumericDate in milliseconds; no time beyond what a `Date` can hold. @see RFC 7519 §2 */
+function time(value: unknown): number | undefined {
+  return typeof value === "number" && Math.abs(value) <= 8.64e12 ? value * 1000 : undefined;
 }
 
 function parsed(base64url: string): Record<string, unknown> | undefined {

@@ -3,15 +3,17 @@ export interface Lifetime {
   accessToken?: string | undefined;
   /** Local time of receipt. */
   issuedAt: number;
-  /** Local time of receipt + `expires_in`; absent when the server did not say. */
+  /** Local time of receipt + lifetime; absent when nobody knows. */
   expiresAt?: number | undefined;
+  /** The server did not say the lifetime, only the token itself did: reason enough to refresh it, but not to withhold it. */
+  expiryIsAssumed?: true | undefined;
 }
 
 /**
  * How fit an access token is for one more request.
  * - `valid`: use it. Without a known lifetime a token is valid until it is refused.
  * - `ahead`: use it, and refresh meanwhile.
- * - `leeway`: refresh first, it could expire on the way; usable when that fails.
+ * - `leeway`: refresh first, it could expire on the way, or has probably expired; usable when that fails.
  * - `expired`: expired, or absent.
  */
 export type Freshness = "valid" | "ahead" | "leeway" | "expired";
@@ -23,10 +25,10 @@ const maxLeewayMs = 60_000;
  * @param jitter 0 to 1, kept for the life of a token: spreads the refreshes of many processes over 50–65 % of it
  */
 export function freshness(token: Lifetime, now: number, jitter: number): Freshness {
-  const { accessToken, issuedAt, expiresAt } = token;
+  const { accessToken, issuedAt, expiresAt, expiryIsAssumed } = token;
   if (!accessToken) return "expired";
   if (expiresAt === undefined) return "valid";
-  if (now >= expiresAt) return "expired";
+  if (now >= expiresAt) return expiryIsAssumed ? "leeway" : "expired";
   const lifetime = expiresAt - issuedAt;
   // A tenth, so that a token of 30 seconds is not refreshed at every call.
   if (now >= expiresAt - Math.min(maxLeewayMs, lifetime / 10)) return "leeway";

@@ -4,6 +4,7 @@ import { defined } from "../http/json.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import type { Store, StoredRecord } from "../stores/store.ts";
 import type { Lifetime } from "./freshness.ts";
+import { lifetimeOf } from "./lifetime.ts";
 import { readSuperseded, type SupersededToken, supersededBy } from "./superseded.ts";
 
 /** What any token record has. */
@@ -85,11 +86,10 @@ export function sameTokens(a: IssuedToken | undefined, b: IssuedToken | undefine
 /** The parts of a token response that a record holds. */
 export function fromAnswer(answer: TokenResponse, now: number): Partial<TokenRecord> {
   const { accessToken, refreshToken, idToken, expiresIn, scope } = answer;
-  const received = accessToken ? now : undefined;
   return defined({
     accessToken,
-    issuedAt: received,
-    expiresAt: received && expiresIn && received + expiresIn * 1000,
+    issuedAt: accessToken ? now : undefined,
+    ...(accessToken && lifetimeOf(accessToken, expiresIn, now)),
     refreshToken,
     idToken,
     scope,
@@ -99,7 +99,10 @@ export function fromAnswer(answer: TokenResponse, now: number): Partial<TokenRec
 /** The record after a refresh: what the answer leaves out stays, except the lifetime of the old access token. */
 export function afterRefresh(record: TokenRecord, answer: TokenResponse, now: number): TokenRecord {
   const { refreshStartedAt: _, ...kept } = record;
-  if (answer.accessToken) delete kept.expiresAt;
+  if (answer.accessToken) {
+    delete kept.expiresAt;
+    delete kept.expiryIsAssumed;
+  }
   return { ...kept, ...fromAnswer(answer, now) };
 }
 

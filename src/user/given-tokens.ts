@@ -3,6 +3,7 @@ import { McpAuthError } from "../errors.ts";
 import { presentable } from "../grants/token-request.ts";
 import type { Session } from "../login/session.ts";
 import { needed, type Rules, scopes as scopesRule, seconds, text } from "../options.ts";
+import { lifetimeOf } from "../tokens/lifetime.ts";
 import { replacing, type TokenRecord } from "../tokens/token-record.ts";
 
 /** Tokens that were obtained elsewhere. */
@@ -13,7 +14,7 @@ export interface GivenTokens {
   refreshToken?: string | undefined;
   /** Only for servers that want it instead of the access token. */
   idToken?: string | undefined;
-  /** Remaining lifetime of the access token, in seconds. Unknown: it is used until refused. */
+  /** Remaining lifetime of the access token, in seconds. Unknown: as the token says, if it is a JWT; it is used until refused. */
   expiresIn?: number | undefined;
   /** Granted scopes, where known. */
   scopes?: readonly string[] | undefined;
@@ -79,7 +80,7 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
     scope: joinScopes(scopes),
     requestedScopes: scopes ?? [],
     issuedAt: now,
-    expiresAt: expiresIn && now + expiresIn * 1000,
+    ...lifetimeOf(accessToken, expiresIn, now),
   };
   const former = await keeper.former(record.resource);
   await keeper.locked(record.resource, (login) => login.save(replacing([former, login.current], record)));

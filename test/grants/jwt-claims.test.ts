@@ -11,7 +11,8 @@ describe("RFC 7519 §4.1 what an assertion says of itself", () => {
     ["several audiences", { aud: ["a", "b"] }, { audience: ["a", "b"] }],
     ["an audience of a wrong type", { aud: 7 }, { audience: [] }],
     ["the rest", { iss: "i", sub: "grüße 🔑", exp: 1_800_000_000 }, { issuer: "i", subject: "grüße 🔑", expiresAt: 1_800_000_000_000 }],
-    ["wrong types", { iss: 1, sub: ["x"], exp: "soon" }, {}],
+    ["its times", { iat: 1_700_000_000, nbf: 1_750_000_000 }, { issuedAt: 1_700_000_000_000, notBefore: 1_750_000_000_000 }],
+    ["wrong types", { iss: 1, sub: ["x"], exp: "soon", iat: null, nbf: {} }, {}],
     ["an end that no date can be", { exp: -1e20 }, {}],
     ["nothing", {}, { audience: [] }],
   ])("%s", async (_what, claims, expected) => {

@@ -56,6 +56,14 @@ describe("what an answer brings", () => {
     expect(fromAnswer({ accessToken: "b", expiresIn: 60 } as never, 7000)).toEqual({ accessToken: "b", issuedAt: 7000, expiresAt: 67_000 });
   });
 
+  test("a token whose lifetime only itself says, and one of which nobody knows it: nothing of the old lifetime is left", () => {
+    const jwt = `e30.${Buffer.from('{"iat":1,"exp":61}').toString("base64url")}.`;
+    const assumed = afterRefresh(record, { accessToken: jwt } as never, 7000);
+    expect(assumed).toMatchObject({ expiresAt: 67_000, expiryIsAssumed: true });
+    const { expiresAt, expiryIsAssumed } = afterRefresh(assumed, { accessToken: "b" } as never, 8000);
+    expect([expiresAt, expiryIsAssumed]).toEqual([undefined, undefined]);
+  });
+
   test("a refresh token alone: the access token is not newer", () => {
     expect(fromAnswer({ refreshToken: "s", expiresIn: 60 } as never, 7000)).toEqual({ refreshToken: "s" });
   });
