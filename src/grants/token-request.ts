@@ -4,7 +4,7 @@ import type { AuthorizationServerMetadata } from "../discovery/server-metadata.t
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
-import { defined, members, text } from "../http/json.ts";
+import { defined, explanation, members, text } from "../http/json.ts";
 import { profileFor } from "../profiles/profiles.ts";
 
 /** What every token request needs. */
@@ -33,7 +33,7 @@ export interface TokenResponse {
   idToken?: string | undefined;
   /** Lifetime of the access token in seconds. */
   expiresIn?: number | undefined;
-  /** Granted scopes where they differ from what was asked, as the answer has them: separated by spaces. */
+  /** Granted scopes where they differ from what was asked, separated by spaces. */
   scope?: string | undefined;
   /** Why the response cannot be used, when there is no access token. */
   problem?: McpAuthError | undefined;
@@ -106,7 +106,7 @@ function readTokenResponse(body: Readonly<Record<string, unknown>>, issuer: stri
     refreshToken,
     idToken: presentable(body.id_token),
     expiresIn: seconds(body.expires_in),
-    scope: text(Array.isArray(body.scope) ? body.scope.join(" ") : body.scope),
+    scope: grantedScope(body.scope),
   };
   if (accessToken && isBearer(body.token_type, issuer)) return { accessToken, ...issued };
   const detail = accessToken ? "`token_type` is not Bearer" : "`access_token` is missing or not usable";
@@ -119,6 +119,12 @@ function readTokenResponse(body: Readonly<Record<string, unknown>>, issuer: stri
 function isBearer(tokenType: unknown, issuer: string): boolean {
   const type = text(tokenType)?.toLowerCase() ?? "bearer";
   return type === "bearer" || (profileFor(issuer, "")?.tokenTypes?.includes(type) ?? false);
+}
+
+/** Scopes, separated by spaces. Some servers list them, or separate them by commas (GitHub, Slack). @see RFC 6749 §3.3 */
+function grantedScope(value: unknown): string | undefined {
+  const scope = text(Array.isArray(value) ? value.join(" ") : value)?.replace(/,\s+/g, " ");
+  return scope?.includes(" ") ? scope : scope?.replaceAll(",", " ");
 }
 
 /** The value, if a header can carry it (RFC 6749 §A.12): the error of an invalid header would quote it. */
@@ -143,7 +149,7 @@ export function endpointError(
   const secrets = Object.entries(parameters).map(([name, value]) => (harmless.has(name) ? undefined : value));
   secrets.push(client.clientSecret);
   const serverError = scrub(text(body.error), secrets);
-  const serverDescription = scrub(text(body.error_description), secrets);
+  const serverDescription = scrub(explanation(body), secrets);
   const details = { issuer, status, serverError, serverDescription, party: "authorization-server" } as const;
   const fault = faultOf(response, details, clock.now());
   if (fault) return fault;

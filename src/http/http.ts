@@ -4,7 +4,7 @@ import { McpAuthError, type McpAuthErrorDetails, withoutQuery } from "../errors.
 import { bytes, callback, checkOptions, clock as clockRule, milliseconds, type Rules, texts } from "../options.ts";
 import { checkRuntime } from "../runtime.ts";
 import { unreachable } from "./fault.ts";
-import { redirectTarget } from "./redirect.ts";
+import { isSamePlace, redirectTarget } from "./redirect.ts";
 
 /** How requests to metadata, registration and token endpoints are made. */
 export interface HttpOptions {
@@ -31,8 +31,8 @@ const httpRules = (): Rules<HttpOptions> => ({
 /** Bounded requests: time, size, redirects and schemes. */
 export interface Http {
   /**
-   * A `fetch` whose responses have arrived whole. GETs follow at most 3 redirects, within the origin; others none.
-   * Any status is a response, not an error.
+   * A `fetch` whose responses have arrived whole. GETs follow at most 3 redirects, within the origin; others only such that add
+   * or remove a final slash, with method and body. Any status is a response, not an error.
    *
    * @throws McpAuthError `insecure_url`, `invalid_url`, `network_error`, `timeout`, `response_too_large`,
    *   `redirect_refused`; the caller's `signal.reason` when it aborts.
@@ -86,12 +86,13 @@ export function boundedHttp(options: HttpOptions): Http {
 
   /** Sends, follows the redirects that may be followed, and reads the whole response. */
   async function load(url: URL, init: RequestInit): Promise<Response> {
-    const followed = (init.method ?? "GET").toUpperCase() === "GET" ? maxRedirects : 0;
+    const isGet = (init.method ?? "GET").toUpperCase() === "GET";
     for (let redirects = 0; ; redirects++) {
       const response = await (options.fetch ?? globalThis.fetch)(url.href, { ...init, redirect: "manual" });
       const target = redirectTarget(response, url);
       if (target === undefined) return new Response(await readBody(response, maxBytes, url), response);
-      if (redirects === followed || target?.origin !== url.origin) {
+      const mayFollow = target?.origin === url.origin && (isGet || (response.status !== 303 && isSamePlace(url, target)));
+      if (redirects === maxRedirects || !mayFollow) {
         const to = target ? ` to ${target.origin}${target.pathname}` : "";
         throw new McpAuthError("redirect_refused", { detail: `${withoutQuery(url.href)}${to}`, status: response.status || undefined });
       }

@@ -17,6 +17,12 @@ export function strings(value: unknown): string[] | undefined {
   return Array.isArray(value) ? value.filter((item) => typeof item === "string") : undefined;
 }
 
+/** What a refusal says in words: as OAuth has it, else as gateways and frameworks do (`message`, `detail`, in an array or in `error`). */
+export function explanation(body: Readonly<Record<string, unknown>>): string | undefined {
+  const { error, error_description, message, detail } = Object(Array.isArray(body) ? body[0] : body);
+  return text(error_description) ?? text(message) ?? text(detail) ?? text(Object(error).message);
+}
+
 /** The object without members that are undefined, null or empty. */
 export function defined<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => (value ?? "") !== "")) as {

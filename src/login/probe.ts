@@ -2,10 +2,12 @@ import { deadline } from "../async.ts";
 import { type Challenge, readChallenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf, unreachable } from "../http/fault.ts";
+import { keepsRequest, redirectTarget } from "../http/redirect.ts";
 import type { ServerSession } from "../tokens/session.ts";
 
 const protocolVersion = "2026-07-28";
 const limitMs = 10_000;
+const maxRedirects = 3;
 
 /** A request of the current MCP revision that opens neither a session nor a stream. */
 const discoverRequest = /* @__PURE__ */ JSON.stringify({
@@ -47,7 +49,10 @@ export async function probe(session: ServerSession, signal: AbortSignal | undefi
   return undefined;
 }
 
-/** Sends a request and closes the body at once, which may be an endless stream. Only status and headers count. */
+/**
+ * Sends a request and closes the body at once, which may be an endless stream. Only status and headers count. Follows redirects
+ * as calls do: within the origin, where the request stays as it is.
+ */
 async function send(
   { serverUrl, server, options, clock }: ServerSession,
   outer: AbortSignal | undefined,
@@ -56,9 +61,14 @@ async function send(
   const { signal, stop } = deadline(clock, limitMs, () => new McpAuthError("timeout", { serverUrl: server }), outer);
   const fetch = options.fetch ?? globalThis.fetch;
   try {
-    const response = await fetch(serverUrl, { ...init, redirect: "manual", signal });
-    await response.body?.cancel();
-    return response;
+    let url = new URL(serverUrl);
+    for (let redirects = 0; ; redirects++) {
+      const response = await fetch(url, { ...init, redirect: "manual", signal });
+      await response.body?.cancel();
+      const target = redirectTarget(response, url);
+      if (redirects === maxRedirects || target?.origin !== url.origin || !keepsRequest(response, url, target)) return response;
+      url = target;
+    }
   } catch (cause) {
     signal.throwIfAborted();
     // A `fetch` of this package, such as the one for client certificates, has already named the error.

@@ -1,5 +1,5 @@
 import { members, text } from "../http/json.ts";
-import { redirectTarget } from "../http/redirect.ts";
+import { keepsRequest, redirectTarget } from "../http/redirect.ts";
 
 const maxRedirects = 5;
 
@@ -48,7 +48,7 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
         const next = redirectTarget(response, target);
         if (redirect !== "follow" || redirects === maxRedirects || next?.origin !== target.origin) return response;
         // RFC 9110 §15.4: a 303 turns other methods into GET; 301 and 302 turn POST into GET, by convention.
-        if (response.status === 303 || (response.status < 303 && method === "POST")) {
+        if (response.status === 303 || (method === "POST" && !keepsRequest(response, target, next))) {
           if (request) return response;
           withCredentials.delete("content-type");
           changes = { ...changes, method: "GET", body: null };

@@ -138,6 +138,49 @@ describe("redirects", () => {
     expect(error).toMatchObject({ code: "redirect_refused", status: 302 });
   });
 
+  test.each([
+    // status, from, to
+    [301, "/token", "/token/"],
+    [302, "/token/", "/token"],
+    [307, "/token", "/token/"],
+    [308, "/token?a=b", "/token/?a=b"],
+  ])("a %i of a POST from %s to %s is followed, with method and body", async (status, from, to) => {
+    const origin = await serve(async (req, res) => {
+      if (req.url === from) return void res.writeHead(status, { location: to }).end();
+      const body = await new Response(req as never).text();
+      res.end(`${req.method} ${req.url} ${body}`);
+    });
+    const response = await createHttp().fetch(origin + from, { method: "POST", body: "code=secret" });
+    expect(await response.text()).toBe(`POST ${to} code=secret`);
+  });
+
+  test.each([
+    [303, "/token/"],
+    [301, "/"],
+    [302, "/token/?a=b"],
+    [307, "/moved"],
+    [308, "/token/token"],
+  ])("a %i of a POST to %s is refused: secrets go to the place that the metadata names", async (status, location) => {
+    const origin = await serve((_, res) => res.writeHead(status, { location }).end());
+    const sent = createHttp().fetch(`${origin}/token`, { method: "POST", body: "code=secret" });
+    await expect(sent).rejects.toMatchObject({ code: "redirect_refused", status });
+  });
+
+  test("an https server that says http for its own host, because a proxy before it ends TLS, is asked by https", async () => {
+    const asked: string[] = [];
+    const fetch = async (url: string | URL | Request) => {
+      asked.push(String(url));
+      return asked.length === 1 ? new Response(null, { status: 308, headers: { location: "http://a.example/x/" } }) : new Response("there");
+    };
+    expect(await (await createHttp({ fetch }).fetch("https://a.example/x")).text()).toBe("there");
+    expect(asked).toEqual(["https://a.example/x", "https://a.example/x/"]);
+  });
+
+  test.each(["http://a.example:8080/x/", "http://other.example/x/"])("… but not %s", async (location) => {
+    const fetch = async () => new Response(null, { status: 308, headers: { location } });
+    await expect(createHttp({ fetch }).fetch("https://a.example/x")).rejects.toMatchObject({ code: "redirect_refused" });
+  });
+
   test("a refused redirect's connection is given up at once, not when its unread body is collected as garbage", async () => {
     let signal: AbortSignal | null | undefined;
     const fetch: typeof globalThis.fetch = async (_, init) => {

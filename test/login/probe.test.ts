@@ -32,7 +32,7 @@ test.each([
   ["a 200: no login", status(200), ["POST"], undefined],
   ["a 400: no login; what is wrong with it is not asked here", status(400), ["POST"], undefined],
   ["a 403: no login", status(403), ["POST"], undefined],
-  ["a redirect: it is not followed", status(302, { location: "https://evil.example/" }), ["POST"], undefined],
+  ["a redirect to another server: it is not followed", status(302, { location: "https://evil.example/" }), ["POST"], undefined],
   ["a 401: what it says", refused, ["POST"], { status: 401, scope: "a" }],
   ["a 404: perhaps the older SSE transport, which is asked by GET", status(404), ["POST", "GET"], undefined],
   ["a 405: the same", status(405), ["POST", "GET"], undefined],
@@ -44,6 +44,30 @@ test.each([
   expect(sent.methods).toEqual(methods);
   if (expected === undefined) expect(outcome).toBeUndefined();
   else expect(outcome).toMatchObject(expected);
+});
+
+test.each([
+  // status, target, methods there, whether it is followed
+  [307, "/mcp/", true],
+  [308, "http://mcp.example/mcp/", true],
+  [301, "/mcp/", true],
+  [301, "/login", false],
+  [303, "/mcp/", false],
+  [307, "https://evil.example/mcp/", false],
+] as const)("a %i to %s: followed %s, as calls do", async (code, location, followed) => {
+  const asked: string[] = [];
+  const fetch = async (url: string | URL | Request, init?: RequestInit) => {
+    asked.push(`${init?.method} ${url}`);
+    return new Response(null, asked.length === 1 ? { status: code, headers: { location } } : { status: 401 });
+  };
+  const challenge = await probe(createServerSession({ serverUrl, fetch, clock: new TestClock() }), undefined);
+  expect(challenge?.status).toBe(followed ? 401 : undefined);
+  expect(asked).toEqual([`POST ${serverUrl}`, ...(followed ? [`POST ${serverUrl}/`] : [])]);
+});
+
+test("a redirect in a circle ends", async () => {
+  const fetch = async () => new Response(null, { status: 307, headers: { location: "/mcp" } });
+  expect(await probe(createServerSession({ serverUrl, fetch, clock: new TestClock() }), undefined)).toBeUndefined();
 });
 
 test.each([404, 405])("the older transport's 401 counts, after a %i", async (code) => {

@@ -119,6 +119,15 @@ describe("redirects", () => {
     expect(server.received[1]?.headers["content-type"] !== undefined).toBe(body !== "");
   });
 
+  test.each([301, 302])("a %i that only adds the final slash leaves a POST as it is", async (code) => {
+    const server = await plainServer((request, response, raw) =>
+      (request.path === "/mcp" ? status(code, "", { location: "/mcp/" }) : status(200, "there"))(request, response, raw),
+    );
+    const response = await authFetch(countingCredential(), server.url)(server.url, { method: "POST", body: "body" });
+    expect([response.status, await response.text()]).toEqual([200, "there"]);
+    expect(server.received[1]).toMatchObject({ path: "/mcp/", method: "POST", body: "body" });
+  });
+
   test("a refusal at the target of a redirect is answered from the start, with new credentials", async () => {
     const server = await plainServer((request, response, raw) =>
       (request.path === "/mcp" ? status(307, "", { location: "/moved" }) : wantsSecondToken)(request, response, raw),

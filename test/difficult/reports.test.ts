@@ -1,0 +1,216 @@
+/**
+ * What users of other clients reported about servers, replayed. Each row says what the server does and what is right; the address of
+ * the report is above it.
+ */
+import { HttpResponse } from "msw";
+import { expect, test } from "vitest";
+import type { McpAuthError, TokenManagerOptions } from "../../src/index.ts";
+import { call, first, issuer, json, manager, protectedWorld, serverUrl, stubUser, text, tokenEndpoint } from "../answers/support.ts";
+import { type Answer, world } from "../discovery/support.ts";
+
+const net = world();
+const root = "https://mcp.example";
+const resourcePlace = `${root}/.well-known/oauth-protected-resource/mcp`;
+const resource = { resource: serverUrl, authorization_servers: [issuer] };
+const registrationEndpoint = `${issuer}/register`;
+
+/** A server that lets in whoever has a token, and answers others so. */
+const refusing =
+  (status: number, headers: Record<string, string> = {}): Answer =>
+  ({ headers: sent }) =>
+    sent.has("authorization") ? HttpResponse.json({ ok: true }) : new HttpResponse(null, { status, headers });
+const challenging = (challenge: string) => refusing(401, { "www-authenticate": challenge });
+const redirect =
+  (status: number, location: string): Answer =>
+  () =>
+    new HttpResponse(null, { status, headers: { location } });
+/** Answers POSTs alone. */
+const posted =
+  (answer: Answer): Answer =>
+  (request) =>
+    request.method === "POST" && typeof answer === "function" ? answer(request) : new HttpResponse(null, { status: 405 });
+
+interface Report {
+  /** What the server does. */
+  server: string;
+  /** Answers that differ from those of servers that behave. */
+  answers?: Record<string, Answer>;
+  /** What the token endpoint answers, in order. */
+  tokens?: Answer[];
+  options?: Partial<TokenManagerOptions>;
+  /** What is right. Where `error` is left out: `authorize()`, a call and a call after expiry succeed, with one login. */
+  right?: {
+    /** What `authorize()` rejects with: code and party, and what message and hint must say. */
+    error?: { code: string; party?: string; message?: RegExp; hint?: RegExp };
+    /** Parameters of the first authorization request. */
+    asked?: Record<string, string>;
+    windows?: number;
+    tokenRequests?: number;
+  };
+}
+
+/** Logs in, calls, waits until the token has expired, calls again. */
+async function replay({ answers = {}, tokens, options }: Report) {
+  const server = protectedWorld(net);
+  if (tokens) server.answerTokens(...tokens);
+  server.accept("access-1", "access-2");
+  net.serve(answers);
+  const loginHandler = stubUser();
+  const { auth, clock } = manager({ loginHandler, ...options });
+  const login = await auth.authorize().catch((error: McpAuthError) => error);
+  const first = login instanceof Error ? undefined : (await call(auth)).status;
+  clock.time += 1001_000;
+  const later = login instanceof Error ? undefined : (await call(auth)).status;
+  const [asked] = loginHandler.asked;
+  const parameters = asked && Object.fromEntries(asked.searchParams);
+  return {
+    login,
+    calls: [first, later],
+    windows: loginHandler.asked.length,
+    asked: parameters,
+    tokenRequests: server.tokenRequests.length,
+  };
+}
+
+const reports: Report[] = [
+  // https://github.com/anomalyco/opencode/pull/49241
+  {
+    server: "repeats the query of its URL in the resource's name",
+    options: { serverUrl: `${serverUrl}?mode=a` },
+    answers: {
+      [`${serverUrl}?mode=a`]: challenging(`Bearer resource_metadata="${resourcePlace}?mode=a"`),
+      [serverUrl]: refusing(401),
+      [`${resourcePlace}?mode=a`]: { ...resource, resource: `${serverUrl}?mode=a` },
+    },
+    right: { asked: { resource: `${serverUrl}?mode=a` } },
+  },
+  // https://github.com/QwenLM/qwen-code/issues/5343
+  {
+    server: "puts spaces around the equals signs of its challenge",
+    answers: {
+      [serverUrl]: challenging(`Bearer realm = "x" , resource_metadata = "${root}/meta"`),
+      [resourcePlace]: 404,
+      [`${root}/meta`]: resource,
+    },
+  },
+  // https://github.com/punkpeye/fastmcp/issues/180
+  {
+    server: "answers 400 instead of 401, because the session is missing, too",
+    answers: { [serverUrl]: refusing(400) },
+  },
+  // https://github.com/OpenLiberty/open-liberty/issues/33634
+  {
+    server: "answers 403 without challenge instead of 401",
+    answers: { [serverUrl]: refusing(403) },
+  },
+  // https://github.com/agencyenterprise/draft-detective/issues/774, https://github.com/zoho/analytics-mcp-server/pull/22
+  {
+    server: "redirects to the URL with a final slash before it asks for a login, and describes only that one",
+    answers: {
+      [serverUrl]: redirect(307, "/mcp/"),
+      [`${serverUrl}/`]: challenging(`Bearer resource_metadata="${resourcePlace}/"`),
+      [resourcePlace]: 404,
+      [`${resourcePlace}/`]: resource,
+    },
+  },
+  // https://github.com/BerriAI/litellm/pull/34845, https://github.com/chainguard-dev/edu/pull/3704
+  {
+    server: "redirects to the URL with a final slash, by http, because a proxy ends TLS",
+    answers: { [serverUrl]: redirect(307, "http://mcp.example/mcp/"), [`${serverUrl}/`]: posted(refusing(401)) },
+  },
+  // https://github.com/wmde/WikidataMCP/issues/3, https://github.com/open-webui/open-webui/pull/21338
+  {
+    server: "redirects to the URL with a final slash by 301, which makes a GET of a POST elsewhere",
+    answers: { [serverUrl]: redirect(301, "/mcp/"), [`${serverUrl}/`]: posted(refusing(401)) },
+  },
+  // https://github.com/anthropics/claude-ai-mcp/issues/136
+  {
+    server: "redirects the registration to the URL with a final slash by 301 (Django)",
+    answers: {
+      [registrationEndpoint]: redirect(301, "/register/"),
+      [`${registrationEndpoint}/`]: posted(json({ client_id: "client-1" }, 201)),
+    },
+  },
+  // https://github.com/freelawproject/courtlistener/issues/7927
+  {
+    server: "redirects token requests to the URL with a final slash",
+    answers: { [tokenEndpoint]: redirect(301, "/token/"), [`${tokenEndpoint}/`]: posted(json(first)) },
+    right: { tokenRequests: 0 },
+  },
+  // https://github.com/ory/hydra/issues/4116, https://github.com/sigbit/mcp-auth-proxy/issues/173,
+  // https://github.com/wso2/product-is/issues/11025, https://github.com/jitsucom/jitsu/pull/1430
+  {
+    server: "registers with null and empty text for what was not asked, and a secret whose expiry it does not tell",
+    answers: {
+      [registrationEndpoint]: json({
+        client_id: "client-1",
+        client_secret: "secret",
+        client_secret_expires_at: null,
+        token_endpoint_auth_method: "",
+        grant_types: null,
+        response_types: null,
+        redirect_uris: null,
+        contacts: null,
+        client_uri: "",
+        logo_uri: null,
+      }),
+    },
+  },
+  // https://github.com/LibreChat-AI/librechat.ai/issues/420, https://github.com/modelcontextprotocol/typescript-sdk/issues/1120
+  { server: "says the lifetime as text", tokens: [json({ ...first, expires_in: "1000" })] },
+  // https://github.com/QwenLM/qwen-code/issues/5355
+  {
+    server: "answers form-encoded, with a lifetime of 0: the token is used until it is refused",
+    tokens: [text("access_token=access-1&token_type=Bearer&expires_in=0", { type: "application/x-www-form-urlencoded" })],
+    right: { tokenRequests: 1 },
+  },
+  // https://github.com/knowsuchagency/mcp2cli/issues/58, https://github.com/modelcontextprotocol/rust-sdk/issues/921
+  {
+    server: "gives a refresh token with the login alone",
+    tokens: [json(first), json({ access_token: "access-2", token_type: "Bearer", expires_in: 1000 })],
+  },
+  // https://github.com/PrefectHQ/fastmcp/pull/2800
+  {
+    server: "says by 401 that the refresh token is over",
+    tokens: [json(first), json({ error: "invalid_grant" }, 401), json(first)],
+    right: { windows: 2, tokenRequests: 3 },
+  },
+  // https://github.com/IBM/mcp-context-forge/pull/4594
+  { server: "lists the granted scopes in an array", tokens: [json({ ...first, scope: ["a", "b"] })] },
+];
+
+test.each(reports)("a server that $server", async (report) => {
+  const { error, asked = {}, windows = error ? 0 : 1, tokenRequests = error ? 0 : 2 } = report.right ?? {};
+  const seen = await replay(report);
+  if (error) {
+    const { message = /./, hint = /./, ...named } = error;
+    expect(seen.login).toMatchObject({ ...named, message: expect.stringMatching(message), hint: expect.stringMatching(hint) });
+  } else {
+    expect(seen.login).toBe("authorized");
+    expect(seen.calls).toEqual([200, 200]);
+    expect(seen.asked).toMatchObject(asked);
+  }
+  expect([seen.windows, seen.tokenRequests]).toEqual([windows, tokenRequests]);
+});
+
+// https://github.com/redhat-data-and-ai/template-agent/issues/265
+test("scopes separated by commas are granted scopes: nobody is asked for them again", async () => {
+  protectedWorld(net).answerTokens(json({ ...first, scope: "chat:write,search:read" }));
+  const loginHandler = stubUser();
+  const { auth } = manager({ loginHandler, scopes: ["chat:write", "search:read"] });
+  await auth.authorize();
+  expect(await auth.authorize({ scopes: ["search:read"] })).toBe("authorized");
+  expect(loginHandler.asked).toHaveLength(1);
+});
+
+test.each([
+  // https://github.com/anthropics/claude-code/issues/83679
+  ["an array of errors (UAA)", json([{ logref: "59ae", message: "Bad credentials" }], 401), "Bad credentials"],
+  ["`detail` (FastAPI)", json({ detail: "Not authenticated" }, 401), "Not authenticated"],
+  // https://github.com/mnfst/llm-gateway/issues/2927
+  ["`message` (NestJS, AWS)", json({ statusCode: 401, message: "Unauthorized" }, 401), "Unauthorized"],
+  ["an error object (Google)", json({ error: { code: 403, message: "API not enabled" } }, 403), "API not enabled"],
+])("a refusal by the token endpoint in words of its own is passed on: %s", async (_form, answer, said) => {
+  const { login } = await replay({ server: "", tokens: [answer] });
+  expect(login).toMatchObject({ code: "token_request_refused", serverDescription: said, message: expect.stringContaining(said) });
+});
