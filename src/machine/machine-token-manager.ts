@@ -5,8 +5,9 @@ import { McpAuthError } from "../errors.ts";
 import { insufficiency } from "../login/step-up.ts";
 import { checkOptions, signal } from "../options.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
-import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
+import { noteResponse, requestInitWith, tokenRefused } from "../tokens/presented-token.ts";
 import { endSession, remember, remembering } from "../tokens/session.ts";
+import { Settling } from "../tokens/settling.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
 import { managedFetch } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
@@ -40,6 +41,7 @@ export class MachineTokenManager implements Credential {
   readonly #session: MachineSession;
   readonly #token: CachedToken<MachineRecord>;
   readonly #stepUp: ScopeStepUp;
+  readonly #settling: Settling;
   /** The server answered without a token, and has not refused since. */
   #isOpen = false;
   /** The server's last challenge, until it has led to a token. */
@@ -67,6 +69,7 @@ export class MachineTokenManager implements Credential {
         return outcome;
       },
     });
+    this.#settling = new Settling(session.clock);
     this.#stepUp = new ScopeStepUp(session, this.#token, () => this.#loadObtainToken());
     this.fetch = managedFetch(this, this.serverUrl, options.fetch);
   }
@@ -125,7 +128,7 @@ export class MachineTokenManager implements Credential {
       if (this.#token.isOtherThan(bearerToken(used))) return "retry";
       return challenge.error === "insufficient_scope"
         ? this.#stepUp.onInsufficientScope(challenge, request)
-        : this.#replace(challenge, bearerToken(used), request.signal);
+        : this.#replace(challenge, bearerToken(used), request);
     });
   }
 
@@ -151,17 +154,19 @@ export class MachineTokenManager implements Credential {
     });
   }
 
-  /** After a 401: gets another token, unless the refused one was new. */
-  async #replace(challenge: Challenge, refused: string | undefined, signal: AbortSignal | undefined): Promise<"retry" | "give-up"> {
+  /** After a 401: sends a new token again after a moment; gets another one, unless the refused one was new. */
+  async #replace(challenge: Challenge, refused: string | undefined, request: CredentialRequest): Promise<"retry" | "give-up"> {
+    const { signal } = request;
     const token = this.#token;
     const { server: serverUrl } = this.#session;
     const insufficient = insufficiency(challenge, { serverUrl, issuer: token.record?.issuer });
     if (insufficient) throw insufficient;
+    if (refused !== undefined && token.isUnsettled && (await this.#settling.pause(refused, request))) return "retry";
     const { record } = token;
     const isUntried = refused !== undefined && token.origin === "refresh" && !token.accepted;
     // A new token is refused by a server that has moved, too, where that was not known in time.
     if (isUntried && !(record && (await abortable(this.#hasMoved(challenge, record.issuer), signal)))) {
-      remember(this.#session, new McpAuthError("token_refused", { serverUrl, issuer: record?.issuer, status: challenge.status }));
+      remember(this.#session, tokenRefused(this.#session, record, challenge));
       return "give-up";
     }
     this.#isOpen = false;
@@ -172,7 +177,7 @@ export class MachineTokenManager implements Credential {
       await abortable(token.refresh({ reason: "refused" }), signal);
     }
     if (token.isOtherThan(refused)) return "retry";
-    throw token.refusal ?? new McpAuthError("token_refused", { serverUrl, status: challenge.status });
+    throw token.refusal ?? tokenRefused(this.#session, record, challenge);
   }
 
   async #hasMoved(challenge: Challenge, issuer: string): Promise<boolean> {

@@ -38,6 +38,8 @@ export type Origin = "store" | "refresh" | "login";
 
 /** How long after its issue the refusal of an untried token says that the servers disagree, in ms. */
 const justIssuedMs = 60_000;
+/** How long after its issue a token may still be unknown to the protected server, in ms. */
+const settlingMs = 10_000;
 
 /**
  * The access token in memory, kept fresh: read from the store once, refreshed ahead of expiry while callers use it,
@@ -62,6 +64,8 @@ export class CachedToken<R extends IssuedToken> {
   /** Why the last refresh brought no token. */
   refusal: McpAuthError | undefined;
   #origin: Origin = "store";
+  /** Whether a login or a refresh has just brought it, here or in a process for which this one has waited. */
+  #isNew = false;
   /** Whether the protected server has taken this token. */
   accepted = false;
 
@@ -90,6 +94,12 @@ export class CachedToken<R extends IssuedToken> {
     return this.#record && Math.abs(this.#session.clock.now() - this.#record.issuedAt) < justIssuedMs ? this.#origin : "store";
   }
 
+  /** Whether the token was just issued and was not accepted yet: a refusal may be one of the first moments. */
+  get isUnsettled(): boolean {
+    const ageMs = this.#session.clock.now() - (this.#record?.issuedAt ?? 0);
+    return this.#isNew && !this.accepted && Math.abs(ageMs) < settlingMs;
+  }
+
   /** Settles with the refresh in flight, however that ends. */
   get running(): Promise<unknown> | undefined {
     return this.#refreshing.running?.catch(() => {});
@@ -104,19 +114,21 @@ export class CachedToken<R extends IssuedToken> {
     return this.#bearer !== refused && this.freshness !== "expired";
   }
 
-  use(record: R | undefined, origin: Origin): void {
+  /** @param isNew whether it was just issued, where its origin does not say so */
+  use(record: R | undefined, origin: Origin, isNew = origin !== "store"): void {
     this.#loaded = true;
-    if (sameTokens(record, this.#record) && record !== undefined) {
+    if (sameTokens(record, this.#record) && record !== undefined && origin !== "login") {
       this.#record = record;
       return;
     }
     this.#record = record;
     const bearer = record && this.#renewal.bearer(record);
-    // A refresh may bring a new refresh token alone: what is known of the access token still holds.
-    if (bearer !== this.#bearer) {
+    // A refresh may bring a new refresh token alone: what is known of the access token still holds. A login makes it new.
+    if (bearer !== this.#bearer || origin === "login") {
       this.#bearer = bearer;
       this.#jitter = Math.random();
       this.#origin = origin;
+      this.#isNew = isNew;
       this.accepted = false;
       if (bearer) {
         this.refusal = undefined;
@@ -236,7 +248,7 @@ export class CachedToken<R extends IssuedToken> {
       // A refresh does not show that a login whose tokens were never accepted is good; nor does one that no refusal asked for.
       const origin =
         this.#origin === "login" && !this.accepted ? "login" : demand.reason === "refused" && !outcome.isShared ? "refresh" : "store";
-      this.use(outcome.record, origin);
+      this.use(outcome.record, origin, true);
       if (outcome.error) {
         this.refusal = outcome.error;
         this.backoff.onRefusal(this.#renewal.grant(outcome.record), demand.reason === "ahead");

@@ -5,8 +5,8 @@ import { callback, checkOptions, credential as credentialRule, needed, url } fro
 import { Call, cancelParked } from "./parked-calls.ts";
 import { type Outgoing, operationOf, outgoing } from "./request.ts";
 
-/** How often one request is sent at most: first, after a refused token, after a refused new token, after two step-ups. */
-const maxTries = 5;
+/** How often one request is sent at most: with a token, two of refreshes and one of a login, thrice with each new one; after two step-ups. */
+const maxTries = 12;
 
 /** Options of {@link authFetch}. */
 export interface AuthFetchOptions {

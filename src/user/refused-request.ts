@@ -2,13 +2,15 @@ import { abortable, SingleFlight } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { codeOf, McpAuthError } from "../errors.ts";
+import { codeOf, type McpAuthError } from "../errors.ts";
 import type { LoginPrompt } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
 import { demandsOf, isLoginTooOld, StepUpMemory } from "../login/step-up.ts";
 import type { Origin } from "../tokens/cached-token.ts";
 import { hasMoved, hasMovedMeanwhile } from "../tokens/moved-server.ts";
+import { tokenRefused } from "../tokens/presented-token.ts";
 import { remember } from "../tokens/session.ts";
+import { Settling } from "../tokens/settling.ts";
 import type { CurrentToken } from "./current-token.ts";
 
 /** What to do about requests that the protected server refused. */
@@ -16,6 +18,7 @@ export class RefusedRequest {
   readonly #session: Session;
   readonly #token: CurrentToken;
   readonly #prompt: LoginPrompt;
+  readonly #settling: Settling;
   readonly #looking = new SingleFlight<boolean>();
   readonly #stepUps = new StepUpMemory();
   /** Lacks of scopes that a refresh has not ended. */
@@ -25,18 +28,23 @@ export class RefusedRequest {
     this.#session = session;
     this.#token = token;
     this.#prompt = prompt;
+    this.#settling = new Settling(session.clock);
   }
 
-  /** 401: another token, by what costs least: one that is here already, a refresh, a login of somebody else, a login. */
+  /**
+   * 401: another token, by what costs least: one that is here already, the same after a moment, a refresh, a login of somebody
+   * else, a login.
+   */
   async onRefusedToken(challenge: Challenge, refused: string | undefined, request: CredentialRequest): Promise<"retry" | "give-up"> {
     const token = this.#token;
     await token.load(request.signal);
     // A late refusal of an old token says nothing about the newer one.
     if (token.isOtherThan(refused)) return "retry";
 
+    if (refused !== undefined && token.isUnsettled && (await this.#settling.pause(refused, request))) return "retry";
     const { record: known } = token;
     if (known && this.#isUntried(refused, "login")) {
-      remember(this.#session, new McpAuthError("token_refused", { serverUrl: this.#session.server, issuer: known.issuer, status: 401 }));
+      remember(this.#session, tokenRefused(this.#session, known, challenge));
       return "give-up";
     }
     const movedFrom = await this.#renew(challenge, refused, request.signal);
