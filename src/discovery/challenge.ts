@@ -35,8 +35,8 @@ const responseRule: Rule = [
   (value) => typeof Reflect.get(Object(Reflect.get(Object(value), "headers")), "get") === "function",
 ];
 
-/** Name and value, quoted or bare; bare ones are wider than a token, because servers leave URLs unquoted. */
-const parameter = /([\w!#$%&'*+.^`|~-]+)[ \t]*=[ \t]*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,"]+))/;
+/** Name and value, quoted or bare; bare ones are wider than a token, because servers leave URLs unquoted. Some quote as JavaScript does. */
+const parameter = /([\w!#$%&'*+.^`|~-]+)[ \t]*=[ \t]*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|'([^'"]*)'(?=[ \t,]|$)|([^\s,"]+))/;
 /** A name without "=" behind it, which ends with a space, a comma or the header. The inner lookahead keeps `abc=` and `abc=def` apart. */
 const scheme = /([\w!#$%&'*+.^`|~-]+)(?![ \t]*=)(?:[ \t]+([\w.~+/-]+=*(?=[ \t]*(?:,|$)))?|(?=,|$))/;
 
@@ -51,13 +51,18 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
   checkOptions({ header }, { header: needed(maybeEmptyText) });
   const challenges: (AuthenticateChallenge & { parameters: Record<string, string> })[] = [];
   const items = header.matchAll(new RegExp(`[ \\t,]*(?:${scheme.source}|${parameter.source})`, "gsy"));
-  for (const [, begun, token68, name = "", quoted = "", bare] of items) {
+  for (const [, begun, token68, name = "", quoted = "", single, bare] of items) {
     const current = challenges.at(-1);
     if (begun) challenges.push({ scheme: begun.toLowerCase(), token68, parameters: Object.create(null) });
-    else if (current) current.parameters[name.toLowerCase()] ??= bare ?? quoted.replace(/\\(.)/gs, "$1");
+    else if (current) current.parameters[name.toLowerCase()] ??= bare ?? single ?? quoted.replace(/\\(.)/gs, "$1");
     else break;
   }
   return challenges;
+}
+
+/** The challenges of a response, as one header. Amazon API Gateway renames that of the servers behind it. */
+export function challengeHeader(headers: Headers): string | null {
+  return headers.get("www-authenticate") ?? headers.get("x-amzn-remapped-www-authenticate");
 }
 
 /**
@@ -70,7 +75,7 @@ export function parseChallenges(header: string): AuthenticateChallenge[] {
  */
 export function readChallenge(response: Response): Challenge {
   checkOptions({ response }, { response: needed(responseRule) });
-  const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
+  const challenges = parseChallenges(challengeHeader(response.headers) ?? "");
   const own = challenges.filter(({ scheme }) => scheme === "bearer" || scheme === "dpop").map(({ parameters }) => parameters);
   const chosen = own.find((p) => p.resource_metadata) ?? own.find((p) => p.error) ?? own[0] ?? {};
   // Of a scheme that we cannot answer the other values say nothing to us; where to learn more, they all say.

@@ -169,8 +169,9 @@ function wellKnownUrls({ origin, pathname }: URL): string[] {
 }
 
 function validate({ url, json }: MetadataDocument, server: URL): ProtectedResource {
-  const { resource } = json;
-  if (typeof resource !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} has no \`resource\`` });
+  // GitLab lists its one name.
+  const [resource, ...more] = [json.resource].flat();
+  if (more.length > 0 || typeof resource !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} has no \`resource\`` });
   if (!covers(resource, server)) {
     throw new McpAuthError("resource_mismatch", { serverUrl: server.href, detail: `${url} is about ${quoted(resource)}` });
   }

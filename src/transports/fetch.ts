@@ -1,5 +1,5 @@
 import type { Credential, CredentialRequest } from "../credential.ts";
-import { readChallenge } from "../discovery/challenge.ts";
+import { challengeHeader, readChallenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
 import { callback, checkOptions, credential as credentialRule, needed, url } from "../options.ts";
 import { Call, cancelParked } from "./parked-calls.ts";
@@ -125,7 +125,7 @@ async function headersFor(
  */
 function isChallenge(response: Response): boolean {
   const { status, headers } = response;
-  if (status === 401 || status < 400 || status > 499 || !headers.has("www-authenticate")) return status === 401;
+  if (status === 401 || status < 400 || status > 499 || challengeHeader(headers) === null) return status === 401;
   const { error } = readChallenge(response);
   return error === "invalid_token" || (status === 403 && error === "insufficient_scope");
 }

@@ -93,6 +93,35 @@ const reports: Report[] = [
       [`${root}/meta`]: resource,
     },
   },
+  // https://github.com/QwenLM/qwen-code/issues/5343
+  {
+    server: "quotes its challenge as JavaScript does",
+    answers: { [serverUrl]: challenging(`Bearer resource_metadata='${root}/meta'`), [resourcePlace]: 404, [`${root}/meta`]: resource },
+  },
+  // https://github.com/getsentry/sentry-mcp/issues/939
+  {
+    server: "names two places for its metadata, the first of which is dead",
+    answers: {
+      [serverUrl]: challenging(
+        `Bearer resource_metadata="${root}/.well-known/oauth-protected-resource", resource_metadata="${resourcePlace}"`,
+      ),
+    },
+  },
+  // https://github.com/anthropics/claude-ai-mcp/issues/748
+  {
+    server: "has its challenge in another header, because Amazon API Gateway is before it, and its metadata below a stage",
+    answers: {
+      [serverUrl]: refusing(401, { "x-amzn-remapped-www-authenticate": `Bearer resource_metadata="${root}/prod/meta"` }),
+      [resourcePlace]: 403,
+      [`${root}/prod/meta`]: resource,
+    },
+  },
+  // https://github.com/github/copilot-cli/issues/4439
+  {
+    server: "lists its one name in an array (GitLab)",
+    answers: { [resourcePlace]: { ...resource, resource: [serverUrl], scopes_supported: ["mcp"] }, [serverUrl]: refusing(401) },
+    right: { asked: { resource: serverUrl, scope: "mcp" } },
+  },
   // https://github.com/punkpeye/fastmcp/issues/180
   {
     server: "answers 400 instead of 401, because the session is missing, too",

@@ -46,6 +46,8 @@ describe("REQ-DISC-01 WWW-Authenticate, RFC 9110 §11.6.1", () => {
         ["dpop", { algs: "ES256" }],
       ],
     ],
+    ["single quotes, with a space inside", "Bearer error='a', scope='b c'", [["bearer", { error: "a", scope: "b c" }]]],
+    ["an apostrophe in a token", "Bearer realm=it's, scope='tis", [["bearer", { realm: "it's", scope: "'tis" }]]],
     ["token68", "Negotiate YWJj+/._~-==", [["negotiate", "YWJj+/._~-==", {}]]],
     [
       "token68 before another challenge",
@@ -150,6 +152,13 @@ describe("REQ-DISC-01 WWW-Authenticate, RFC 9110 §11.6.1", () => {
     // Quadratic work on so much would take minutes.
     expect(time(100_000)).toBeLessThan(5000);
   });
+});
+
+test("Amazon API Gateway's name for the header counts where the header itself is missing", () => {
+  const renamed = { "x-amzn-remapped-www-authenticate": 'Bearer scope="a"' };
+  expect(readChallenge(new Response(null, { status: 401, headers: renamed })).scope).toBe("a");
+  const both = { ...renamed, "www-authenticate": 'Bearer scope="b"' };
+  expect(readChallenge(new Response(null, { status: 401, headers: both })).scope).toBe("b");
 });
 
 describe("REQ-DISC-01 which challenge counts", () => {

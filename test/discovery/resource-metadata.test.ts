@@ -214,6 +214,7 @@ describe("REQ-DISC-03, REQ-DISC-06 what counts as a document", () => {
     ["JSON that is no object", () => Response.json([sound])],
     ["null", () => Response.json(null)],
     ["a number as resource", { ...sound, resource: 1 }],
+    ["several resources", { ...sound, resource: [server, server] }],
     ["no resource", { authorization_servers: ["https://as.example"] }],
     ["no authorization servers", { resource: server }],
     ["empty list of authorization servers", { ...sound, authorization_servers: [] }],
