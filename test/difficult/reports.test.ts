@@ -127,6 +127,11 @@ const reports: Report[] = [
     server: "answers 400 instead of 401, because the session is missing, too",
     answers: { [serverUrl]: refusing(400) },
   },
+  // https://github.com/langgenius/dify/issues/36230
+  {
+    server: "lets anybody connect (Google Drive), and says in its metadata alone that a login is needed",
+    answers: { [serverUrl]: () => HttpResponse.json({ ok: true }) },
+  },
   // https://github.com/OpenLiberty/open-liberty/issues/33634
   {
     server: "answers 403 without challenge instead of 401",
@@ -204,6 +209,32 @@ const reports: Report[] = [
     tokens: [json(first), json({ error: "invalid_grant" }, 401), json(first)],
     right: { windows: 2, tokenRequests: 3 },
   },
+  // https://github.com/LanternOps/breeze/issues/2363
+  {
+    server: "takes the resource for a login, and refuses it for a refresh",
+    tokens: [json(first), json({ error: "invalid_target" }, 400), json(first)],
+    right: { windows: 2, tokenRequests: 3 },
+  },
+  // https://github.com/modelcontextprotocol/python-sdk/issues/3256
+  {
+    server: "gives out secrets that expire before the login does",
+    answers: {
+      [registrationEndpoint]: () =>
+        HttpResponse.json({
+          client_id: "client-1",
+          client_secret: "secret",
+          client_secret_expires_at: Math.floor(Date.now() / 1000) + 500,
+        }),
+    },
+    tokens: [json(first), json({ error: "invalid_client", error_description: "Client secret has expired" }, 401), json(first)],
+    right: { windows: 2, tokenRequests: 3 },
+  },
+  // https://github.com/NousResearch/hermes-agent/issues/109852
+  {
+    server: "refuses a registered client for once: the login is replaced as a whole, and nothing is sent that the new client may not use",
+    tokens: [json(first), json({ error: "invalid_client" }, 401), json({ ...first, access_token: "access-2" }), json(first)],
+    right: { windows: 2, tokenRequests: 3 },
+  },
   // https://github.com/IBM/mcp-context-forge/pull/4594
   { server: "lists the granted scopes in an array", tokens: [json({ ...first, scope: ["a", "b"] })] },
 ];
@@ -220,6 +251,35 @@ test.each(reports)("a server that $server", async (report) => {
     expect(seen.asked).toMatchObject(asked);
   }
   expect([seen.windows, seen.tokenRequests]).toEqual([windows, tokenRequests]);
+});
+
+// https://github.com/heygen-com/hyperframes/pull/2836; 403 is Auth0's, 428 and `verification_url` are Google's
+test("a server that tells by 403, 428 and a bare 429 that the user has not entered the code yet is asked again, more slowly", async () => {
+  const grantType = "urn:ietf:params:oauth:grant-type:device_code";
+  const server = protectedWorld(net);
+  net.serve({
+    [`${issuer}/.well-known/oauth-authorization-server`]: {
+      issuer,
+      token_endpoint: tokenEndpoint,
+      authorization_endpoint: `${issuer}/authorize`,
+      registration_endpoint: registrationEndpoint,
+      device_authorization_endpoint: `${issuer}/device`,
+      grant_types_supported: [grantType],
+      code_challenge_methods_supported: ["S256"],
+    },
+    [`${issuer}/device`]: json({
+      device_code: "device",
+      user_code: "ABCD",
+      verification_url: `${issuer}/enter`,
+      expires_in: "600",
+      interval: "5",
+    }),
+  });
+  const pending = { error: "authorization_pending" };
+  server.answerTokens(json(pending, 403), json(pending, 428), text("Too many requests", { status: 429 }), json(first));
+  const { auth, clock } = manager({ onDeviceCode: () => {} });
+  expect(await auth.authorize()).toBe("authorized");
+  expect(clock.slept).toEqual([5000, 5000, 5000, 10_000]);
 });
 
 // https://github.com/redhat-data-and-ai/template-agent/issues/265
