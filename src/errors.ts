@@ -41,7 +41,11 @@ const texts = {
     "Check the server's URL; if it is right, do not log in.",
     "server",
   ],
-  pkce_unsupported: ["The authorization server does not support PKCE with S256", askOperator, as],
+  pkce_unsupported: [
+    "The authorization server does not list PKCE with S256",
+    "Ask its operator; if it supports S256 without listing it, name its issuer in `assumePkce`.",
+    as,
+  ],
   // registration
   registration_refused: ["The authorization server did not register this client", register, as],
   registration_unsupported: ["The authorization server offers no client registration", register, as],

@@ -43,11 +43,25 @@ export type AuthEventFacts =
 /**
  * What was accepted of an authorization server, and what `detail` says of it:
  * - `issuer-final-slash`: its metadata name it with a final slash, or without; the issuer that was looked for
+ * - `issuer-template`: its metadata name all tenants of its provider (Entra ID); that name
+ * - `issuer-alias`: its metadata name another issuer, which the option `issuerAlias` allows; the issuer that was looked for
  * - `issuer-pointer`: a protected server without metadata of its own names it; where
+ * - `issuer-published-elsewhere`: it has no metadata, a protected server of the same provider publishes them; where
+ * - `metadata-place`: its metadata are at another place than its name says; where
+ * - `pkce-not-listed`: it does not list S256, which a profile or the option `assumePkce` says it supports; which of the two
  * - `profile`: what it needs is known; its name
  * - `id-token-without-nonce`: a login's ID token lacks the `nonce`
  */
-export type IssuerConcession = "issuer-final-slash" | "issuer-pointer" | "profile" | "id-token-without-nonce";
+export type IssuerConcession =
+  | "issuer-final-slash"
+  | "issuer-template"
+  | "issuer-alias"
+  | "issuer-pointer"
+  | "issuer-published-elsewhere"
+  | "metadata-place"
+  | "pkce-not-listed"
+  | "profile"
+  | "id-token-without-nonce";
 
 /** Under which name an app keeps its logins, and why under this one. */
 export interface AppNameSpace {

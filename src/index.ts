@@ -13,6 +13,7 @@ export type { ClientAuth, ClientIdentity } from "./client-auth/secret.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export type { Credential, CredentialRequest } from "./credential.ts";
 export { type AuthenticateChallenge, type Challenge, parseChallenges, readChallenge } from "./discovery/challenge.ts";
+export type { IssuerAlias } from "./discovery/issuer-names.ts";
 export {
   type DiscoverProtectedResourceOptions,
   discoverProtectedResource,

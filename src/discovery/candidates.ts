@@ -15,8 +15,16 @@ export interface Found<T> {
 const patienceMs = 2000;
 const nothing = (): readonly [] => [];
 
+/** How candidates are run. */
+export interface Race {
+  clock: Clock;
+  signal?: AbortSignal | undefined;
+  /** How many run at a time. Default: all. */
+  atOnce?: number | undefined;
+}
+
 /**
- * Runs all candidates at once; the first by *priority* wins, whichever comes first in time. Those that are not needed any
+ * Runs candidates at once; the first by *priority* wins, whichever comes first in time. Those that are not needed any
  * more are aborted.
  *
  * @param candidates by falling priority
@@ -25,12 +33,24 @@ const nothing = (): readonly [] => [];
  */
 export async function firstByPriority<T, None>(
   candidates: readonly ((signal: AbortSignal) => Promise<Found<T>>)[],
-  { clock, signal }: { clock: Clock; signal?: AbortSignal | undefined },
+  { clock, signal, atOnce = candidates.length }: Race,
   none: (reasons: readonly unknown[]) => None,
 ): Promise<Found<T> | None> {
   const end = new AbortController();
   const whileNeeded = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
-  const running = candidates.map(async (candidate, index) => ({ index, found: await candidate(whileNeeded) }));
+  const waiting: (() => void)[] = [];
+  const run = async (candidate: (typeof candidates)[number], index: number) => {
+    if (index >= atOnce) await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      whileNeeded.throwIfAborted();
+      return { index, found: await candidate(whileNeeded) };
+    } catch (error) {
+      // Only what fails makes place: after a success no further candidate is needed.
+      waiting.shift()?.();
+      throw error;
+    }
+  };
+  const running = candidates.map(run);
   const outcomes = running.map((candidate) => Promise.allSettled([candidate]));
   try {
     const { index, found } = await abortable(Promise.any(running), signal);

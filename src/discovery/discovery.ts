@@ -4,9 +4,17 @@ import type { Emit } from "../events.ts";
 import type { Http } from "../http/http.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
+import { findGivenServer, type GivenServer, givenEndpoints, hintFor } from "./given-server.ts";
+import { type IssuerRules, isSameIssuer } from "./issuer-names.ts";
 import { findLegacyServer } from "./legacy.ts";
 import { findProtectedResource, type ProtectedResource, type Speculation } from "./resource-metadata.ts";
-import { type AuthorizationServerMetadata, type FoundServer, findAuthorizationServer, isSameIssuer, noServer } from "./server-metadata.ts";
+import {
+  type AuthorizationServerMetadata,
+  type FoundServer,
+  findAuthorizationServer,
+  noServer,
+  type ServerSearch,
+} from "./server-metadata.ts";
 
 export { speculate } from "./resource-metadata.ts";
 export type { AuthorizationServerMetadata, ProtectedResource, Speculation };
@@ -17,7 +25,7 @@ export interface Discovery {
   serverUrl: string;
   /** What `resource` parameters say. */
   resource: string;
-  /** As in the metadata, character by character. */
+  /** As in the metadata, character by character; as it was looked for where those name all tenants. */
   issuer: string;
   server: AuthorizationServerMetadata;
   scopesSupported?: readonly string[] | undefined;
@@ -35,7 +43,7 @@ export interface Discovery {
   validUntil: number;
 }
 
-export interface DiscoverOptions {
+export interface DiscoverOptions extends IssuerRules, GivenServer, Pick<ServerSearch, "lacks"> {
   http: Http;
   clock: Clock;
   emit: Emit;
@@ -44,13 +52,15 @@ export interface DiscoverOptions {
   /** Requests under way, from `speculate`: used where the challenge names no other URL. */
   speculation?: Speculation | undefined;
   signal?: AbortSignal | undefined;
-  /** Chooses one of several authorization servers. Default: the first by order whose metadata validates. */
+  /** Chooses one of several authorization servers. Default: of the first five by order, the first whose metadata validates and that serves. */
   chooseAuthorizationServer?: ((issuers: readonly string[], resource: ProtectedResource) => string | Promise<string>) | undefined;
-  /** Forbids the concession that an empty path and `/` are the same issuer. */
-  strictIssuer?: boolean | undefined;
   /** Configured issuer: wins over the resource's list when the list contains it; used as it is without resource metadata. */
   issuer?: string | undefined;
 }
+
+/** How many of the authorization servers that a protected server lists are tried, and how many at a time: a list costs requests. */
+const triedServers = 5;
+const atOnce = 2;
 
 const minute = 60_000;
 const day = 24 * 60 * minute;
@@ -67,8 +77,12 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
   const url = withoutQuery(serverUrl.href);
   emit({ type: "discovery.started" });
 
-  const protectedResource = await findProtectedResource(serverUrl, options);
-  const found = await findServer(serverUrl, protectedResource, options);
+  const given = givenEndpoints(options);
+  const protectedResource = given ? undefined : await findProtectedResource(serverUrl, options);
+  // What the app says is not kept: it says it each time.
+  const found: FoundServer = given
+    ? { value: given, cacheable: false, maxAgeMs: undefined }
+    : await findServer(serverUrl, protectedResource, options);
 
   const fetchedAt = clock.now();
   // The resource's metadata is asked for anew at each login: what is kept is the authorization server's.
@@ -92,14 +106,18 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
 }
 
 async function findServer(serverUrl: URL, found: Found<ProtectedResource> | undefined, options: DiscoverOptions): Promise<FoundServer> {
-  const { issuer: configured } = options;
-  if (!found) return configured === undefined ? findLegacyServer(serverUrl, options) : findAuthorizationServer(configured, options);
+  const { issuer: configured, metadataUrl } = options;
+  if (metadataUrl !== undefined) return findGivenServer(metadataUrl, options);
+  if (!found)
+    return configured === undefined
+      ? findLegacyServer(serverUrl, options)
+      : findAuthorizationServer(configured, { ...options, hint: hintFor(options) });
 
   const issuers = await chooseIssuers(found.value, options);
   const candidates = issuers.map(
     (issuer) => (signal: AbortSignal) => findAuthorizationServer(issuer, { ...options, signal, namedBy: "server" }),
   );
-  return firstByPriority(candidates, options, (reasons) => {
+  return firstByPriority(candidates, { ...options, atOnce }, (reasons) => {
     if (reasons.length === 1) throw reasons[0];
     return noServer(issuers.join(" "), reasons);
   });
@@ -107,11 +125,11 @@ async function findServer(serverUrl: URL, found: Found<ProtectedResource> | unde
 
 /** By falling preference (REQ-DISC-03). */
 async function chooseIssuers(resource: ProtectedResource, options: DiscoverOptions): Promise<readonly string[]> {
-  const { issuer: configured, chooseAuthorizationServer: choose, strictIssuer } = options;
+  const { issuer: configured, chooseAuthorizationServer: choose } = options;
   const issuers = resource.authorizationServers;
-  const preferred = configured !== undefined && issuers.find((issuer) => isSameIssuer(issuer, configured, strictIssuer));
+  const preferred = configured !== undefined && issuers.find((issuer) => isSameIssuer(issuer, configured, options));
   if (preferred) return [preferred];
-  if (!choose || issuers.length === 1) return issuers;
+  if (!choose || issuers.length === 1) return [...new Set(issuers)].slice(0, triedServers);
   const chosen = await choose(issuers, resource);
   if (!issuers.includes(chosen)) {
     throw new McpAuthError("invalid_option", { detail: "`chooseAuthorizationServer` returned a server that is not in the list" });

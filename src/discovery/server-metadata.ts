@@ -1,9 +1,9 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
-import { codeOf, isTransient, McpAuthError, type McpAuthErrorParty } from "../errors.ts";
+import { codeOf, isTransient, McpAuthError, type McpAuthErrorDetails, type McpAuthErrorParty } from "../errors.ts";
 import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
-import { quoted, strings } from "../http/json.ts";
+import { quoted } from "../http/json.ts";
 import {
   callback,
   checkOptions,
@@ -18,8 +18,13 @@ import {
 } from "../options.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
 import { fetchDocument, type MetadataDocument } from "./document.ts";
+import { noEndpoint, usableMembers } from "./endpoints.ts";
+import { acceptIssuer, type IssuerName, type IssuerRules } from "./issuer-names.ts";
 
-/** Metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3), validated. */
+/**
+ * Metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3), validated. Endpoints that cannot be used are
+ * left out, and named in `unusable_endpoints`.
+ */
 export type AuthorizationServerMetadata = AuthorizationServer;
 
 /** Options of {@link discoverAuthorizationServer}. */
@@ -49,7 +54,7 @@ export type FoundServer = Found<AuthorizationServerMetadata>;
 
 /**
  * Finds the metadata of an authorization server: at all well-known places at once, the first valid one by the
- * specification's order counts.
+ * specification's order counts. For an issuer with a path, the place of the host itself comes last.
  *
  * The result has a `token_endpoint`; whether it has what a user's login needs is for the login to check
  * ({@link requirePkce}).
@@ -70,81 +75,115 @@ export async function discoverAuthorizationServer(
   return (await findAuthorizationServer(issuer, { http, clock, emit: quietly(onEvent), strictIssuer, signal })).value;
 }
 
+/** What a caller may need of a server. */
+export type Need = "authorization_endpoint" | "token_endpoint" | "code_challenge_methods_supported";
+
 /** What it takes to find an authorization server. */
-export interface ServerSearch {
+export interface ServerSearch extends IssuerRules {
   http: Http;
   clock: Clock;
   emit: Emit;
-  /** Forbids the concession that an empty path and `/` are the same issuer. */
-  strictIssuer?: boolean | undefined;
   signal?: AbortSignal | undefined;
   /** Who has named the issuer. Default: the app. */
   namedBy?: McpAuthErrorParty | undefined;
+  /** What the caller needs and this server lacks: one that lacks anything is passed over. Default: a token endpoint. */
+  lacks?: ((server: AuthorizationServerMetadata) => readonly Need[]) | undefined;
+  /** Where to look. Default: {@link wellKnownPlaces}. */
+  places?: readonly string[] | undefined;
+  /** What can be done where the issuer has no metadata. Default: the error's own. */
+  hint?: string | undefined;
 }
 
 /** {@link discoverAuthorizationServer}, and how long the answer may be kept. */
 export async function findAuthorizationServer(issuer: string, search: ServerSearch): Promise<FoundServer> {
-  const { http, clock, signal, emit, strictIssuer, namedBy } = search;
-  const { origin, pathname } = http.checkUrl(issuer, { issuer, party: namedBy });
+  const { http, clock, signal, emit, namedBy, issuerAlias } = search;
+  const { origin, pathname } = http.checkUrl(issuer, blaming(namedBy, issuer));
+  const validate = (document: MetadataDocument) => validateServer(document, issuer, search);
+  const look = (urls: readonly string[]) =>
+    firstByPriority(
+      urls.map((url) => (whileNeeded: AbortSignal) => fetchDocument(url, validate, { http, clock, signal: whileNeeded })),
+      { clock, signal },
+      (reasons) => reasons,
+    );
+
+  // The name of an alias may have been stored, of which only the other one is reachable.
+  const aliased = issuerAlias?.found === issuer ? wellKnownPlaces(http.checkUrl(issuerAlias.expected)) : [];
+  const found = await look(search.places ?? [...wellKnownPlaces(new URL(issuer)), ...aliased]);
+  if (!isNone(found)) return conceding(found, emit);
+  if (search.places || pathname === "/") return noServer(issuer, found, search.hint);
+
+  const root = `${origin}/.well-known/oauth-authorization-server`;
+  const atRoot = await look([root]);
+  // A document of the host itself says nothing about an issuer below it.
+  if (isNone(atRoot)) return noServer(issuer, [...found, ...atRoot.filter((error) => isFlawed(error) && !isMismatch(error))], search.hint);
+  const concession = { concession: "metadata-place", detail: root } as const;
+  return conceding({ ...atRoot, value: { concession, ...atRoot.value } }, emit);
+}
+
+function isNone<T>(found: Found<T> | readonly unknown[]): found is readonly unknown[] {
+  return Array.isArray(found);
+}
+
+/** What an error about a URL says whose it is. */
+function blaming(party: McpAuthErrorParty | undefined, issuer: string): McpAuthErrorDetails {
+  if (party === undefined) return { issuer };
+  const hint =
+    "Tell the operator of the server: it must name its authorization server by an https URL. For development, name the host in `allowInsecure`.";
+  return { issuer, party, hint };
+}
+
+/** Where an issuer's metadata are, by falling priority. */
+export function wellKnownPlaces({ origin, pathname }: URL): string[] {
   const path = pathname.replace(/\/$/, "");
-  const urls = [
+  return [
     `${origin}/.well-known/oauth-authorization-server${path}`,
     `${origin}/.well-known/openid-configuration${path}`,
     ...(path ? [`${origin}${path}/.well-known/openid-configuration`] : []),
   ];
-  const validate = (document: MetadataDocument) => validateServer(document, issuer, http, strictIssuer);
-  const candidates = urls.map((url) => (whileNeeded: AbortSignal) => fetchDocument(url, validate, { http, clock, signal: whileNeeded }));
-  return conceding(await firstByPriority(candidates, { clock, signal }, (reasons) => noServer(issuer, reasons)), issuer, emit);
 }
 
-/** Reports an issuer that differs from the expected one by a final slash. */
-export function conceding(found: FoundServer, detail: string, emit: Emit): FoundServer {
-  const { issuer } = found.value;
-  if (issuer !== detail) emit({ type: "discovery.concession", concession: "issuer-final-slash", issuer, detail });
-  return found;
+/** A document that was accepted. */
+export interface AcceptedServer extends Omit<IssuerName, "issuer"> {
+  server: AuthorizationServerMetadata;
+}
+
+/** Reports a name that differs from the one that was looked for. */
+export function conceding({ value: { server, concession }, ...found }: Found<AcceptedServer>, emit: Emit): FoundServer {
+  if (concession) emit({ type: "discovery.concession", ...concession, issuer: server.issuer });
+  return { ...found, value: server };
+}
+
+/** What is wrong with a document: one clause, for the error of the whole search. */
+const flaws = new WeakMap<object, string>();
+
+function flawed(code: "issuer_mismatch" | "pkce_unsupported" | "discovery_failed", issuer: string, flaw: string): McpAuthError {
+  const error = new McpAuthError(code, { issuer, detail: flaw });
+  flaws.set(error, flaw);
+  return error;
 }
 
 /**
- * Checks a document against the issuer whose place it was found at.
+ * Checks a document against the issuer whose place it was found at, and against what the caller needs.
  *
- * @throws McpAuthError `issuer_mismatch`; `discovery_failed` without token endpoint; `invalid_url`, `insecure_url`
- *   for an endpoint.
+ * @throws McpAuthError `issuer_mismatch`; `pkce_unsupported` when nothing but S256 is missing, `discovery_failed` when more is
  */
-export function validateServer(
-  { url, json }: MetadataDocument,
-  issuer: string,
-  http: Http,
-  strictIssuer: boolean | undefined,
-): AuthorizationServerMetadata {
+export function validateServer({ url, json }: MetadataDocument, issuer: string, search: ServerSearch): AcceptedServer {
   if (typeof json.issuer !== "string") throw new McpAuthError("discovery_failed", { detail: `${url} has no \`issuer\`` });
-  if (!isSameIssuer(json.issuer, issuer, strictIssuer)) {
-    throw new McpAuthError("issuer_mismatch", { issuer, detail: `${url} is about ${quoted(json.issuer)}` });
-  }
-
-  const theirs = { issuer, party: "authorization-server" } as const;
-  // Members of a wrong type count as absent, so that no later check is needed.
-  const metadata: Record<string, unknown> = { ...json };
-  for (const [name, value] of Object.entries(json)) {
-    if (name.endsWith("_supported") && typeof value !== "boolean") metadata[name] = strings(value);
-    if (name.endsWith("_endpoint")) metadata[name] = typeof value === "string" && http.checkUrl(value, theirs) ? value : undefined;
-    if (metadata[name] === undefined) delete metadata[name];
-  }
-  for (const alias of Object.values(json.mtls_endpoint_aliases ?? {})) http.checkUrl(String(alias), theirs);
-  if (!metadata.token_endpoint) throw new McpAuthError("discovery_failed", { detail: `${url} has no \`token_endpoint\`` });
-  return metadata as unknown as AuthorizationServerMetadata;
+  const name = acceptIssuer(json.issuer, issuer, search);
+  if (!name) throw flawed("issuer_mismatch", issuer, `${url} is about ${quoted(json.issuer)}, not ${quoted(issuer)}`);
+  const server = { ...usableMembers(json, search.http), issuer: name.issuer } as AuthorizationServerMetadata;
+  const missing = (search.lacks ?? lacksToken)(server);
+  if (missing.length === 0) return { server, ...(name.concession && { concession: name.concession }) };
+  const isPkce = (need: Need) => need === "code_challenge_methods_supported";
+  const words = missing.map((need) =>
+    isPkce(need) ? "no S256" : `${noEndpoint(server, need)}${isPlainHttp(json[need]) ? " (plain http)" : ""}`,
+  );
+  throw flawed(missing.every(isPkce) ? "pkce_unsupported" : "discovery_failed", issuer, `${url}: ${words.join(", ")}`);
 }
 
-/**
- * Whether two identifiers name the same issuer: equal character by character, except that `https://host` and
- * `https://host/` are the same (Google's servers differ in it) unless `strict`. Nothing else is normalised.
- */
-export function isSameIssuer(a: string, b: string, strict = false): boolean {
-  return a === b || (!strict && bare(a) === bare(b));
-}
+const isPlainHttp = (value: unknown) => typeof value === "string" && /^http:/i.test(value);
 
-function bare(issuer: string): string {
-  return issuer.replace(/^(https?:\/\/[^/?#]+)\/$/, "$1");
-}
+const lacksToken = (server: AuthorizationServerMetadata): readonly Need[] => (server.token_endpoint ? [] : ["token_endpoint"]);
 
 /**
  * Refuses servers that do not support PKCE with S256, as every login of a user must.
@@ -157,12 +196,33 @@ export function requirePkce(server: AuthorizationServerMetadata): void {
   if (!server.code_challenge_methods_supported?.includes("S256")) throw new McpAuthError("pkce_unsupported", { issuer: server.issuer });
 }
 
-/** Throws one error for all places that were tried, a mismatch first: it is the one that may be an attack. */
-export function noServer(issuer: string, reasons: readonly unknown[]): never {
-  const isMismatch = (reason: unknown) => codeOf(reason) === "issuer_mismatch";
-  const errors = [...reasons].sort((a, b) => Number(isMismatch(b)) - Number(isMismatch(a)));
-  const code = (isMismatch(errors[0]) || errors.every(isTransient) ? codeOf(errors[0]) : undefined) ?? "discovery_failed";
+const isMismatch = (reason: unknown) => codeOf(reason) === "issuer_mismatch";
+
+/** Whether an error is about documents that there are, and cannot be used. */
+export function isFlawed(error: unknown): boolean {
+  return flaws.has(Object(error));
+}
+
+/**
+ * Throws one error for all places that were tried. First what is nearest to a login, then a mismatch: it is the one that may
+ * be an attack.
+ */
+export function noServer(issuer: string, reasons: readonly unknown[], otherwise?: string): never {
+  const rank = (reason: unknown) => (codeOf(reason) === "pkce_unsupported" ? 2 : Number(isMismatch(reason)));
+  const errors = [...reasons].sort((a, b) => rank(b) - rank(a));
+  const code = (rank(errors[0]) > 0 || errors.every(isTransient) ? codeOf(errors[0]) : undefined) ?? "discovery_failed";
   const isUnanswered = code === "network_error" || code === "timeout";
   const party = isUnanswered ? "network" : "authorization-server";
-  throw new McpAuthError(code, { issuer, party, cause: new AggregateError(errors) });
+  const found = [...new Set(errors.flatMap((error) => flawOf(error) ?? []))].join("; ");
+  const hint = code === "discovery_failed" ? otherwise : undefined;
+  const error = new McpAuthError(code, { issuer, party, hint, detail: found || undefined, cause: new AggregateError(errors) });
+  if (found) flaws.set(error, found);
+  throw error;
+}
+
+function flawOf(error: unknown): string | undefined {
+  const { issuer } = Object(error) as { issuer?: unknown };
+  if (codeOf(error) === "insecure_url") return `${quoted(issuer)} is plain http`;
+  if (codeOf(error) === "invalid_url") return `${quoted(issuer)} is no https URL`;
+  return flaws.get(Object(error));
 }

@@ -1,5 +1,6 @@
 import { joinScopes } from "../authorization/scopes.ts";
 import { systemClock } from "../clock.ts";
+import { noEndpoint } from "../discovery/endpoints.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
 import { text } from "../http/json.ts";
 import { checkOptions, needed, type Rule, type Rules, text as textRule } from "../options.ts";
@@ -87,7 +88,7 @@ export async function requestDeviceCode(request: DeviceCodeRequest): Promise<Dev
 export async function beginDeviceLogin(request: DeviceCodeRequest): Promise<DeviceCode> {
   const { server, http, scopes, resource, clock = systemClock } = request;
   const { issuer, device_authorization_endpoint: endpoint } = server;
-  if (!endpoint) throw new McpAuthError("grant_unsupported", { issuer, detail: "its metadata have no `device_authorization_endpoint`" });
+  if (!endpoint) throw new McpAuthError("grant_unsupported", { issuer, detail: noEndpoint(server, "device_authorization_endpoint") });
   const parameters = { ...request.parameters, scope: joinScopes(scopes), resource };
   const response = await postForm(endpoint, parameters, request);
   const body = parse(await response.text());

@@ -1,5 +1,6 @@
 import { type ClientAuth, type ClientIdentity, clientAuthentication, formEncoded } from "../client-auth/secret.ts";
 import { type Clock, systemClock } from "../clock.ts";
+import { noEndpoint } from "../discovery/endpoints.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
@@ -74,7 +75,7 @@ export async function askForTokens(
 ): Promise<{ body: Readonly<Record<string, unknown>>; status: number }> {
   const { server } = options;
   if (!server.token_endpoint)
-    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: "its metadata have no `token_endpoint`" });
+    throw new McpAuthError("discovery_failed", { issuer: server.issuer, detail: noEndpoint(server, "token_endpoint") });
   const response = await postForm(server.token_endpoint, { grant_type: grantType, ...parameters }, options);
   const body = parse(await response.text());
   // Some servers report errors with status 200.

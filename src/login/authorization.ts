@@ -47,7 +47,7 @@ export interface Authorization extends AuthorizationParameters {
 /** Decides the contents of the request: from the server's challenge, the app's options, and the previous login. */
 export function planAuthorization(session: Session, discovery: Discovery, plan: AuthorizationPlan): AuthorizationParameters {
   const { server, resource } = discovery;
-  const profile = requestProfile(session, discovery.issuer);
+  const profile = requestProfile(session, discovery.issuer, server);
   const scopes = selectScopes({
     challenged: plan.challenge?.scope,
     wished: [...(session.options.scopes ?? []), ...(plan.scopes ?? [])],

@@ -1,7 +1,6 @@
 import { deadline } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import { requirePkce } from "../discovery/server-metadata.ts";
 import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, forgetRegistration } from "../registration/stored.ts";
@@ -9,6 +8,7 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 import { type Authorization, type AuthorizationPlan, planAuthorization } from "./authorization.ts";
 import { runBrowserFlow } from "./browser-flow.ts";
 import { finishDeviceFlow, offersDeviceCode, startDeviceFlow } from "./device-flow.ts";
+import { requireSupportedPkce } from "./needs.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -68,7 +68,7 @@ async function askUser(session: Session, authorization: Authorization): Promise<
     });
     if (started) return finishDeviceFlow(session, authorization, started);
   }
-  requirePkce(server);
+  requireSupportedPkce(session, server);
   return runBrowserFlow(session, authorization);
 }
 

@@ -6,6 +6,7 @@ import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
 import type { AuthorizationPlan } from "./authorization.ts";
 import { runLoginFlow } from "./flow.ts";
 import { findLoginServer, type LoginServerSearch } from "./login-server.ts";
+import { lacksForLogin } from "./needs.ts";
 import { probe } from "./probe.ts";
 import { stillHolds } from "./server-check.ts";
 import type { Session } from "./session.ts";
@@ -59,7 +60,9 @@ async function reuseOrLogIn(session: Session, plan: LoginPlan): Promise<TokenRec
   const stored = await keeper.load();
   if (stored && meetsPlan(stored, plan, session)) return stored;
 
-  const record = plan.stored && (await logInAtStored(session, plan, plan.stored, stored));
+  // What a refresh has stored need not serve a login.
+  const known = plan.stored && lacksForLogin(session)(plan.stored.server).length === 0 ? plan.stored : undefined;
+  const record = known && (await logInAtStored(session, plan, known, stored));
   if (record) return record;
   const challenge = plan.stored ? await probe(session, plan.signal) : plan.challenge;
   const discovery = await findLoginServer(session, { ...plan, challenge });

@@ -1,9 +1,9 @@
 import { writeDiscovery } from "../discovery/cache.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { type Discovery, discover, type Speculation } from "../discovery/discovery.ts";
-import { isSameIssuer, requirePkce } from "../discovery/server-metadata.ts";
+import { isSameIssuer } from "../discovery/issuer-names.ts";
 import { McpAuthError } from "../errors.ts";
-import { offersDeviceCode } from "./device-flow.ts";
+import { lacksForLogin } from "./needs.ts";
 import { requestProfile, type Session } from "./session.ts";
 import { refusesSessions } from "./stored-server.ts";
 
@@ -29,16 +29,23 @@ export async function findLoginServer(
   { challenge, operation, speculation, signal }: LoginServerSearch,
 ): Promise<Discovery> {
   const { serverUrl, http, clock, emit, store, options } = session;
-  const discovery = await discover(serverUrl, { ...options, http, clock, emit, challenge, speculation, signal });
+  const discovery = await discover(serverUrl, {
+    ...options,
+    http,
+    clock,
+    emit,
+    challenge,
+    speculation,
+    signal,
+    lacks: lacksForLogin(session),
+  });
   const { issuer, server } = discovery;
-  // A device code needs no PKCE: there is no redirect that could be intercepted.
-  if (!offersDeviceCode(session, server)) requirePkce(server);
   // With a `clientId`, the binding of the client to its issuer reports this.
-  if (options.issuer && !options.clientId && !isSameIssuer(options.issuer, issuer, options.strictIssuer)) {
+  if (options.issuer && !options.clientId && !isSameIssuer(options.issuer, issuer, options)) {
     throw new McpAuthError("issuer_mismatch", { issuer, detail: `\`issuer\` is ${options.issuer}` });
   }
   await writeDiscovery(store, { ...discovery, ...(refusesSessions(operation) && { refusesSessions: true }) });
-  const profile = requestProfile(session, issuer);
+  const profile = requestProfile(session, issuer, server);
   if (profile.name) emit({ type: "discovery.concession", concession: "profile", issuer, detail: profile.name });
   return discovery;
 }

@@ -52,6 +52,26 @@ export interface LoginOptions extends SessionOptions {
    * where that names none; `issuer_mismatch`, or `client_issuer_mismatch` with a `clientId`, where it names others alone.
    */
   issuer?: string | undefined;
+  /**
+   * Where the user logs in, for an authorization server that publishes no metadata: together with `tokenEndpoint` and
+   * `issuer`. Nothing is discovered then. S256 is sent; whether the server checks it, nobody says.
+   */
+  authorizationEndpoint?: string | undefined;
+  /** Where tokens are asked for: together with `authorizationEndpoint` and `issuer`. */
+  tokenEndpoint?: string | undefined;
+  /**
+   * The metadata document of the authorization server, for one that has it at a place of its own. Its issuer must be `issuer`
+   * where that is given; else its own word counts.
+   */
+  metadataUrl?: string | undefined;
+  /**
+   * Issuers that support PKCE with S256 although their metadata do not list it. S256 is sent all the same. Whoever misjudges
+   * a server loses what protects the authorization code: one that ignores the challenge is not noticed, and accepts a code
+   * that was intercepted or injected. Default: those that are known for it (Microsoft Entra ID, Amazon Cognito, Salesforce).
+   *
+   * @see RFC 9700 §2.1.1, RFC 7636 §1
+   */
+  assumePkce?: readonly string[] | undefined;
   /** Chooses one of several authorization servers. Default: the first whose metadata is valid. */
   chooseAuthorizationServer?: ((issuers: readonly string[], resource: ProtectedResource) => string | Promise<string>) | undefined;
   /**
@@ -84,6 +104,10 @@ export const loginRules = (): Rules<LoginOptions> => ({
   redirectUris: texts,
   scopes,
   issuer: text,
+  authorizationEndpoint: text,
+  tokenEndpoint: text,
+  metadataUrl: text,
+  assumePkce: texts,
   chooseAuthorizationServer: callback,
   speculate: flag,
   authorizationParameters: textsByName,
@@ -92,8 +116,11 @@ export const loginRules = (): Rules<LoginOptions> => ({
   bearer: oneOf("access_token", "id_token"),
 });
 
-/** A client that exists already is not registered. */
-export const idleLoginOptions: Idle<Pick<LoginOptions, "clientMetadata" | "clientMetadataUrl" | "clientId">> = [
+/** A client that exists already is not registered, an authorization server that is described not looked for. */
+export const idleLoginOptions: Idle<
+  Pick<LoginOptions, "clientMetadata" | "clientMetadataUrl" | "clientId" | "metadataUrl" | "authorizationEndpoint">
+> = [
   ["clientMetadata", "clientId"],
   ["clientMetadataUrl", "clientId"],
+  ["metadataUrl", "authorizationEndpoint"],
 ];

@@ -54,7 +54,10 @@ export class LoginPrompt {
   speculate(): Speculation {
     const { options, serverUrl, http, clock } = this.#session;
     const { signal } = this.#speculating;
-    this.#speculation ??= options.speculate === false ? new Map() : speculate(serverUrl, { http, clock, signal });
+    this.#speculation ??=
+      options.speculate === false || options.authorizationEndpoint !== undefined
+        ? new Map()
+        : speculate(serverUrl, { http, clock, signal });
     return this.#speculation;
   }
 

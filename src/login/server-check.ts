@@ -1,9 +1,11 @@
 import { abortable } from "../async.ts";
 import type { Discovery } from "../discovery/discovery.ts";
+import { type IssuerRules, isSameIssuer } from "../discovery/issuer-names.ts";
 import { findLegacyServer } from "../discovery/legacy.ts";
 import { findProtectedResource } from "../discovery/resource-metadata.ts";
-import { type AuthorizationServerMetadata, findAuthorizationServer, isSameIssuer } from "../discovery/server-metadata.ts";
+import { type AuthorizationServerMetadata, findAuthorizationServer } from "../discovery/server-metadata.ts";
 import { isTransient } from "../errors.ts";
+import { lacksForLogin } from "./needs.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -12,7 +14,8 @@ import type { Session } from "./session.ts";
  */
 export async function stillHolds(session: Session, stored: Discovery, signal: AbortSignal): Promise<boolean> {
   const { serverUrl, http, clock, emit, options } = session;
-  const search = { http, clock, emit, signal, strictIssuer: options.strictIssuer };
+  const { strictIssuer, issuerAlias } = options;
+  const search = { http, clock, emit, signal, strictIssuer, issuerAlias, lacks: lacksForLogin(session) };
   const { resourceMetadataUrl } = stored;
   // As if the server had named it: that is the one request which is needed where it is still there.
   const challenge = resourceMetadataUrl === undefined ? undefined : { status: 401, challenges: [], resourceMetadata: resourceMetadataUrl };
@@ -26,7 +29,7 @@ export async function stillHolds(session: Session, stored: Discovery, signal: Ab
       ]),
       signal,
     );
-    return (resource ? isNamed(stored, resource.value, options.strictIssuer) : stored.legacy) && areEqual(stored.server, server.value);
+    return (resource ? isNamed(stored, resource.value, options) : stored.legacy) && areEqual(stored.server, server.value);
   } catch (error) {
     signal.throwIfAborted();
     return isTransient(error);
@@ -36,9 +39,9 @@ export async function stillHolds(session: Session, stored: Discovery, signal: Ab
 function isNamed(
   { resource, issuer }: Discovery,
   found: { resource: string; authorizationServers: readonly string[] },
-  strict?: boolean,
+  rules: IssuerRules,
 ): boolean {
-  return found.resource === resource && found.authorizationServers.some((name) => isSameIssuer(name, issuer, strict));
+  return found.resource === resource && found.authorizationServers.some((name) => isSameIssuer(name, issuer, rules));
 }
 
 /** What the safety of a login rests on: where user and code are sent, and how the answer is checked. */

@@ -1,3 +1,5 @@
+import { checkGiven } from "../discovery/given-server.ts";
+import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { defined } from "../http/json.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
@@ -21,6 +23,7 @@ export function createSession(options: LoginOptions): Session {
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` needs `clientId`" });
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
   const session = createServerSession(options);
+  checkGiven(options, session.http);
   const { store, clock, emit, server: serverUrl } = session;
   // Assigned, not spread: a copy would miss later changes of the session's fields.
   return Object.assign(session, {
@@ -30,9 +33,17 @@ export function createSession(options: LoginOptions): Session {
   });
 }
 
-/** Deviations that an authorization server needs: its profile, overridden by the app's options. */
-export function requestProfile({ options, server }: Session, issuer: string): Partial<Profile> {
-  const profile = profileFor(issuer, server);
+/**
+ * Deviations that an authorization server needs: its profile, overridden by the app's options.
+ *
+ * @param metadata where they are at hand: some are recognised by them
+ */
+export function requestProfile(
+  { options, server }: Session,
+  issuer: string,
+  metadata?: AuthorizationServerMetadata | undefined,
+): Partial<Profile> {
+  const profile = profileFor(issuer, server, metadata);
   const { resourceParameter, redirectHost, refreshScope, bearer } = options;
   return {
     ...profile,

@@ -1,6 +1,7 @@
 import { readDiscovery } from "../discovery/cache.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import { isSameIssuer } from "../discovery/server-metadata.ts";
+import { isGiven } from "../discovery/given-server.ts";
+import { isSameIssuer } from "../discovery/issuer-names.ts";
 import type { Session } from "./session.ts";
 
 /** The first requests of a session: a server that refuses these without a token refuses every request. */
@@ -17,9 +18,9 @@ export function refusesSessions(operation: string | undefined): boolean {
  * @throws McpAuthError what reading the store throws
  */
 export async function storedLoginServer({ store, server, clock, options }: Session): Promise<Discovery | undefined> {
-  // Where the app wants to be asked, or wants requests in the specification's order, it is.
-  if (options.chooseAuthorizationServer || options.speculate === false) return undefined;
+  // Where the app wants to be asked, or wants requests in the specification's order, it is; what it says itself is stored nowhere.
+  if (options.chooseAuthorizationServer || options.speculate === false || isGiven(options)) return undefined;
   const stored = await readDiscovery(store, server);
   if (!stored || stored.validUntil <= clock.now()) return undefined;
-  return options.issuer === undefined || isSameIssuer(options.issuer, stored.issuer, options.strictIssuer) ? stored : undefined;
+  return options.issuer === undefined || isSameIssuer(options.issuer, stored.issuer, options) ? stored : undefined;
 }

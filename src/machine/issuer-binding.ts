@@ -17,9 +17,10 @@ export class IssuerBinding {
 
   /** @throws McpAuthError `client_issuer_mismatch` when this program belongs to another authorization server */
   async bind(issuer: string): Promise<true> {
-    const { serverUrl, store } = this.#session;
+    const { serverUrl, store, options } = this.#session;
+    const { issuerAlias } = options;
     const lenient = { ...store, set: (key: string, value: StoredRecord) => store.set(key, value).catch(() => {}) };
-    await bindIssuer({ store: lenient, clientId: this.#client, serverUrl, configured: this.#bound, issuer });
+    await bindIssuer({ store: lenient, clientId: this.#client, serverUrl, configured: this.#bound, issuer, issuerAlias });
     this.#bound = issuer;
     return true;
   }

@@ -2,8 +2,8 @@ import { splitScope } from "../authorization/scopes.ts";
 import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { type AuthorizationServerMetadata, canonical, discover, speculate } from "../discovery/discovery.ts";
+import { isSameIssuer } from "../discovery/issuer-names.ts";
 import { findProtectedResource } from "../discovery/resource-metadata.ts";
-import { isSameIssuer } from "../discovery/server-metadata.ts";
 import { unless } from "../errors.ts";
 import { probe } from "../login/probe.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
@@ -83,7 +83,7 @@ async function storedPlace(session: RequestSession, refusal: Challenge | undefin
   // Only the server's challenge says which of all scopes are needed.
   const challenge = refusal ?? (options.scopes?.length ? undefined : await probe(session, undefined));
   const found = challenge && (await findProtectedResource(serverUrl, { http, clock, challenge }).catch(() => undefined))?.value;
-  if (found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer))) return undefined;
+  if (found?.authorizationServers.every((name) => !isSameIssuer(name, issuer, options))) return undefined;
   // Not before: what another program has found must not bind this one to a server that is no longer named.
   if (!(await isBoundTo(session, issuer))) return undefined;
   return { issuer, resource, scopes: scopesOf(challenge, found?.scopesSupported ?? scopesSupported) };
@@ -103,8 +103,8 @@ async function discoverPlace(session: RequestSession, refusal: Challenge | undef
     const challenge = refusal ?? (await probe(session, undefined));
     const isOpen = !challenge && !(await findProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined));
     if (isOpen) return undefined;
-    const { strictIssuer } = options;
-    const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer });
+    const { strictIssuer, issuerAlias } = options;
+    const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer, issuerAlias });
     await session.binding.bind(discovery.issuer);
     await writeDiscovery(store, discovery).catch(() => {});
     return { ...discovery, scopes: scopesOf(challenge, discovery.scopesSupported) };

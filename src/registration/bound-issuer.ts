@@ -1,10 +1,10 @@
-import { isSameIssuer } from "../discovery/server-metadata.ts";
+import { type IssuerRules, isSameIssuer } from "../discovery/issuer-names.ts";
 import { McpAuthError, withoutQuery } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
 import { readRecord, registrationKey } from "./stored.ts";
 
 /** A client that was registered beforehand, about to be used at an authorization server. */
-export interface BoundClient {
+export interface BoundClient extends Pick<IssuerRules, "issuerAlias"> {
   store: Store;
   clientId: string;
   /** The protected server that leads to the authorization server. */
@@ -24,11 +24,11 @@ export interface BoundClient {
  *
  * @throws McpAuthError `client_issuer_mismatch`
  */
-export async function bindIssuer({ store, clientId, serverUrl, configured, issuer }: BoundClient): Promise<void> {
+export async function bindIssuer({ store, clientId, serverUrl, configured, issuer, issuerAlias }: BoundClient): Promise<void> {
   const key = registrationKey(`pre-registered/${clientId}/${withoutQuery(new URL(serverUrl).href)}`);
   const remembered = await readRecord(store, key);
   const bound = configured ?? remembered?.issuer;
-  if (bound !== undefined && !isSameIssuer(String(bound), issuer)) {
+  if (bound !== undefined && !isSameIssuer(String(bound), issuer, { issuerAlias })) {
     throw new McpAuthError("client_issuer_mismatch", { issuer, detail: `${clientId} belongs to ${bound}` });
   }
   if (remembered?.issuer !== issuer) await store.set(key, { v: 1, issuer });

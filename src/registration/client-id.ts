@@ -1,3 +1,4 @@
+import type { IssuerRules } from "../discovery/issuer-names.ts";
 import type { Store } from "../stores/store.ts";
 import { bindIssuer } from "./bound-issuer.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
@@ -6,7 +7,7 @@ import { type ClientRegistration, chooseAuthMethod, type TokenEndpointAuthMethod
 import { findRegistration, saveRegistration, staleReason } from "./stored.ts";
 
 /** Everything that any way to a client identity needs. */
-export interface ObtainClientOptions extends Omit<RegistrationRequest, "scopes"> {
+export interface ObtainClientOptions extends Omit<RegistrationRequest, "scopes">, Pick<IssuerRules, "issuerAlias"> {
   store: Store;
   /** The protected server that the login is for. */
   serverUrl: string | URL;
@@ -56,9 +57,9 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
 
 /** A client registered beforehand, at the one authorization server that it is bound to. */
 async function preRegistered(clientId: string, options: ObtainClientOptions, createdAt: number): Promise<ClientRegistration> {
-  const { server, store, serverUrl, clientSecret, tokenEndpointAuthMethod } = options;
+  const { server, store, serverUrl, clientSecret, tokenEndpointAuthMethod, issuerAlias } = options;
   const { issuer } = server;
-  await bindIssuer({ store, clientId, serverUrl, configured: options.issuer, issuer });
+  await bindIssuer({ store, clientId, serverUrl, configured: options.issuer, issuer, issuerAlias });
   return {
     issuer,
     kind: "pre-registered",

@@ -1,5 +1,6 @@
 import { joinScopes } from "../authorization/scopes.ts";
 import { type Clock, systemClock } from "../clock.ts";
+import { noEndpoint } from "../discovery/endpoints.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
@@ -84,7 +85,10 @@ export interface RegistrationRequest extends Omit<RegisterClientOptions, "onEven
 /** {@link registerClient}, with everything filled in. */
 export async function register(options: RegistrationRequest): Promise<ClientRegistration> {
   const { server, redirectUris } = options;
-  if (!server.registration_endpoint) throw new McpAuthError("registration_unsupported", { issuer: server.issuer });
+  if (!server.registration_endpoint) {
+    const detail = server.unusable_endpoints ? noEndpoint(server, "registration_endpoint") : undefined;
+    throw new McpAuthError("registration_unsupported", { issuer: server.issuer, detail });
+  }
   const byHost = Map.groupBy(redirectUris, (uri) => checkRedirectUri(uri).hostname);
 
   let refusal: unknown;

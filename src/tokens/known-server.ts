@@ -1,6 +1,8 @@
 import { readDiscovery, writeDiscovery } from "../discovery/cache.ts";
 import type { AuthorizationServerMetadata } from "../discovery/discovery.ts";
-import { findAuthorizationServer } from "../discovery/server-metadata.ts";
+import { type GivenServer, givenEndpoints, hintFor } from "../discovery/given-server.ts";
+import type { IssuerRules } from "../discovery/issuer-names.ts";
+import { findAuthorizationServer, wellKnownPlaces } from "../discovery/server-metadata.ts";
 import type { ServerSession } from "./session.ts";
 
 /** How long metadata of an authorization server that was asked for by itself is kept, in ms. */
@@ -13,17 +15,22 @@ const usableLifeMs = 7 * metadataLifeMs;
  * renewed meanwhile; beyond a week it is renewed first, but is still better than none.
  */
 export async function serverMetadata(
-  session: ServerSession & { options: { strictIssuer?: boolean | undefined } },
+  session: ServerSession & { options: IssuerRules & GivenServer },
   { issuer, resource }: { issuer: string; resource: string },
 ): Promise<AuthorizationServerMetadata> {
   const { store, server, clock, http, emit, options } = session;
+  const given = givenEndpoints(options);
+  if (given?.issuer === issuer) return given;
   const known = await readDiscovery(store, server);
   const cached = known?.issuer === issuer ? known : undefined;
   const now = clock.now();
   if (cached && now < cached.validUntil) return cached.server;
 
   const renew = async () => {
-    const found = await findAuthorizationServer(issuer, { http, clock, emit, strictIssuer: options.strictIssuer });
+    const { strictIssuer, issuerAlias, metadataUrl } = options;
+    const places = metadataUrl === undefined ? undefined : [metadataUrl, ...wellKnownPlaces(http.checkUrl(issuer))];
+    const hint = options.issuer === undefined ? undefined : hintFor(options);
+    const found = await findAuthorizationServer(issuer, { http, clock, emit, strictIssuer, issuerAlias, places, hint });
     const times = { fetchedAt: now, validUntil: found.cacheable ? now + metadataLifeMs : now };
     // Where another server is known, the login is about to move there. A cache that cannot be written costs nothing but time.
     if (cached || !known) {

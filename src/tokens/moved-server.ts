@@ -1,18 +1,21 @@
 import type { Clock } from "../clock.ts";
 import type { Challenge } from "../discovery/challenge.ts";
+import { type GivenServer, isGiven } from "../discovery/given-server.ts";
+import { isSameIssuer } from "../discovery/issuer-names.ts";
 import { findProtectedResource } from "../discovery/resource-metadata.ts";
-import { isSameIssuer } from "../discovery/server-metadata.ts";
 import type { ServerSession } from "./session.ts";
 
 /** How long the look whether the server has moved may delay a request whose new token is there, in ms. */
 const lookMs = 500;
 
 /** Whether the protected server names other authorization servers than the one of a token by now. Metadata that fail say nothing. */
-export async function hasMoved(session: ServerSession, challenge: Challenge, issuer: string): Promise<boolean> {
+export async function hasMoved(session: ServerSession & { options: GivenServer }, challenge: Challenge, issuer: string): Promise<boolean> {
   const { serverUrl, http, clock, options } = session;
+  // Where the app says which server it is, no other one counts.
+  if (isGiven(options)) return false;
   try {
     const found = await findProtectedResource(serverUrl, { http, clock, challenge });
-    return found?.value.authorizationServers.every((name) => !isSameIssuer(name, issuer, options.strictIssuer)) ?? false;
+    return found?.value.authorizationServers.every((name) => !isSameIssuer(name, issuer, options)) ?? false;
   } catch {
     return false;
   }

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
+import type { IssuerAlias } from "../discovery/issuer-names.ts";
 import type { AuthEventListener } from "../events.ts";
-import { callback, clock, flag, having, needed, type Rules, text, texts, url } from "../options.ts";
+import { callback, clock, flag, having, needed, type Rule, type Rules, text, texts, url } from "../options.ts";
 import type { Store } from "../stores/store.ts";
 
 /** Options of every token manager, for a user or a program. */
@@ -15,6 +16,15 @@ export interface SessionOptions {
   keepFresh?: boolean | undefined;
   /** Refuses an issuer that differs from its metadata only by a final slash after the host. Default `false`. */
   strictIssuer?: boolean | undefined;
+  /**
+   * Accepts exactly one pair of names of an authorization server that contradicts itself: `expected` is how the protected
+   * server (or `issuer`) names it, `found` what its metadata say, character by character. Lost between these two is the
+   * protection against a mix-up: whoever controls the metadata at `expected` can send logins, codes and tokens to `found`'s
+   * place as if it were the same server. For servers whose operator cannot be asked to correct them.
+   *
+   * @see RFC 8414 §3.3, RFC 9207 §1
+   */
+  issuerAlias?: IssuerAlias | undefined;
   /** `false` leaves the `resource` parameter out, for servers that refuse it. They cannot bind tokens to this server then. */
   resourceParameter?: boolean | undefined;
   /** What sends requests, to the protected server as well as to the authorization server. Default: the global `fetch`. */
@@ -31,6 +41,14 @@ export interface SessionOptions {
   isEnding?: (() => boolean) | undefined;
 }
 
+const aliasRule: Rule = [
+  "an object of two different texts, `expected` and `found`",
+  (value) => {
+    const { expected, found, ...others } = Object(value) as Partial<IssuerAlias>;
+    return text[1](expected) && text[1](found) && expected !== found && Object.keys(others).length === 0;
+  },
+];
+
 /** What a store must be able to do. */
 export const storeRule = () => having("a store", "get", "set", "delete", "take", "keys", "withLock");
 
@@ -40,6 +58,7 @@ export const sessionRules = (): Rules<SessionOptions> => ({
   store: storeRule(),
   keepFresh: flag,
   strictIssuer: flag,
+  issuerAlias: aliasRule,
   resourceParameter: flag,
   fetch: callback,
   allowInsecure: texts,

@@ -279,7 +279,7 @@ describe("REQ-LEG-01, REQ-LEG-02 servers of 2025-03-26", () => {
     [
       "endpoints over plain http",
       { [origin]: metadata("https://mcp.example", { token_endpoint: "http://mcp.example/token" }) },
-      "insecure_url",
+      "discovery_failed",
     ],
     ["no token endpoint", { [origin]: metadata("https://mcp.example", { token_endpoint: undefined }) }, "discovery_failed"],
     ["an issuer of a wrong type", { [origin]: { ...metadata(""), issuer: 1 } }, "discovery_failed"],

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/clock.ts";
+import { isSameIssuer } from "../../src/discovery/issuer-names.ts";
 import {
   type AuthorizationServerMetadata,
   discoverAuthorizationServer,
   findAuthorizationServer,
-  isSameIssuer,
+  type Need,
   requirePkce,
 } from "../../src/discovery/server-metadata.ts";
 import { createHttp } from "../../src/http/http.ts";
@@ -19,6 +21,8 @@ const [oauth, inserted, appended] = [
   "https://as.example/t1/.well-known/openid-configuration",
 ] as const;
 
+const root = "https://as.example/.well-known/oauth-authorization-server";
+
 const metadata = (of: string, more: Record<string, unknown> = {}) => ({
   issuer: of,
   authorization_endpoint: "https://as.example/authorize",
@@ -31,8 +35,8 @@ const find = (of: string, options: { strictIssuer?: boolean } = {}) =>
 
 describe("REQ-ASM-01 where metadata is looked for", () => {
   test.each([
-    ["https://as.example/t1", [oauth, inserted, appended]],
-    ["https://as.example/t1/", [oauth, inserted, appended]],
+    ["https://as.example/t1", [oauth, inserted, appended, root]],
+    ["https://as.example/t1/", [oauth, inserted, appended, root]],
     [
       "https://as.example",
       ["https://as.example/.well-known/oauth-authorization-server", "https://as.example/.well-known/openid-configuration"],
@@ -47,6 +51,7 @@ describe("REQ-ASM-01 where metadata is looked for", () => {
         "https://as.example:8443/.well-known/oauth-authorization-server/a/b",
         "https://as.example:8443/.well-known/openid-configuration/a/b",
         "https://as.example:8443/a/b/.well-known/openid-configuration",
+        "https://as.example:8443/.well-known/oauth-authorization-server",
       ],
     ],
   ])("%s", async (of, places) => {
@@ -65,6 +70,15 @@ describe("REQ-ASM-01 where metadata is looked for", () => {
       Object.fromEntries(places.map((url) => [url, metadata(issuer, { token_endpoint: `https://as.example/token?${url === winner}` })])),
     );
     expect((await find(issuer)).token_endpoint).toBe("https://as.example/token?true");
+  });
+
+  test("the host's own place comes last, and an event says so; what it says about the host counts for nothing", async () => {
+    const { events, emit } = recorded();
+    serve({ [root]: sound });
+    expect((await discoverAuthorizationServer(issuer, { http, clock: eagerClock(), onEvent: emit })).issuer).toBe(issuer);
+    expect(events).toEqual([{ type: "discovery.concession", concession: "metadata-place", issuer, detail: root }]);
+    serve({ [root]: metadata("https://as.example") });
+    expect(await failure(find(issuer))).toMatchObject({ code: "discovery_failed" });
   });
 
   test("all places are asked at once: the last one costs no further round", async () => {
@@ -140,6 +154,8 @@ describe("REQ-ASM-02 whose metadata it is", () => {
     const error = await failure(find(issuer));
     expect(error).toMatchObject({ code: "issuer_mismatch", issuer });
     expect(reasons(error)).toEqual(["issuer_mismatch", "discovery_failed", "network_error"]);
+    expect(error.message).toContain('"https://evil.example?"'.replace("?", "\\u0007"));
+    expect(error.message).toContain(`not "${issuer}"`);
     const [first] = (error.cause as AggregateError).errors;
     expect(first.message).toContain(appended);
     expect(first.message).toContain("https://evil.example");
@@ -154,31 +170,64 @@ describe("REQ-ASM-02 whose metadata it is", () => {
     ["https://a?", "https://a?/", false],
   ])("%s and %s are the same issuer: %s", (a, b, same) => {
     expect(isSameIssuer(a, b)).toBe(same);
-    expect(isSameIssuer(a, b, true)).toBe(a === b);
+    expect(isSameIssuer(a, b, { strictIssuer: true })).toBe(a === b);
   });
 });
 
 describe("REQ-ASM-04 endpoints", () => {
-  test.each<[rule: string, more: Record<string, unknown>, reason: string | undefined]>([
-    ["http token endpoint", { token_endpoint: "http://as.example/token" }, "insecure_url"],
-    ["http authorization endpoint", { authorization_endpoint: "http://as.example/authorize" }, "insecure_url"],
-    ["http registration endpoint", { registration_endpoint: "http://as.example/register" }, "insecure_url"],
-    ["http revocation endpoint", { revocation_endpoint: "http://as.example/revoke" }, "insecure_url"],
-    ["http alias for client certificates", { mtls_endpoint_aliases: { token_endpoint: "http://as.example/token" } }, "insecure_url"],
-    ["script as authorization endpoint (CVE-2025-6514)", { authorization_endpoint: "javascript:alert(1)" }, "invalid_url"],
-    ["command as authorization endpoint (CVE-2025-6514)", { authorization_endpoint: "file:/c:/windows/system32/calc.exe" }, "invalid_url"],
-    ["user information", { token_endpoint: "https://a:b@as.example/token" }, "invalid_url"],
-    ["relative token endpoint", { token_endpoint: "/token" }, "invalid_url"],
-    ["no token endpoint", { token_endpoint: undefined }, "discovery_failed"],
-    ["number as token endpoint", { token_endpoint: 1 }, "discovery_failed"],
-    ["no authorization endpoint, as for machines", { authorization_endpoint: undefined }, undefined],
-    ["loopback endpoints", { token_endpoint: "http://127.0.0.1:9/token", authorization_endpoint: "http://localhost:9/a" }, undefined],
-    ["endpoints on other hosts", { token_endpoint: "https://tokens.example/" }, undefined],
-    ["null for an endpoint that is not needed", { registration_endpoint: null }, undefined],
-  ])("%s", async (_, more, reason) => {
+  test.each<[rule: string, value: unknown]>([
+    ["plain http", "http://as.example/x"],
+    ["a script (CVE-2025-6514)", "javascript:alert(1)"],
+    ["a command (CVE-2025-6514)", "file:/c:/windows/system32/calc.exe"],
+    ["user information", "https://a:b@as.example/x"],
+    ["relative", "/x"],
+    ["empty", ""],
+    ["a number", 1],
+    ["an array", ["https://as.example/x"]],
+  ])("one that cannot be used counts as absent, and is named: %s", async (_, value) => {
+    serve({ [oauth]: metadata(issuer, { authorization_endpoint: value, revocation_endpoint: value }) });
+    const found = await find(issuer);
+    expect(found).toEqual({
+      issuer,
+      token_endpoint: "https://as.example/token",
+      unusable_endpoints: ["authorization_endpoint", "revocation_endpoint"],
+    });
+  });
+
+  test.each<[rule: string, value: unknown, message: string]>([
+    ["absent", undefined, "no `token_endpoint`"],
+    ["null", null, "no `token_endpoint`"],
+    ["plain http", "http://as.example/token", "`token_endpoint` is not usable (plain http)"],
+    ["relative", "/token", "`token_endpoint` is not usable"],
+    ["empty", "", "`token_endpoint` is not usable"],
+    ["a number", 1, "`token_endpoint` is not usable"],
+  ])("the token endpoint is needed: %s", async (_, value, message) => {
+    serve({ [oauth]: metadata(issuer, { token_endpoint: value }) });
+    const error = await failure(find(issuer));
+    expect(error).toMatchObject({ code: "discovery_failed", party: "authorization-server" });
+    expect(error.message).toContain(`${oauth}: ${message}`);
+  });
+
+  test.each<[rule: string, more: Record<string, unknown>, expected: Record<string, unknown>]>([
+    ["no authorization endpoint, as for machines", { authorization_endpoint: undefined }, { token_endpoint: "https://as.example/token" }],
+    ["loopback", { token_endpoint: "http://127.0.0.1:9/token" }, { token_endpoint: "http://127.0.0.1:9/token" }],
+    ["another host", { token_endpoint: "https://tokens.example/" }, { token_endpoint: "https://tokens.example/" }],
+    ["a document that names unusable ones itself", { unusable_endpoints: ["token_endpoint"] }, {}],
+    [
+      "of the aliases for client certificates, those that can be used",
+      { mtls_endpoint_aliases: { token_endpoint: "http://as.example/token", revocation_endpoint: "https://mtls.example/", x: 1 } },
+      { mtls_endpoint_aliases: { revocation_endpoint: "https://mtls.example/" } },
+    ],
+  ])("accepted: %s", async (_, more, expected) => {
     serve({ [oauth]: metadata(issuer, more) });
-    if (reason === undefined) expect((await find(issuer)).issuer).toBe(issuer);
-    else expect(reasons(await failure(find(issuer)))).toEqual([reason, "discovery_failed", "discovery_failed"]);
+    const found = await find(issuer);
+    expect(found).toMatchObject(expected);
+    expect(found).not.toHaveProperty("unusable_endpoints");
+  });
+
+  test("null is absent, not unusable; aliases that are no object are left out", async () => {
+    serve({ [oauth]: metadata(issuer, { registration_endpoint: null, mtls_endpoint_aliases: "https://mtls.example" }) });
+    expect(await find(issuer)).toEqual(sound);
   });
 
   test.each([
@@ -205,6 +254,89 @@ describe("REQ-ASM-04 endpoints", () => {
     expect(found).toMatchObject({ scopes_supported: ["a"], x_extra: { a: 1 }, client_id_metadata_document_supported: true });
     expect(found).not.toHaveProperty("code_challenge_methods_supported");
     expect(found).not.toHaveProperty("registration_endpoint");
+  });
+});
+
+describe("a document that does not serve the caller", () => {
+  const lacks = (server: AuthorizationServerMetadata): Need[] => [
+    ...(server.token_endpoint ? [] : (["token_endpoint"] as const)),
+    ...(server.authorization_endpoint ? [] : (["authorization_endpoint"] as const)),
+    ...(server.code_challenge_methods_supported?.includes("S256") ? [] : (["code_challenge_methods_supported"] as const)),
+  ];
+  const search = () => findAuthorizationServer(issuer, { http, clock: systemClock, emit: () => {}, lacks });
+  const whole = metadata(issuer, { code_challenge_methods_supported: ["S256"] });
+  const withoutPkce = metadata(issuer);
+  const withoutAuthorization = { ...whole, authorization_endpoint: "" };
+
+  test.each([
+    ["without S256", withoutPkce],
+    ["without authorization endpoint", withoutAuthorization],
+    ["without token endpoint", { ...whole, token_endpoint: null }],
+  ])("%s: the next form has its chance, and the choice is certain", async (_, lacking) => {
+    serve({ [oauth]: lacking, [appended]: { ...whole, x: "whole" } });
+    expect(await search()).toMatchObject({ value: { x: "whole" }, cacheable: true });
+  });
+
+  test.each<[rule: string, documents: Record<string, Answer>, code: string, message: string]>([
+    ["only S256 is missing", { [oauth]: withoutPkce }, "pkce_unsupported", `${oauth}: no S256`],
+    [
+      "only S256 in one, more in another",
+      { [oauth]: withoutAuthorization, [inserted]: withoutPkce },
+      "pkce_unsupported",
+      `${inserted}: no S256; ${oauth}: \`authorization_endpoint\` is not usable`,
+    ],
+    [
+      "S256 and more in the same",
+      { [oauth]: { ...withoutPkce, token_endpoint: undefined } },
+      "discovery_failed",
+      `${oauth}: no \`token_endpoint\`, no S256`,
+    ],
+    [
+      "another issuer beside",
+      { [oauth]: withoutAuthorization, [inserted]: metadata("https://evil.example") },
+      "issuer_mismatch",
+      `${inserted} is about "https://evil.example", not "${issuer}"; ${oauth}: \`authorization_endpoint\` is not usable`,
+    ],
+  ])("none serves, %s: the error names what each lacks", async (_, documents, code, message) => {
+    serve(documents);
+    const error = await failure(search());
+    expect(error.code).toBe(code);
+    expect(error.message).toContain(`: ${message} (`);
+  });
+});
+
+describe("which of two names is accepted", () => {
+  const [listed, inside] = ["https://sso.example/x", "https://sso.internal.example/x"];
+  const place = "https://sso.example/.well-known/oauth-authorization-server/x";
+  const issuerAlias = { expected: listed, found: inside };
+  const discoverAs = (of: string, alias?: typeof issuerAlias) => {
+    const { events, emit } = recorded();
+    return Object.assign(findAuthorizationServer(of, { http, clock: eagerClock(), emit, issuerAlias: alias }), { events });
+  };
+
+  test("the pair that the app allows, by its metadata's name, told in an event", async () => {
+    serve({ [place]: metadata(inside) });
+    expect(await failure(discoverAs(listed))).toMatchObject({ code: "issuer_mismatch" });
+    const found = discoverAs(listed, issuerAlias);
+    expect((await found).value.issuer).toBe(inside);
+    expect(found.events).toEqual([{ type: "discovery.concession", concession: "issuer-alias", issuer: inside, detail: listed }]);
+  });
+
+  test.each<[rule: string, alias: typeof issuerAlias]>([
+    ["the other way round", { expected: inside, found: listed }],
+    ["another found", { ...issuerAlias, found: `${inside}/` }],
+    ["another expected", { ...issuerAlias, expected: `${listed}/` }],
+  ])("no other pair: %s", async (_, alias) => {
+    serve({ [place]: metadata(inside) });
+    expect(await failure(discoverAs(listed, alias))).toMatchObject({ code: "issuer_mismatch" });
+  });
+
+  test("by the name of its metadata it is found at the place of the other one: a login that is bound to it is refreshed", async () => {
+    serve({ [place]: metadata(inside) });
+    expect((await discoverAs(inside, issuerAlias)).value.issuer).toBe(inside);
+    expect(isSameIssuer(listed, inside, { issuerAlias })).toBe(true);
+    expect(isSameIssuer(inside, listed, { issuerAlias, strictIssuer: true })).toBe(true);
+    expect(isSameIssuer(inside, "https://evil.example", { issuerAlias })).toBe(false);
   });
 });
 

@@ -1,5 +1,6 @@
 /** At which authorization server a user logs in, and at which never. */
 import { describe, expect, test } from "vitest";
+import type { McpAuthError } from "../../src/errors.ts";
 import type { AuthEvent } from "../../src/events.ts";
 import { findLoginServer } from "../../src/login/login-server.ts";
 import type { LoginOptions } from "../../src/login/options.ts";
@@ -26,11 +27,15 @@ async function search(issuer: string, options: Partial<LoginOptions> = {}, metad
   const events: AuthEvent[] = [];
   const store = new MemoryStore();
   const session = createSession({ serverUrl, store, clock: new TestClock(), onEvent: (event) => void events.push(event), ...options });
+  let error: McpAuthError | undefined;
   const found = await findLoginServer(session, { signal: new AbortController().signal }).then(
     (discovery) => discovery.issuer,
-    ({ code }) => code,
+    (reason) => {
+      error = reason;
+      return reason.code;
+    },
   );
-  return { found, events, isKept: (await store.keys("servers/")).length > 0 };
+  return { found, error, events, isKept: (await store.keys("servers/")).length > 0 };
 }
 
 describe("a profile that deviates", () => {
@@ -59,7 +64,42 @@ test.each<[rule: string, options: Partial<LoginOptions>, metadata: object, found
     true,
   ],
   ["the one that the app insists on", { issuer: "https://as.example" }, {}, "https://as.example", true],
+  ["nor where it is not listed at all", {}, { code_challenge_methods_supported: undefined }, "pkce_unsupported", false],
+  [
+    "unless the app says that it is supported",
+    { assumePkce: ["https://as.example/"] },
+    { code_challenge_methods_supported: undefined },
+    "https://as.example",
+    true,
+  ],
+  [
+    "which says nothing about other servers",
+    { assumePkce: ["https://other.example"] },
+    { code_challenge_methods_supported: undefined },
+    "pkce_unsupported",
+    false,
+  ],
+  ["without authorization endpoint there is no login by browser", {}, { authorization_endpoint: "" }, "discovery_failed", false],
+  [
+    "by device code there is",
+    { onDeviceCode: () => {} },
+    { authorization_endpoint: "", device_authorization_endpoint: "https://as.example/device" },
+    "https://as.example",
+    true,
+  ],
+  [
+    "without token endpoint there is none at all",
+    { onDeviceCode: () => {} },
+    { token_endpoint: "", device_authorization_endpoint: "https://as.example/device" },
+    "discovery_failed",
+    false,
+  ],
   ["not another one", { issuer: "https://other.example" }, {}, "issuer_mismatch", false],
 ])("%s", async (_rule, options, metadata, found, isKept) => {
   expect(await search("https://as.example", options, metadata)).toMatchObject({ found, isKept });
+});
+
+test("the hint about PKCE names the option", async () => {
+  const { error } = await search("https://as.example", {}, { code_challenge_methods_supported: [] });
+  expect(error?.hint).toContain("`assumePkce`");
 });

@@ -1,7 +1,7 @@
 import { splitScope } from "../../authorization/scopes.ts";
 import { writeDiscovery } from "../../discovery/cache.ts";
 import { type Discovery, discover } from "../../discovery/discovery.ts";
-import { isSameIssuer } from "../../discovery/server-metadata.ts";
+import { isSameIssuer } from "../../discovery/issuer-names.ts";
 import { McpAuthError } from "../../errors.ts";
 import { members, text } from "../../http/json.ts";
 import { probe } from "../../login/probe.ts";
@@ -78,8 +78,8 @@ async function importLogin(session: Session, login: McpRemoteLogin, options: Mcp
   const noted = login.tokens?.issuer ?? login.client?.issuer ?? options.issuer;
   const hinted = noted ?? jwtIssuer(login.tokens);
   const discovery = await findServers(session, hinted);
-  const isProven = hinted !== undefined && isSameIssuer(hinted, discovery.issuer, options.strictIssuer);
-  const isWanted = options.issuer === undefined || isSameIssuer(options.issuer, discovery.issuer, options.strictIssuer);
+  const isProven = hinted !== undefined && isSameIssuer(hinted, discovery.issuer, options);
+  const isWanted = options.issuer === undefined || isSameIssuer(options.issuer, discovery.issuer, options);
   if (!isWanted || (noted && !isProven)) return { ...nothing, reason: "other-issuer" };
 
   const client = isProven ? clientOf(login, discovery, options, session.clock.now()) : undefined;
@@ -100,7 +100,7 @@ async function findServers(session: Session, hinted: string | undefined): Promis
   const { serverUrl, http, clock, emit, options } = session;
   const { strictIssuer } = options;
   const choose = (issuers: readonly string[]) =>
-    issuers.find((issuer) => hinted !== undefined && isSameIssuer(issuer, hinted, strictIssuer)) ?? String(issuers[0]);
+    issuers.find((issuer) => hinted !== undefined && isSameIssuer(issuer, hinted, { strictIssuer })) ?? String(issuers[0]);
   const challenge = await probe(session, undefined);
   const chooseAuthorizationServer = hinted === undefined ? undefined : choose;
   return discover(serverUrl, { http, clock, emit, strictIssuer, challenge, chooseAuthorizationServer });
@@ -121,7 +121,7 @@ function clientOf(
     return { issuer, kind: "metadata-document", clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none", createdAt: now };
   }
   // A registration at another server than the tokens' is not theirs.
-  if (!client || !isSameIssuer(client.issuer ?? issuer, tokens?.issuer ?? issuer, strictIssuer)) return undefined;
+  if (!client || !isSameIssuer(client.issuer ?? issuer, tokens?.issuer ?? issuer, { strictIssuer })) return undefined;
   return { ...client, issuer, kind: "dynamic", tokenEndpointAuthMethod: methodOf(client, server) };
 }
 
