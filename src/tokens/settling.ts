@@ -28,13 +28,14 @@ export class Settling {
    * @param request the refused request, which is sent again twice at most
    * @returns whether to send it again
    */
-  async pause(token: string, { refused = [], signal }: CredentialRequest): Promise<boolean> {
+  async pause(token: string, { refused, signal }: CredentialRequest): Promise<boolean> {
     if (this.#token !== token) {
       this.#token = token;
       this.#begun = 0;
       this.#pausing = new SingleFlight();
     }
-    const earlier = refused.filter((used) => bearerToken(used) === token).length;
+    // Whoever does not say what the request was refused with has sent it after the last pause.
+    const earlier = refused?.filter((used) => bearerToken(used) === token).length ?? this.#begun;
     const ms = pausesMs[earlier];
     if (ms === undefined) return false;
     if (this.#pausing.running || earlier === this.#begun) {

@@ -78,6 +78,7 @@ export function authorizedFetch(credential: Credential, { origin }: URL, options
         if (tries === maxTries) return response;
 
         asked.operation ??= operationOf(request.text);
+        asked.refused ??= [];
         try {
           const decision = await call.during(() => credential.onChallenge(readChallenge(response), used, asked));
           if (decision === "give-up") return response;
@@ -86,7 +87,7 @@ export function authorizedFetch(credential: Credential, { origin }: URL, options
           await discard(response);
           throw error;
         }
-        asked = { ...asked, refused: [...(asked.refused ?? []), used] };
+        asked = { ...asked, refused: [...asked.refused, used] };
         await discard(response);
         request.signal?.throwIfAborted();
         if (!request.replayable) throw new McpAuthError("body_not_replayable", { serverUrl: request.url.href });

@@ -555,7 +555,7 @@ test("a token that could not be stored is not replaced by the one that it has re
   const store = new MemoryStore();
   const { withLock } = store;
   const { auth, call } = scriptedProgram(servers, { store });
-  await auth.getAccessToken();
+  await call();
   store.withLock = (key, action, options) =>
     withLock.call(
       store,
@@ -700,7 +700,13 @@ test("another process that hangs with the lock: a program waits for longer than 
 });
 
 test.each<[what: string, challenge: Challenge, decisions: string[], code: McpAuthErrorCode]>([
-  ["a server that refuses every token", { status: 401, challenges: [] }, ["retry", "give-up", "give-up"], "token_refused"],
+  [
+    "a server that refuses every token",
+    { status: 401, challenges: [] },
+    // Each of the two tokens once more after half a second, and after two.
+    ["retry", "retry", "retry", "retry", "retry", "give-up", "give-up"],
+    "token_refused",
+  ],
   [
     "a server that is never satisfied with the scopes",
     { status: 403, challenges: [], error: "insufficient_scope", scope: "admin" },
@@ -708,10 +714,11 @@ test.each<[what: string, challenge: Challenge, decisions: string[], code: McpAut
     "insufficient_scope",
   ],
 ])("%s: its request is repeated within limits, then given up", async (_what, challenge, decisions, code) => {
-  const { auth } = scriptedProgram(scripted());
+  const { auth } = scriptedProgram(scripted(), { clock: manualClock() });
   const request = { method: "POST", url: new URL(serverUrl), operation: "tools/call" };
-  const decide = async () => auth.onChallenge(challenge, await auth.headers(request), request);
-  expect([await decide(), await decide(), await decide()]).toEqual(decisions);
+  const made: string[] = [];
+  for (const _ of decisions) made.push(await auth.onChallenge(challenge, await auth.headers(request), request));
+  expect(made).toEqual(decisions);
   expect(auth.lastError).toMatchObject({ code, serverUrl, issuer });
 });
 
@@ -720,6 +727,7 @@ test("a refusal that comes late, of a token that has been replaced: the request 
   const { auth } = scriptedProgram(servers);
   const request = { method: "POST", url: new URL(serverUrl) };
   const old = await auth.headers(request);
+  auth.onResponse(new Response(), old);
   const refusal = { status: 401, challenges: [] };
   const decisions = [await auth.onChallenge(refusal, old, request), await auth.onChallenge(refusal, old, request)];
   expect(decisions).toEqual(["retry", "retry"]);
