@@ -1,4 +1,5 @@
 import type { Challenge } from "./discovery/challenge.ts";
+import type { McpAuthError } from "./errors.ts";
 
 /** A request, as a credential sees it. */
 export interface CredentialRequest {
@@ -31,7 +32,22 @@ export interface Credential {
    * @throws McpAuthError when a login was refused or is impossible.
    */
   onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up">;
-  /** Whether a response refuses `used`, beside 401, a 4xx with `invalid_token` and the 403 for lack of scopes, which always do. */
+  /**
+   * Handles a response to a call that no MCP server gives, such as a redirect to a login page: it may refuse `used`. Default: it
+   * is returned to the caller.
+   *
+   * @param foreign the response's challenge, and the error that says what came instead of an answer
+   * @returns as {@link onChallenge}
+   */
+  onForeignResponse?(
+    foreign: { challenge: Challenge; error: McpAuthError },
+    used: Record<string, string>,
+    request: CredentialRequest,
+  ): Promise<"retry" | "give-up">;
+  /**
+   * Whether a response refuses `used`, beside those that always do: 401, a 4xx with `invalid_token`, the 403 for lack of scopes,
+   * and a redirect, or without `used` a 403, that names the metadata of the resource.
+   */
   isChallenge?(response: Response, used: Record<string, string>): boolean;
   /** Learns from a response that is not a challenge: that these headers were accepted, a DPoP nonce, a cookie. */
   onResponse?(response: Response, used: Record<string, string>): void;

@@ -73,6 +73,11 @@ const texts = {
   token_request_refused: ["The authorization server refused the token request", "Log in again; for a program, check what it asks for.", as],
   invalid_token_response: ["The token response cannot be used", askOperator, as],
   token_refused: ["The server refuses a token that was just issued", askOperator, "server"],
+  not_an_mcp_response: [
+    "What answers is no MCP server",
+    "Check the server's URL; if it is right, a proxy before it wants a login of its own.",
+    "server",
+  ],
   token_not_required: ["The server wants no token", "Send requests without one.", "server"],
   // programs
   grant_unsupported: ["The authorization server does not offer this grant", "Ask its operator for it, or use another.", as],

@@ -58,6 +58,7 @@ describe("party: at whom it failed", () => {
     ["lock_timeout", "machine"],
     ["network_error", "network"],
     ["token_refused", "server"],
+    ["not_an_mcp_response", "server"],
     ["server_error", "server"],
     ["invalid_client", "authorization-server"],
     ["invalid_grant", "authorization-server"],

@@ -43,7 +43,10 @@ export async function probe(session: ServerSession, signal: AbortSignal | undefi
   // Servers with the older SSE transport accept only GET at this URL.
   const response =
     posted.status === 404 || posted.status === 405 ? await send(session, signal, { headers: { accept: "text/event-stream" } }) : posted;
-  if (response.status === 401) return readChallenge(response);
+  const challenge = readChallenge(response);
+  // Access proxies redirect, or answer 403, and name the metadata of the resource.
+  const isNamed = challenge.resourceMetadata !== undefined && response.status >= 300 && response.status < 500;
+  if (response.status === 401 || isNamed) return challenge;
   const fault = faultOf(response, { serverUrl: session.server }, session.clock.now());
   if (fault) throw fault;
   return undefined;

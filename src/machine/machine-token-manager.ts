@@ -132,6 +132,21 @@ export class MachineTokenManager implements Credential {
     });
   }
 
+  async onForeignResponse(
+    { error }: { error: McpAuthError },
+    used: Record<string, string>,
+    request: CredentialRequest,
+  ): Promise<"retry" | "give-up"> {
+    return remembering(this.#session, async () => {
+      const token = this.#token;
+      const refused = bearerToken(used);
+      if (refused !== undefined && (token.isOtherThan(refused) || (!token.isNews && (await token.renewed(refused, request.signal)))))
+        return "retry";
+      remember(this.#session, error);
+      return "give-up";
+    });
+  }
+
   /** Ends the manager. Waits until a running token request is stored; starts no new one. */
   async dispose(): Promise<void> {
     endSession(this.#session);

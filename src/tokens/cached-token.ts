@@ -94,6 +94,11 @@ export class CachedToken<R extends IssuedToken> {
     return this.#record && Math.abs(this.#session.clock.now() - this.#record.issuedAt) < justIssuedMs ? this.#origin : "store";
   }
 
+  /** Whether a login or a refresh has just brought the token. */
+  get isNews(): boolean {
+    return this.#isNew && Math.abs(this.#session.clock.now() - (this.#record?.issuedAt ?? 0)) < justIssuedMs;
+  }
+
   /** Whether the token was just issued and was not accepted yet: a refusal may be one of the first moments. */
   get isUnsettled(): boolean {
     const ageMs = this.#session.clock.now() - (this.#record?.issuedAt ?? 0);

@@ -1,7 +1,9 @@
 import type { Credential, CredentialRequest } from "../credential.ts";
 import { challengeHeader, readChallenge } from "../discovery/challenge.ts";
 import { McpAuthError } from "../errors.ts";
+import { isSamePlace } from "../http/redirect.ts";
 import { callback, checkOptions, credential as credentialRule, needed, url } from "../options.ts";
+import { foreignResponse, HandedRedirects } from "./foreign.ts";
 import { Call, cancelParked } from "./parked-calls.ts";
 import { type Outgoing, operationOf, outgoing } from "./request.ts";
 
@@ -22,8 +24,8 @@ export interface AuthFetchOptions {
  *
  * - Headers are sent to the server's origin only; other requests pass unchanged. Redirects are followed within the origin; any
  *   other redirect is returned to the caller.
- * - The credential handles a refusal: a 401, a 4xx with `invalid_token`, a 403 for lack of scopes, or what its `isChallenge`
- *   recognises. Then the request is repeated, or the server's response is returned unchanged, or the credential's error is thrown.
+ * - The credential handles a refusal: a 401, a 4xx with `invalid_token`, a 403 for lack of scopes, a redirect that names the
+ *   metadata of the resource, an answer to a call that no MCP server gives, or what its `isChallenge` recognises. Then the request is repeated, or the server's response is returned unchanged, or the credential's error is thrown.
  * - A GET of an event stream gets the server's 401 instead of an error, because stream transports reconnect after each error.
  *   The error is in the credential's `lastError`.
  * - A call that its sender cancels while it waits for credentials is never sent.
@@ -57,10 +59,11 @@ export function managedFetch(manager: Credential, url: URL, fetch: typeof global
 export function authorizedFetch(credential: Credential, { origin }: URL, options: AuthFetchOptions): typeof globalThis.fetch {
   /** Calls without a response so far. */
   const calls = new Set<Call>();
+  const handed = new HandedRedirects();
 
   return async (input, init) => {
     const send = credential.send ?? options.fetch ?? globalThis.fetch;
-    const request = outgoing(input, init);
+    let request = outgoing(input, init);
     if (request.url.origin !== origin) return send(input, init);
     if (cancelParked(calls, request)) return new Response(null, { status: 202 });
 
@@ -70,9 +73,14 @@ export function authorizedFetch(credential: Credential, { origin }: URL, options
     try {
       for (let tries = 1; ; tries++) {
         const used = await headersFor(credential, asked, request, call);
-        const response = await request.send(send, used);
-        if (!isChallenge(response) && !credential.isChallenge?.(response, used)) {
+        let place = request.url;
+        const response = await request.send(send, used, (to) => {
+          place = to;
+        });
+        const decide = decider(credential, response, used, request, { place, source: handed.sourceOf(request.url) });
+        if (!decide) {
           credential.onResponse?.(response, used);
+          handed.note(response, place);
           return response;
         }
         if (tries === maxTries) return response;
@@ -80,7 +88,7 @@ export function authorizedFetch(credential: Credential, { origin }: URL, options
         asked.operation ??= operationOf(request.text);
         asked.refused ??= [];
         try {
-          const decision = await call.during(() => credential.onChallenge(readChallenge(response), used, asked));
+          const decision = await call.during(() => decide(asked));
           if (decision === "give-up") return response;
         } catch (error) {
           if (request.isStream && !request.signal?.aborted) return response;
@@ -90,6 +98,9 @@ export function authorizedFetch(credential: Credential, { origin }: URL, options
         asked = { ...asked, refused: [...asked.refused, used] };
         await discard(response);
         request.signal?.throwIfAborted();
+        // What a caller has followed by itself begins anew where it began: only there new credentials show.
+        const source = handed.sourceOf(request.url);
+        if (source && !(input instanceof Request)) request = outgoing(source, init);
         if (!request.replayable) throw new McpAuthError("body_not_replayable", { serverUrl: request.url.href });
       }
     } finally {
@@ -118,15 +129,34 @@ async function headersFor(
   }
 }
 
+/** Asks the credential what to do about a response; `undefined` where that is not in question. */
+function decider(
+  credential: Credential,
+  response: Response,
+  used: Record<string, string>,
+  request: Outgoing,
+  { place, source }: { place: URL; source: URL | undefined },
+): ((asked: CredentialRequest) => Promise<"retry" | "give-up">) | undefined {
+  if (isChallenge(response, used, request) || credential.isChallenge?.(response, used))
+    return (asked) => credential.onChallenge(readChallenge(response), used, asked);
+  const isElsewhere = source !== undefined || (place !== request.url && !isSamePlace(place, request.url));
+  const error = credential.onForeignResponse && foreignResponse(response, request, place, isElsewhere);
+  if (!error) return undefined;
+  return async (asked) => credential.onForeignResponse?.({ challenge: readChallenge(response), error }, used, asked) ?? "give-up";
+}
+
 /**
  * Whether a response is a refusal that other credentials may change. Some servers tell a token that has expired with another
- * 4xx than 401, but name the error.
+ * 4xx than 401, but name the error. Access proxies redirect, or answer 403, and name the metadata of the resource; a 403 may
+ * name them to one who is known, but not allowed, too.
  *
- * @see RFC 6750 §3.1
+ * @see RFC 6750 §3.1, RFC 9728 §5.1
  */
-function isChallenge(response: Response): boolean {
+function isChallenge(response: Response, used: Record<string, string>, { method, isStream }: Outgoing): boolean {
   const { status, headers } = response;
-  if (status === 401 || status < 400 || status > 499 || challengeHeader(headers) === null) return status === 401;
-  const { error } = readChallenge(response);
-  return error === "invalid_token" || (status === 403 && error === "insufficient_scope");
+  if (status === 401 || status < 300 || status > 499 || challengeHeader(headers) === null) return status === 401;
+  const { error, resourceMetadata } = readChallenge(response);
+  if (status < 400) return resourceMetadata !== undefined && (method === "POST" || isStream);
+  if (error === "invalid_token") return true;
+  return status === 403 && (error === "insufficient_scope" || (resourceMetadata !== undefined && Object.keys(used).length === 0));
 }

@@ -12,10 +12,16 @@ export interface Outgoing {
   readonly replayable: boolean;
   /** Whether it is a GET of an event stream, which reconnects by itself. */
   readonly isStream: boolean;
+  /** Whether it is a message to an MCP server. */
+  readonly isCall: boolean;
   /** The body, if it is text. */
   readonly text: string | undefined;
-  /** Sends the request with `credentials` added. Follows redirects within the origin, unless the caller chose otherwise. */
-  send(fetch: typeof globalThis.fetch, credentials: Record<string, string>): Promise<Response>;
+  /**
+   * Sends the request with `credentials` added. Follows redirects within the origin, unless the caller chose otherwise.
+   *
+   * @param onRedirect called for each redirect that is followed
+   */
+  send(fetch: typeof globalThis.fetch, credentials: Record<string, string>, onRedirect?: (to: URL) => void): Promise<Response>;
 }
 
 /** Reads the arguments of a `fetch` call once. */
@@ -35,8 +41,12 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
     signal,
     text: typeof body === "string" ? body : undefined,
     replayable: isReplayable(body),
-    isStream: method === "GET" && new Headers(headers).get("accept")?.includes("text/event-stream") === true,
-    async send(fetch, credentials) {
+    isStream: method === "GET" && acceptsStream(headers),
+    // Read only where it matters: copies of headers are not free.
+    get isCall() {
+      return method === "POST" && (acceptsStream(headers) || (typeof body === "string" && body.includes('"jsonrpc"')));
+    },
+    async send(fetch, credentials, onRedirect) {
       const withCredentials = new Headers(headers);
       for (const [name, value] of Object.entries(credentials)) withCredentials.set(name, value);
       let changes: RequestInit = { method, headers: withCredentials, redirect: redirect === "error" ? "error" : "manual" };
@@ -57,9 +67,15 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
         }
         await response.body?.cancel();
         target = next;
+        onRedirect?.(target);
       }
     },
   };
+}
+
+/** Whether an event stream is wanted: of a POST, MCP clients say so by the specification. */
+function acceptsStream(headers: RequestInit["headers"]): boolean {
+  return new Headers(headers).get("accept")?.includes("text/event-stream") === true;
 }
 
 function isReplayable(body: unknown): boolean {

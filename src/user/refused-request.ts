@@ -2,7 +2,7 @@ import { abortable, SingleFlight } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { codeOf, type McpAuthError } from "../errors.ts";
+import { codeOf, McpAuthError } from "../errors.ts";
 import type { LoginPrompt } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
 import { demandsOf, isLoginTooOld, StepUpMemory } from "../login/step-up.ts";
@@ -12,6 +12,7 @@ import { tokenRefused } from "../tokens/presented-token.ts";
 import { remember } from "../tokens/session.ts";
 import { Settling } from "../tokens/settling.ts";
 import type { CurrentToken } from "./current-token.ts";
+import { hasMetadata } from "./own-metadata.ts";
 
 /** What to do about requests that the protected server refused. */
 export class RefusedRequest {
@@ -55,6 +56,32 @@ export class RefusedRequest {
     if (this.#prompt.isPossible) this.#prompt.throwIfRefused();
     const operation = refused === undefined ? request.operation : undefined;
     return this.#prompt.waitFor(this.#prompt.ask({ challenge, operation, known: token.record ?? known, movedFrom }), request.signal);
+  }
+
+  /**
+   * A response that no MCP server gives: one refresh, unless the token is news. Without a token a login, where the server's
+   * metadata say that there is one.
+   */
+  async onForeignResponse(
+    { challenge, error }: { challenge: Challenge; error: McpAuthError },
+    refused: string | undefined,
+    request: CredentialRequest,
+  ): Promise<"retry" | "give-up"> {
+    const token = this.#token;
+    await token.load(request.signal);
+    if (token.isOtherThan(refused)) return "retry";
+    if (refused === undefined) {
+      const isLogin = this.#prompt.isPossible && (await abortable(hasMetadata(this.#session, this.#prompt.speculate()), request.signal));
+      if (isLogin) return this.onRefusedToken(challenge, refused, request);
+    } else if (!token.isNews && token.record?.refreshToken) {
+      const fault = await this.#refresh(true, request.signal).catch((cause: unknown) => cause);
+      if (fault instanceof McpAuthError) remember(this.#session, fault);
+      if (fault) return "give-up";
+      // Where the refresh was refused, too, no token is left: what the server says then decides.
+      if (token.bearer !== refused) return "retry";
+    }
+    remember(this.#session, error);
+    return "give-up";
   }
 
   /**

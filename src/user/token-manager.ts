@@ -2,8 +2,6 @@ import { abortable } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import type { Speculation } from "../discovery/discovery.ts";
-import { findProtectedResource } from "../discovery/resource-metadata.ts";
 import { codeOf, isTransient, LoginRequiredError, type McpAuthError } from "../errors.ts";
 import { idleLoginOptions } from "../login/options.ts";
 import { probe } from "../login/probe.ts";
@@ -23,6 +21,7 @@ import { CurrentToken } from "./current-token.ts";
 import { type GivenTokens, givenTokensRules, giveTokens } from "./given-tokens.ts";
 import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
 import { type TokenManagerOptions, tokenManagerRules } from "./options.ts";
+import { hasMetadata } from "./own-metadata.ts";
 import { RefusedRequest } from "./refused-request.ts";
 
 /**
@@ -96,7 +95,7 @@ export class TokenManager implements Credential {
         if (!running) {
           const speculation = this.#prompt.speculate();
           const challenge = await probe(this.#session, signal);
-          if (!challenge && !scopes && !(await this.#hasMetadata(speculation))) {
+          if (!challenge && !scopes && !(await hasMetadata(this.#session, speculation))) {
             this.#prompt.stopSpeculating();
             return "not-required";
           }
@@ -224,6 +223,14 @@ export class TokenManager implements Credential {
     );
   }
 
+  onForeignResponse(
+    foreign: { challenge: Challenge; error: McpAuthError },
+    used: Record<string, string>,
+    request: CredentialRequest,
+  ): Promise<"retry" | "give-up"> {
+    return remembering(this.#session, () => this.#refused.onForeignResponse(foreign, bearerToken(used), request));
+  }
+
   /** Waits for a refresh in flight until it is stored, ends a login in progress, and uses no timer any more. */
   async dispose(): Promise<void> {
     await this.#prompt.end(endSession(this.#session));
@@ -263,11 +270,5 @@ export class TokenManager implements Credential {
     }
     const granted = splitScope(token.record?.scope);
     return scopes?.every((scope) => granted.includes(scope)) ?? true;
-  }
-
-  async #hasMetadata(speculation: Speculation): Promise<boolean> {
-    const { serverUrl, http, clock } = this.#session;
-    const resource = await findProtectedResource(serverUrl, { http, clock, speculation }).catch(() => undefined);
-    return resource !== undefined;
   }
 }

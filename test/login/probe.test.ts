@@ -26,6 +26,9 @@ const status =
   () =>
     new HttpResponse(null, { status: code, headers });
 const refused = status(401, { "www-authenticate": 'Bearer scope="a"' });
+const resourceMetadata = "https://mcp.example/about";
+const named = (code: number, headers = {}) =>
+  status(code, { "www-authenticate": `Access resource_metadata="${resourceMetadata}"`, ...headers });
 
 test.each([
   // answer to POST, methods, code or scope
@@ -34,6 +37,9 @@ test.each([
   ["a 403: no login", status(403), ["POST"], undefined],
   ["a redirect to another server: it is not followed", status(302, { location: "https://evil.example/" }), ["POST"], undefined],
   ["a 401: what it says", refused, ["POST"], { status: 401, scope: "a" }],
+  ["a 403 that names the metadata of the resource: what it says", named(403), ["POST"], { status: 403, resourceMetadata }],
+  ["a redirect that does", named(302, { location: "https://sso.example/" }), ["POST"], { status: 302, resourceMetadata }],
+  ["a 500 that does: the server is at fault all the same", named(500), ["POST"], { code: "server_error" }],
   ["a 404: perhaps the older SSE transport, which is asked by GET", status(404), ["POST", "GET"], undefined],
   ["a 405: the same", status(405), ["POST", "GET"], undefined],
   ["a 500: the server is at fault", status(500), ["POST"], { code: "server_error", serverUrl }],

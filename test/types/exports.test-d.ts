@@ -134,7 +134,7 @@ describe("what there is at runtime: adding or removing a name shows here", () =>
     type Shared = "serverUrl" | "fetch" | "lastError" | "authorize" | "getAccessToken" | "requestInit" | "dispose";
     expectTypeOf<Shared>().toExtend<keyof core.TokenManager & keyof machine.MachineTokenManager>();
     expectTypeOf<keyof machine.MachineTokenManager>().toEqualTypeOf<
-      Shared | "headers" | "onChallenge" | "onResponse" | typeof Symbol.asyncDispose
+      Shared | "headers" | "onChallenge" | "onForeignResponse" | "onResponse" | typeof Symbol.asyncDispose
     >();
     expectTypeOf<Exclude<keyof core.TokenManager, keyof machine.MachineTokenManager>>().toEqualTypeOf<
       "loginPendingTimeout" | "setTokens" | "logout" | "logoutEverywhere" | "status" | "accounts" | "makeDefault"
