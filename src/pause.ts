@@ -27,9 +27,9 @@ export class Pause<T> {
     return current && isWithin(current.since, current.ms, now) ? current.since + current.ms - now : 0;
   }
 
-  /** Begins, in place of one that runs. @param ms how long it lasts */
-  start(reason: T, ms: number): void {
-    this.#current = { reason, since: this.#clock.now(), ms };
+  /** Begins, in place of one that runs. @param ms how long it lasts @param since when it began, in ms since 1970 */
+  start(reason: T, ms: number, since = this.#clock.now()): void {
+    this.#current = { reason, since, ms };
   }
 
   /** Ends it now. */

@@ -2,6 +2,7 @@ import { abortable, SingleFlight } from "../async.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
 import { RefreshBackoff } from "./refresh-backoff.ts";
+import { historyOf, refusalOf } from "./refresh-history.ts";
 import type { ServerSession } from "./session.ts";
 import { type IssuedToken, sameTokens } from "./token-record.ts";
 
@@ -124,6 +125,7 @@ export class CachedToken<R extends IssuedToken> {
     this.#loaded = true;
     if (sameTokens(record, this.#record) && record !== undefined && origin !== "login") {
       this.#record = record;
+      this.#recall(record);
       return;
     }
     this.#record = record;
@@ -140,7 +142,15 @@ export class CachedToken<R extends IssuedToken> {
         this.backoff.onAnswer();
       }
     }
+    if (record) this.#recall(record);
     this.#arm();
+  }
+
+  /** Takes over what the login remembers of its refreshes. */
+  #recall(record: R): void {
+    const history = historyOf(record);
+    this.backoff.recall(record.refreshToken, history);
+    if (history.refusals) this.refusal ??= refusalOf(history.refusals, record.issuer);
   }
 
   /** Reads the store, once. */
@@ -256,7 +266,8 @@ export class CachedToken<R extends IssuedToken> {
       this.use(outcome.record, origin, true);
       if (outcome.error) {
         this.refusal = outcome.error;
-        this.backoff.onRefusal(this.#renewal.grant(outcome.record), demand.reason === "ahead");
+        if (!outcome.record?.refreshHistory?.refusals)
+          this.backoff.onRefusal(this.#renewal.grant(outcome.record), demand.reason === "ahead");
       }
       return outcome;
     } catch (error) {

@@ -2,13 +2,12 @@ import type { Clock } from "../clock.ts";
 import type { McpAuthError } from "../errors.ts";
 import { Pause } from "../pause.ts";
 import type { Freshness } from "./freshness.ts";
+import { pauseAfter, type RefreshHistory } from "./refresh-history.ts";
 
 /** How long a transient fault keeps a still valid token from being refreshed again, in ms. */
 const pauseAfterFaultMs = 30_000;
 /** The longest time that a server can ask for, in ms. */
 const maxPauseMs = 300_000;
-/** How long a refused, but not finally dead refresh token is left alone, in ms. */
-const pauseAfterRefusalMs = 60_000;
 /** So many refreshes over so long a time must fail before a user is asked although the faults are transient. */
 const outage = { failures: 3, durationMs: 120_000 };
 
@@ -60,10 +59,18 @@ export class RefreshBackoff {
     this.#refused = undefined;
   }
 
+  /** What the login remembers of its refreshes, in whatever process. */
+  recall(refreshToken: string | undefined, { failures, refusals }: RefreshHistory): void {
+    if (failures && failures.count > this.#faults.count) this.#faults = { ...failures, since: Math.min(failures.since, this.#clock.now()) };
+    if (!refusals) return;
+    this.#refused = { refreshToken, ahead: refusals.ahead };
+    this.#afterRefusal.start(true, pauseAfter(refusals), refusals.at);
+  }
+
   /** The server refused the refresh token, but not for good. */
   onRefusal(refreshToken: string | undefined, ahead: boolean): void {
     this.#refused = { refreshToken, ahead };
-    this.#afterRefusal.start(true, pauseAfterRefusalMs);
+    this.#afterRefusal.start(true, pauseAfter({ count: 1 }));
   }
 
   onFault(error: McpAuthError): void {

@@ -3,6 +3,7 @@ import { codeOf } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import type { HeldLock } from "../stores/store.ts";
 import { LoginRecords, type LoginRecordsOptions } from "./login-records.ts";
+import type { RefreshHistory } from "./refresh-history.ts";
 import { asStored, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
 /** What a keeper works with. */
@@ -23,6 +24,13 @@ export interface LockedLogin {
   markRefresh(): Promise<void>;
   /** Whether somebody without the lock has deleted or replaced the login meanwhile. */
   isReplaced(): Promise<boolean>;
+  /**
+   * Remembers how a refresh has ended that brought nothing. What cannot be written is not: the login is as good without.
+   *
+   * @param isAnswered whether the refresh token is as good as before, as far as is known
+   * @returns the record with it
+   */
+  note(history: RefreshHistory, isAnswered: boolean): Promise<TokenRecord | undefined>;
   /** Stores the record or deletes it. Never fails: what cannot be stored is kept in memory and written later. */
   save(next: TokenRecord | undefined): Promise<void>;
 }
@@ -170,6 +178,20 @@ export class TokenKeeper extends LoginRecords {
       isReplaced: async () => {
         const found = await readTokens(store, key);
         return !sameTokens(hold.stored, found) && !(found === undefined && held.restarted);
+      },
+      note: async (refreshHistory, isAnswered) => {
+        if (!current) return current;
+        const noted = { ...current, refreshHistory };
+        if (!isAnswered) noted.refreshStartedAt ??= clock.now();
+        if (isUnsaved(hold)) return noted;
+        try {
+          await held.set(key, asStored(noted));
+          hold.stored = noted;
+          hold.next = noted;
+        } catch {
+          // The next process asks once more.
+        }
+        return noted;
       },
       save: async (next) => {
         const wasUnsaved = isUnsaved(hold);

@@ -5,6 +5,7 @@ import type { ClientRegistration } from "../registration/registration.ts";
 import type { Store, StoredRecord } from "../stores/store.ts";
 import type { Lifetime } from "./freshness.ts";
 import { lifetimeOf } from "./lifetime.ts";
+import type { RefreshHistory } from "./refresh-history.ts";
 import { readSuperseded, type SupersededToken, supersededBy } from "./superseded.ts";
 
 /** What any token record has. */
@@ -12,6 +13,8 @@ export interface IssuedToken extends Lifetime {
   /** The authorization server that issued it. */
   issuer: string;
   refreshToken?: string | undefined;
+  /** Absent when the last refresh has succeeded, or there was none. */
+  refreshHistory?: RefreshHistory | undefined;
 }
 
 /** One login: what the authorization server gave, and everything a refresh needs. Times in ms since 1970. */
@@ -98,7 +101,7 @@ export function fromAnswer(answer: TokenResponse, now: number): Partial<TokenRec
 
 /** The record after a refresh: what the answer leaves out stays, except the lifetime of the old access token. */
 export function afterRefresh(record: TokenRecord, answer: TokenResponse, now: number): TokenRecord {
-  const { refreshStartedAt: _, ...kept } = record;
+  const { refreshStartedAt: _, refreshHistory: __, ...kept } = record;
   if (answer.accessToken) {
     delete kept.expiresAt;
     delete kept.expiryIsAssumed;
@@ -117,7 +120,7 @@ export function replacing(previous: readonly (TokenRecord | undefined)[], record
 
 /** The record without what was refused; `undefined` when no token is left, superseded ones included. */
 export function without(record: TokenRecord, names: readonly ("accessToken" | "refreshToken")[]): TokenRecord | undefined {
-  const { refreshStartedAt: _, ...kept } = record;
+  const { refreshStartedAt: _, refreshHistory: __, ...kept } = record;
   for (const name of names) delete kept[name];
   return loginOf(kept) ?? (kept.superseded ? kept : undefined);
 }

@@ -22,7 +22,7 @@ export class CurrentToken extends CachedToken<TokenRecord> {
   /** The error where there is no login: the refusal of the last refresh, if only the app can do something about that. */
   loginRequired(): McpAuthError {
     const cause = this.refusal;
-    if (cause && cause.code !== "invalid_grant") return cause;
+    if (cause && cause.code !== "invalid_grant" && cause.code !== "token_request_refused") return cause;
     const { options, server: serverUrl } = this.#session;
     return new LoginRequiredError({ serverUrl, issuer: this.record?.issuer, cause, ...missing(options) });
   }

@@ -3,6 +3,7 @@ import type { Session } from "../login/session.ts";
 import { forgetRegistration } from "../registration/stored.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
+import { historyOf, holdingBack, withFailure, withRefusal } from "../tokens/refresh-history.ts";
 import type { LockedLogin } from "../tokens/token-keeper.ts";
 import { afterRefresh, loginOf, sameTokens, type TokenRecord, without } from "../tokens/token-record.ts";
 import { requestRefresh } from "./refresh-request.ts";
@@ -10,6 +11,8 @@ import { revoke } from "./revoke.ts";
 
 /** The usual reason for a refusal after a refresh that its process did not finish: the answer was lost with it. */
 const interrupted = "an earlier refresh was interrupted";
+
+const loginHelps = "Try again later; if it lasts, log in again: call `authorize()` where there is a user.";
 
 /**
  * Refreshes a login once, however many processes want it.
@@ -41,6 +44,8 @@ async function refreshOnce(
     return { record: current, isShared: true };
   }
   if (!refreshToken) return { record: current, isShared: true };
+  const held = holdingBack(current, isNeeded(current, demand, clock.now()), clock.now());
+  if (held) return { record: current, error: held, isShared: true };
 
   await login.markRefresh();
   emit({ type: "refresh.started", issuer, reason: demand.reason });
@@ -58,7 +63,7 @@ async function refreshOnce(
   } catch (error) {
     if (!(error instanceof McpAuthError)) throw error;
     emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
-    if (error.transient) throw error;
+    if (error.transient) throw await afterFailure(session, login, current, error);
     return afterRefusal(session, login, current, demand, error);
   }
 }
@@ -81,6 +86,20 @@ async function discard(session: Session, unwanted: TokenRecord): Promise<Refresh
   return { record: await session.keeper.load(), isShared: true };
 }
 
+/** A login that the authorization server cannot refresh is as good as none, if that lasts: processes count its failures together. */
+async function afterFailure({ clock }: Session, login: LockedLogin, current: TokenRecord, error: McpAuthError): Promise<McpAuthError> {
+  const history = withFailure(historyOf(current), error, clock.now());
+  if (!history) return error;
+  if (!(await isReplaced(login))) await login.note(history, false);
+  return error.code === "rate_limited" ? error : Object.assign(error, { hint: loginHelps });
+}
+
+/** Whether a token is needed now. */
+function isNeeded(current: TokenRecord, { reason }: RefreshDemand, now: number): boolean {
+  const fresh = freshness(current, now, 1);
+  return reason !== "ahead" || fresh === "expired" || fresh === "leeway";
+}
+
 /** Deletes exactly what the server has finally refused, and only when it was needed. */
 async function afterRefusal(
   session: Session,
@@ -91,11 +110,14 @@ async function afterRefusal(
 ): Promise<RefreshOutcome<TokenRecord>> {
   const { clock, emit, store } = session;
   const fresh = freshness(current, clock.now(), 1);
-  const needed = demand.reason !== "ahead" || fresh === "expired" || fresh === "leeway";
+  const needed = isNeeded(current, demand, clock.now());
   const clientRefused = error.code === "invalid_client" && current.client.kind === "dynamic";
-  if (!needed || !(error.code === "invalid_grant" || clientRefused)) return { record: current, error };
   // Before a refusal is believed: has another holder rotated the token meanwhile?
   if (await isReplaced(login)) return { record: await session.keeper.load(), isShared: true };
+  if (!needed || !(error.code === "invalid_grant" || clientRefused)) {
+    const history = withRefusal(historyOf(current), error, !needed, clock.now());
+    return { record: history ? await login.note(history, true) : current, error };
+  }
 
   if (clientRefused) {
     await forgetRegistration(store, current.issuer, current.client.clientId);

@@ -51,7 +51,7 @@ const kept = (what: string, body: unknown, refresh: Case["refresh"] = "refresh-2
   refresh,
 });
 /** Refused, though not finally: nothing is deleted. */
-const refused = (what: string, answer: Answer, code = "token_request_refused"): Case => ({
+const refused = (what: string, answer: Answer, code = "login_required"): Case => ({
   what,
   answers: [answer],
   outcome: code,

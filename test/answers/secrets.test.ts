@@ -193,7 +193,6 @@ test("no token, code, verifier or secret is in any event, error, line or view of
       "invalid_grant",
       "server_error",
       "invalid_token_response",
-      "token_request_refused",
       "invalid_client",
       "invalid_option",
       "registration_refused",

@@ -75,7 +75,7 @@ describe("a refresh that fails logs the user out", () => {
     ["a gateway's page", answer(502, "<h1>Bad gateway", { "content-type": "text/html" }), "server_error"],
     ["429", answer(429, "", { "retry-after": "1" }), "rate_limited"],
     ["a lost network", closeBefore, "network_error"],
-    ["a firewall", answer(403, "<h1>Forbidden", { "content-type": "text/html" }), "token_request_refused"],
+    ["a firewall", answer(403, "<h1>Forbidden", { "content-type": "text/html" }), "login_required"],
   ])("%s", async (_what, fault, code) => {
     const { authorizationServer: as, url } = await startServer();
     const { auth, opened, store, clock } = desktop(url);

@@ -335,11 +335,12 @@ describe("rule 5: answers", () => {
     ["a firewall's 403", answer(403, "<h1>Blocked</h1>", { "content-type": "text/html" })],
     ["404", answer(404, "not here")],
     ["unauthorized_client", answer(400, { error: "unauthorized_client" })],
-  ])("%s at a refresh deletes nothing: a user is asked, a program gets the error", async (_what, fault) => {
+  ])("%s at a refresh deletes nothing: a user is asked; without one, that a login is needed, and why", async (_what, fault) => {
     const { as, auth, clock, store, server, tokens } = await loggedIn();
     as.intercept(when(refreshes, fault));
     clock.advance(minutes(61));
-    expect((await failure(auth.getAccessToken())).code).toBe("token_request_refused");
+    const error = await failure(auth.getAccessToken());
+    expect([error.code, codeOf(error.cause)]).toEqual(["login_required", "token_request_refused"]);
     expect(await stored(store, server)).toMatchObject({ accessToken: tokens.accessToken, refreshToken: tokens.refreshToken });
 
     const handler = userAtHand();
@@ -395,7 +396,8 @@ describe("rule 5: answers", () => {
     as.rotation = false;
     as.intercept(when(refreshes, answer(403, "<h1>Blocked</h1>"), 1));
     clock.advance(minutes(0.5));
-    expect((await failure(auth.getAccessToken())).code).toBe("token_request_refused");
+    expect((await failure(auth.getAccessToken())).code).toBe("login_required");
+    clock.advance(minutes(1));
     const token = await manager(server, { store, clock }).auth.getAccessToken();
     expect(await auth.getAccessToken()).toBe(token);
     clock.advance(minutes(0.5));
