@@ -9,7 +9,11 @@ export type AuthEventFacts =
   /** The URL in a challenge, `detail`, has no valid document; a well-known place has one. */
   | { type: "discovery.concession"; concession: "resource-metadata-url"; detail: string }
   | { type: "registration.finished"; issuer: string; kind: "pre-registered" | "metadata-document" | "dynamic"; clientId: string }
-  | { type: "registration.stale"; issuer: string; reason: "redirect-uri" | "grant-type" | "expired" | "refused" | "unanswered" | "old" }
+  | {
+      type: "registration.stale";
+      issuer: string;
+      reason: "redirect-uri" | "grant-type" | "scope" | "expired" | "refused" | "unanswered" | "old";
+    }
   | { type: "registration.foreign-redirect-uris"; issuer: string }
   | { type: "login.started"; issuer: string; scopes: readonly string[] }
   /** The user has been sent to the authorization server. */

@@ -1,4 +1,4 @@
-import { selectScopes } from "../authorization/scopes.ts";
+import { selectScopes, splitScope } from "../authorization/scopes.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
@@ -71,6 +71,11 @@ export function planAuthorization(session: Session, discovery: Discovery, plan: 
       ...authentication,
     },
   };
+}
+
+/** What the request asks for; an app's own parameter wins. */
+export function requestedScopes({ scopes, parameters: { scope } }: AuthorizationParameters): readonly string[] {
+  return scope === undefined ? scopes : splitScope(scope);
 }
 
 /**

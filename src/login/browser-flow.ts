@@ -3,14 +3,16 @@ import type { PendingAuthorization } from "../authorization/pending.ts";
 import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
 import { authorizationUrl } from "../authorization/request.ts";
 import { readAuthorizationResponse } from "../authorization/response.ts";
-import { splitScope } from "../authorization/scopes.ts";
 import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { sendCode } from "../grants/authorization-code.ts";
+import { keepAuthMethod, withAuthMethod } from "../registration/auth-method.ts";
 import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
-import { findRegistration, markUnanswered, redirectUriOf } from "../registration/stored.ts";
+import { findRegistration, redirectUriOf } from "../registration/stored.ts";
+import { markAnswered, markUnanswered } from "../registration/unanswered.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { type Authorization, storeLogin } from "./authorization.ts";
+import { type Authorization, requestedScopes, storeLogin } from "./authorization.ts";
+import { loginName } from "./login-name.ts";
 import { checkNonce } from "./nonce.ts";
 import type { Session } from "./session.ts";
 
@@ -33,14 +35,12 @@ export async function runBrowserFlow(session: Session, authorization: Authorizat
   const registered = isFixed ? options.redirectUris : (await findRegistration(store, issuer))?.redirectUris;
   const { redirectHost } = profile;
   const receiver = await options.loginHandler.start({ serverUrl, redirectUris: registered, fixed: isFixed, redirectHost, signal });
-  let client: ClientRegistration | undefined;
   try {
     const { redirectUris } = receiver;
-    client = await obtainClient({ ...options, server, serverUrl, store, http, clock, emit, signal, redirectUris });
+    const scopes = requestedScopes(authorization);
+    const login = await loginName(session);
+    const client = await obtainClient({ ...options, server, serverUrl, store, http, clock, emit, signal, redirectUris, scopes, login });
     return await requestAuthorization(session, authorization, client, receiver);
-  } catch (error) {
-    if (codeOf(error) === "login_timeout" && client?.kind === "dynamic") await markUnanswered(store, issuer, client.clientId);
-    throw error;
   } finally {
     await receiver.close();
   }
@@ -52,15 +52,15 @@ async function requestAuthorization(
   client: ClientRegistration,
   receiver: LoginSession,
 ): Promise<TokenRecord> {
-  const { http, emit, clock, server: serverUrl } = session;
-  const { discovery, scopes, resource, parameters, signal } = authorization;
+  const { http, emit, clock, store, server: serverUrl } = session;
+  const { discovery, resource, parameters, signal } = authorization;
   const { issuer, server } = discovery;
   const codeVerifier = generateCodeVerifier();
   const pending: PendingAuthorization = {
     state: generateState(),
     codeVerifier,
     // Some servers refuse a request for an ID token without `nonce`.
-    nonce: parameters.nonce ?? (isOpenId(scopes, parameters) ? generateState() : undefined),
+    nonce: parameters.nonce ?? (requestedScopes(authorization).includes("openid") ? generateState() : undefined),
     issuer,
     issParameterSupported: server.authorization_response_iss_parameter_supported === true,
     redirectUri: redirectUriOf(client, receiver.redirectUris) ?? receiver.redirectUri,
@@ -71,42 +71,49 @@ async function requestAuthorization(
     redirectUri: pending.redirectUri,
     state: pending.state,
     codeChallenge: await generateCodeChallenge(codeVerifier),
-    scopes,
+    scopes: authorization.scopes,
     resource,
     parameters: { ...parameters, ...(pending.nonce !== undefined && { nonce: pending.nonce }) },
   });
+  const login = await loginName(session);
+  const isForgettable = client.kind === "dynamic";
+  if (isForgettable) await markUnanswered(store, client, login);
   // A handler that ignores an aborted signal would wait without end.
   signal.throwIfAborted();
   emit({ type: "login.opened", issuer, redirectUri: pending.redirectUri });
 
   let record: TokenRecord | undefined;
   const receive = async (response: URLSearchParams) => {
-    const { code } = readAuthorizationResponse(response, pending);
+    const { code } = await readAnswer(response, pending, async () => {
+      if (isForgettable) await markAnswered(store, client, login);
+    });
     // The time limit is for the user: it must not interrupt the exchange of the code.
     authorization.onResponse();
     // `state` is valid once: a repeated response is refused.
     pending.state = generateState();
     await authorization.verified;
     signal.throwIfAborted();
-    const tokens = await sendCode({
-      server,
-      client,
-      http,
-      clock,
-      code,
-      codeVerifier,
-      redirectUri: pending.redirectUri,
-      resource,
-    });
+    const exchange = { server, http, clock, code, codeVerifier, redirectUri: pending.redirectUri, resource };
+    const { answer: tokens, client: known } = await withAuthMethod(client, (identity) => sendCode({ ...exchange, client: identity }));
     checkNonce(tokens, pending, emit);
-    record = await storeLogin(session, authorization, client, tokens);
+    record = await storeLogin(session, authorization, known, tokens);
+    await keepAuthMethod(store, client, known);
   };
   await receiver.authorize(http.checkUrl(url), receive, signal);
   if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "there was none" });
   return record;
 }
 
-/** Whether the request asks for an ID token. @see OpenID Connect Core 1.0 §3.1.2.1 */
-function isOpenId(scopes: readonly string[], { scope }: Authorization["parameters"]): boolean {
-  return (scope === undefined ? scopes : splitScope(scope)).includes("openid");
+/** Reads the answer to this login, and notes that there was one: also an error shows that the server knows the client. */
+async function readAnswer(response: URLSearchParams, pending: PendingAuthorization, note: () => Promise<void>): Promise<{ code: string }> {
+  let isOurs = true;
+  try {
+    return readAuthorizationResponse(response, pending);
+  } catch (error) {
+    isOurs = codeOf(error) !== "state_mismatch";
+    throw error;
+  } finally {
+    // A note that cannot be written costs one registration more.
+    if (isOurs) await note().catch(() => {});
+  }
 }

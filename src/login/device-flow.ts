@@ -1,11 +1,13 @@
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { withoutQuery } from "../errors.ts";
 import { awaitDeviceLogin, beginDeviceLogin, type DeviceCode, deviceCodeGrantType } from "../grants/device-code.ts";
+import { keepAuthMethod, withAuthMethod } from "../registration/auth-method.ts";
 import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { type Authorization, storeLogin } from "./authorization.ts";
+import { type Authorization, requestedScopes, storeLogin } from "./authorization.ts";
+import { loginName } from "./login-name.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -50,10 +52,14 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
     emit,
     signal,
     redirectUris: registered ?? options.redirectUris ?? unusedRedirectUris,
+    scopes: requestedScopes(authorization),
+    login: await loginName(session),
     grantTypes: [deviceCodeGrantType],
   });
-  const code = await beginDeviceLogin({ server, client, http, clock, signal, parameters, resource, scopes });
-  return { client, code };
+  const request = { server, http, clock, signal, parameters, resource, scopes };
+  const { answer: code, client: known } = await withAuthMethod(client, (identity) => beginDeviceLogin({ ...request, client: identity }));
+  // Some servers look at the secret with the tokens only.
+  return { client: known.tokenEndpointAuthMethod === client.tokenEndpointAuthMethod ? client : known, code };
 }
 
 /**
@@ -67,7 +73,7 @@ export async function finishDeviceFlow(
   authorization: Authorization,
   { client, code }: StartedDeviceFlow,
 ): Promise<TokenRecord> {
-  const { options, http, clock, emit } = session;
+  const { options, http, clock, emit, store } = session;
   const { server } = authorization.discovery;
   const { deviceCode: _, intervalMs: __, ...prompt } = { ...code, expiresAt: Math.min(code.expiresAt, authorization.endsAt) };
   emit({ type: "login.device-code", issuer: server.issuer, verificationUri: withoutQuery(code.verificationUri) });
@@ -75,6 +81,9 @@ export async function finishDeviceFlow(
   const unseen = new AbortController();
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);
-  const answer = await awaitDeviceLogin({ server, client, http, clock, code, resource: authorization.resource, signal });
-  return storeLogin(session, authorization, client, answer);
+  const request = { server, http, clock, code, resource: authorization.resource, signal };
+  const { answer, client: known } = await withAuthMethod(client, (identity) => awaitDeviceLogin({ ...request, client: identity }));
+  const record = await storeLogin(session, authorization, known, answer);
+  await keepAuthMethod(store, client, known);
+  return record;
 }

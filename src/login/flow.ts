@@ -2,30 +2,30 @@ import { deadline } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { LoginRequiredError, McpAuthError } from "../errors.ts";
-import type { ClientRegistration } from "../registration/registration.ts";
-import { findRegistration, forgetRegistration } from "../registration/stored.ts";
+import { isUnknownClient } from "../registration/unknown-client.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { type Authorization, type AuthorizationPlan, planAuthorization } from "./authorization.ts";
 import { runBrowserFlow } from "./browser-flow.ts";
 import { finishDeviceFlow, offersDeviceCode, startDeviceFlow } from "./device-flow.ts";
 import { requireSupportedPkce } from "./needs.ts";
+import { dropRefusedClient, type LoginAttempt, registrationBefore } from "./refused-client.ts";
 import type { Session } from "./session.ts";
 
 /**
  * Runs a login at one authorization server: by device code if the app and the server support it, else by browser. If the
- * server has forgotten the client, the client is registered again, once.
+ * server has forgotten the client, or refuses its metadata document, the client is registered again, once.
  *
  * @throws McpAuthError `login_required` when there is no way to ask the user, `login_timeout`; every code of registration,
  *   authorization and token requests
  */
 export async function runLoginFlow(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
   requireWay(session, discovery);
-  const startedAt = session.clock.now();
+  const attempt: LoginAttempt = { startedAt: session.clock.now(), isAnswered: false };
   try {
-    return await runWithTimeLimit(session, discovery, plan);
+    return await runWithTimeLimit(session, discovery, plan, attempt);
   } catch (error) {
-    if (!(await forgetUnknownClient(session, discovery.issuer, startedAt, error))) throw error;
-    return runWithTimeLimit(session, discovery, plan);
+    await dropRefusedClient(session, discovery.server, attempt, error);
+    return runWithTimeLimit(session, discovery, plan, attempt);
   }
 }
 
@@ -36,7 +36,12 @@ function requireWay(session: Session, { issuer, server }: Discovery): void {
   throw new LoginRequiredError({ serverUrl, issuer, party: "app", detail, hint: "Pass a `loginHandler`." });
 }
 
-async function runWithTimeLimit(session: Session, discovery: Discovery, plan: AuthorizationPlan): Promise<TokenRecord> {
+async function runWithTimeLimit(
+  session: Session,
+  discovery: Discovery,
+  plan: AuthorizationPlan,
+  attempt: LoginAttempt,
+): Promise<TokenRecord> {
   const { loginTimeout, emit, server: serverUrl, clock } = session;
   const { issuer } = discovery;
   const parameters = planAuthorization(session, discovery, plan);
@@ -48,7 +53,10 @@ async function runWithTimeLimit(session: Session, discovery: Discovery, plan: Au
       signal,
       verified: plan.verified,
       endsAt: clock.now() + loginTimeout,
-      onResponse: stop,
+      onResponse: () => {
+        attempt.isAnswered = true;
+        stop();
+      },
     });
     emit({ type: "login.finished", issuer, scopes: splitScope(record.scope) });
     return record;
@@ -76,27 +84,5 @@ async function askUser(session: Session, authorization: Authorization): Promise<
 async function isFinal(session: Session, { discovery, signal }: Authorization, startedAt: number, error: McpAuthError): Promise<boolean> {
   if (!session.options.loginHandler || signal.aborted) return true;
   // A client that the server has forgotten must be registered again first: a browser would show an error page.
-  return error.code === "invalid_client" && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
-}
-
-/** Deletes the registration of an earlier login if the server does not know it any more. @returns whether it did */
-async function forgetUnknownClient(session: Session, issuer: string, startedAt: number, error: unknown): Promise<boolean> {
-  const registration = isUnknownClient(error) ? await registrationBefore(session, issuer, startedAt) : undefined;
-  if (!registration) return false;
-  await forgetRegistration(session.store, issuer, registration.clientId);
-  session.emit({ type: "registration.stale", issuer, reason: "refused" });
-  return true;
-}
-
-function isUnknownClient(error: unknown): boolean {
-  if (!(error instanceof McpAuthError)) return false;
-  if (error.code === "invalid_client") return true;
-  const isRefusal = error.code === "authorization_error" || error.code === "token_request_refused";
-  return isRefusal && (error.serverError === "invalid_client" || error.serverError === "unauthorized_client");
-}
-
-/** The dynamic registration in use, if an earlier login made it: only then can the server have forgotten it. */
-async function registrationBefore({ store, options }: Session, issuer: string, startedAt: number): Promise<ClientRegistration | undefined> {
-  const registration = options.clientId === undefined ? await findRegistration(store, issuer) : undefined;
-  return registration && registration.createdAt < startedAt ? registration : undefined;
+  return isUnknownClient(error) && (await registrationBefore(session, discovery.issuer, startedAt)) !== undefined;
 }

@@ -1,10 +1,12 @@
 import { splitScope } from "../authorization/scopes.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
+import { loginLock } from "../registration/unanswered.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { sameTokens, type TokenRecord } from "../tokens/token-record.ts";
 import type { AuthorizationPlan } from "./authorization.ts";
 import { runLoginFlow } from "./flow.ts";
+import { loginName } from "./login-name.ts";
 import { findLoginServer, type LoginServerSearch } from "./login-server.ts";
 import { lacksForLogin } from "./needs.ts";
 import { probe } from "./probe.ts";
@@ -38,12 +40,12 @@ export interface LoginPlan extends Omit<AuthorizationPlan, "askedBefore">, Login
  * @throws McpAuthError any code of discovery, registration, authorization and token requests; `login_timeout`
  */
 export async function logInOnce(session: Session, plan: LoginPlan): Promise<TokenRecord> {
-  const { store, server, emit, keeper, loginTimeout } = session;
+  const { store, emit, loginTimeout } = session;
   const limits = { signal: plan.signal, lockTimeout: loginTimeout };
   try {
-    const name = `${await keeper.account()}/${server}`;
+    const name = await loginName(session);
     return await store.withLock(
-      `login/${name}`,
+      loginLock(name),
       () => sharingRefusal(session, name, { waitingSince: plan.waitingSince }, () => reuseOrLogIn(session, plan)),
       limits,
     );

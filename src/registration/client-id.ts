@@ -3,12 +3,16 @@ import type { Store } from "../stores/store.ts";
 import { bindIssuer } from "./bound-issuer.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
 import { type RegistrationRequest, register } from "./dynamic.ts";
-import { type ClientRegistration, chooseAuthMethod, type TokenEndpointAuthMethod } from "./registration.ts";
-import { findRegistration, saveRegistration, staleReason } from "./stored.ts";
+import { acceptsDocument, isDocumentRefused } from "./metadata-document.ts";
+import { type ClientRegistration, secretMethod, type TokenEndpointAuthMethod } from "./registration.ts";
+import { findRegistration, type StaleReason, saveRegistration, staleReason } from "./stored.ts";
+import { isUnanswered, withoutNote } from "./unanswered.ts";
 
 /** Everything that any way to a client identity needs. */
-export interface ObtainClientOptions extends Omit<RegistrationRequest, "scopes">, Pick<IssuerRules, "issuerAlias"> {
+export interface ObtainClientOptions extends RegistrationRequest, Pick<IssuerRules, "issuerAlias"> {
   store: Store;
+  /** The name of the login that the client is for. */
+  login: string;
   /** The protected server that the login is for. */
   serverUrl: string | URL;
   /** A client registered beforehand. */
@@ -31,27 +35,48 @@ export interface ObtainClientOptions extends Omit<RegistrationRequest, "scopes">
  * @see MCP 2026-07-28, Client Registration Approaches; REQ-REG-01, REQ-REG-06
  */
 export async function obtainClient(options: ObtainClientOptions): Promise<ClientRegistration> {
-  const { server, store, redirectUris, emit, clock, clientMetadataUrl } = options;
+  const { server, store, emit, clock, clientMetadataUrl } = options;
   const { issuer } = server;
   if (clientMetadataUrl !== undefined) checkClientMetadataUrl(clientMetadataUrl);
 
   let client: ClientRegistration;
   if (options.clientId !== undefined) {
     client = await preRegistered(options.clientId, options, clock.now());
-  } else if (clientMetadataUrl !== undefined && server.client_id_metadata_document_supported === true) {
+  } else if (clientMetadataUrl !== undefined && (await usesDocument(options, clientMetadataUrl))) {
     client = { issuer, kind: "metadata-document", clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none", createdAt: clock.now() };
   } else {
     const stored = await findRegistration(store, issuer);
-    const reason = stored && staleReason(stored, redirectUris, clock.now(), options.grantTypes);
-    if (stored && !reason) return stored;
+    const reason = stored && (await whyStale(stored, options));
+    if (stored && !reason) return withoutNote(stored);
     if (reason) emit({ type: "registration.stale", issuer, reason });
-    // It keeps the grants of the old registration: the next login, by another flow, need not register anew.
-    const grantTypes = [...new Set([...(stored?.grantTypes ?? []), ...(options.grantTypes ?? [])])];
-    const { http, signal, clientName, clientMetadata } = options;
-    client = await register({ server, redirectUris, grantTypes, clientName, clientMetadata, http, clock, emit, signal });
-    await saveRegistration(store, client);
+    client = await registerAnew(options, stored);
   }
   emit({ type: "registration.finished", issuer, kind: client.kind, clientId: client.clientId });
+  return client;
+}
+
+/** Whether the metadata document is the client: not where the server has refused it, and offers another way. */
+async function usesDocument({ server, store, clock }: ObtainClientOptions, clientMetadataUrl: string): Promise<boolean> {
+  if (!acceptsDocument(server)) return false;
+  return !server.registration_endpoint || !(await isDocumentRefused(store, server.issuer, clientMetadataUrl, clock.now()));
+}
+
+async function whyStale(stored: ClientRegistration, options: ObtainClientOptions): Promise<StaleReason | undefined> {
+  const { server, store, clock, login, clientMetadata } = options;
+  // What the app says is registered as it is; scopes that the server does not list cannot be registered.
+  const known = server.scopes_supported;
+  const scopes = clientMetadata?.scope === undefined ? options.scopes?.filter((scope) => known?.includes(scope) ?? true) : [];
+  const reason = staleReason(stored, { ...options, scopes }, clock.now());
+  return reason ?? ((await isUnanswered(store, stored, login)) ? "unanswered" : undefined);
+}
+
+async function registerAnew(options: ObtainClientOptions, stored: ClientRegistration | undefined): Promise<ClientRegistration> {
+  const { server, redirectUris, scopes = [], clientName, clientMetadata, http, clock, emit, signal } = options;
+  // It keeps grants and scopes of the old registration: the next login, by another flow or for less, need not register anew.
+  const grantTypes = [...new Set([...(stored?.grantTypes ?? []), ...(options.grantTypes ?? [])])];
+  const all = [...new Set([...(scopes.length > 0 ? (stored?.scopes ?? []) : []), ...scopes])];
+  const client = await register({ server, redirectUris, grantTypes, scopes: all, clientName, clientMetadata, http, clock, emit, signal });
+  await saveRegistration(options.store, client);
   return client;
 }
 
@@ -65,7 +90,7 @@ async function preRegistered(clientId: string, options: ObtainClientOptions, cre
     kind: "pre-registered",
     clientId,
     clientSecret,
-    tokenEndpointAuthMethod: tokenEndpointAuthMethod ?? (clientSecret ? chooseAuthMethod(server) : "none"),
+    ...(tokenEndpointAuthMethod || !clientSecret ? { tokenEndpointAuthMethod: tokenEndpointAuthMethod ?? "none" } : secretMethod(server)),
     createdAt,
   };
 }

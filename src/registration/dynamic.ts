@@ -1,4 +1,4 @@
-import { joinScopes } from "../authorization/scopes.ts";
+import { joinScopes, splitScope } from "../authorization/scopes.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { noEndpoint } from "../discovery/endpoints.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
@@ -21,7 +21,8 @@ import {
   text as textRule,
   texts,
 } from "../options.ts";
-import { authMethods, type ClientRegistration, chooseAuthMethod } from "./registration.ts";
+import { mayBeOfRedirectUris, mayBeOfScopes, refusalOf } from "./refusal.ts";
+import { authMethods, type ClientRegistration, chooseAuthMethod, secretMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 
 /** Options of {@link registerClient}. */
 export interface RegisterClientOptions {
@@ -35,7 +36,10 @@ export interface RegisterClientOptions {
   clientName?: string | undefined;
   /** Further members of the request (RFC 7591 §2); they win over the defaults, except for `redirect_uris`. */
   clientMetadata?: Readonly<Record<string, unknown>> | undefined;
-  /** Scopes that the client may ask for. Default: the server decides. */
+  /**
+   * Scopes that the client is going to ask for. Left out: those that the server does not list, and all of them where it refuses
+   * the registration otherwise. Default: the server decides.
+   */
   scopes?: readonly string[] | undefined;
   /** Default: `createHttp()`. */
   http?: Http | undefined;
@@ -85,16 +89,27 @@ export interface RegistrationRequest extends Omit<RegisterClientOptions, "onEven
 /** {@link registerClient}, with everything filled in. */
 export async function register(options: RegistrationRequest): Promise<ClientRegistration> {
   const { server, redirectUris } = options;
-  if (!server.registration_endpoint) {
+  const endpoint = server.registration_endpoint;
+  if (!endpoint) {
     const detail = server.unusable_endpoints ? noEndpoint(server, "registration_endpoint") : undefined;
     throw new McpAuthError("registration_unsupported", { issuer: server.issuer, detail });
   }
   const byHost = Map.groupBy(redirectUris, (uri) => checkRedirectUri(uri).hostname);
+  let scopes = registrableScopes(options);
+  const send = async (uris: readonly string[]) => {
+    try {
+      return await request(endpoint, { uris, scopes }, options);
+    } catch (error) {
+      if (!scopes || !mayBeOfScopes(error)) throw error;
+      scopes = undefined;
+      return request(endpoint, { uris, scopes }, options);
+    }
+  };
 
   let refusal: unknown;
   for (const uris of [redirectUris, ...(byHost.size > 1 ? byHost.values() : [])]) {
     try {
-      return await request(server.registration_endpoint, uris, options);
+      return await send(uris);
     } catch (error) {
       refusal = error;
       if (!mayBeOfRedirectUris(error)) break;
@@ -103,9 +118,13 @@ export async function register(options: RegistrationRequest): Promise<ClientRegi
   throw refusal;
 }
 
-/** Whether other redirect URIs may help. The error code cannot be relied on, and firewalls respond with 403. */
-function mayBeOfRedirectUris(error: unknown): boolean {
-  return error instanceof McpAuthError && error.code === "registration_refused" && (error.status === 400 || error.status === 403);
+/** Those that the login will ask for, as far as the server knows them: one that it does not know may cost the registration. */
+function registrableScopes({ scopes, server, clientMetadata }: RegistrationRequest): readonly string[] | undefined {
+  // What the app says is sent as it is.
+  if (clientMetadata?.scope !== undefined) return undefined;
+  const known = server.scopes_supported;
+  const registrable = known ? scopes?.filter((scope) => known.includes(scope)) : scopes;
+  return registrable?.length ? registrable : undefined;
 }
 
 /**
@@ -120,16 +139,21 @@ export function checkRedirectUri(uri: string): URL {
   return url;
 }
 
-async function request(endpoint: string, redirectUris: readonly string[], options: RegistrationRequest): Promise<ClientRegistration> {
+async function request(
+  endpoint: string,
+  { uris: redirectUris, scopes }: { uris: readonly string[]; scopes: readonly string[] | undefined },
+  options: RegistrationRequest,
+): Promise<ClientRegistration> {
   const { server, http, clock, emit, signal = null } = options;
   const { issuer } = server;
+  const asked = chooseAuthMethod(server, "none");
   const metadata = {
     application_type: options.redirectUris.every((uri) => isLoopback(new URL(uri))) ? "native" : "web",
     grant_types: ["authorization_code", "refresh_token", ...(options.grantTypes ?? [])],
     response_types: ["code"],
-    token_endpoint_auth_method: chooseAuthMethod(server, "none"),
+    token_endpoint_auth_method: asked,
     client_name: options.clientName,
-    scope: joinScopes(options.scopes),
+    scope: joinScopes(scopes),
     ...options.clientMetadata,
     redirect_uris: redirectUris,
   };
@@ -141,15 +165,8 @@ async function request(endpoint: string, redirectUris: readonly string[], option
   // Read leniently: servers respond with 200, leave out when a secret expires, and add members of odd types.
   const body = members(await response.text());
   const clientId = text(body.client_id);
-  if (!response.ok || clientId === undefined) {
-    throw new McpAuthError("registration_refused", {
-      issuer,
-      status: response.status,
-      serverError: text(body.error),
-      serverDescription: text(body.error_description),
-      detail: response.ok ? "the response has no `client_id`" : `the redirect URIs were ${options.redirectUris.join(" and ")}`,
-    });
-  }
+  if (!response.ok || clientId === undefined)
+    throw refusalOf(response, body, { issuer, redirectUris: options.redirectUris, scopes: options.scopes });
 
   const listed = Array.isArray(body.redirect_uris) ? body.redirect_uris : [];
   if (listed.some((uri) => !redirectUris.includes(uri))) emit({ type: "registration.foreign-redirect-uris", issuer });
@@ -165,9 +182,18 @@ async function request(endpoint: string, redirectUris: readonly string[], option
     clientSecret,
     // 0 means never (RFC 7591 §3.2.1).
     clientSecretExpiresAt: clientSecret && expiresAt > 0 ? expiresAt * 1000 : undefined,
-    tokenEndpointAuthMethod: clientSecret ? (named ?? chooseAuthMethod(server)) : "none",
+    ...(clientSecret
+      ? secretMethod(server, named, metadata.token_endpoint_auth_method as TokenEndpointAuthMethod)
+      : { tokenEndpointAuthMethod: "none" }),
     redirectUris: registered.length > 0 ? registered : redirectUris,
+    ...registeredScopes(metadata.scope, text(body.scope)),
     ...(options.grantTypes?.length && { grantTypes: options.grantTypes }),
     createdAt: now,
   };
+}
+
+/** Asked for and granted: who asks for the same again need not register anew. */
+function registeredScopes(asked: unknown, answered: string | undefined): Pick<ClientRegistration, "scopes"> {
+  const scopes = new Set([...splitScope(text(asked)), ...splitScope(answered)]);
+  return text(asked) === undefined ? {} : { scopes: [...scopes] };
 }

@@ -23,12 +23,19 @@ export interface ClientRegistration {
   grantTypes?: readonly string[] | undefined;
   /** Milliseconds since 1970. */
   createdAt: number;
-  /** The last interactive login with it ended without any response: the server may have forgotten it. */
-  unanswered?: boolean | undefined;
+  /** Scopes that it was registered with. Absent: nobody knows. */
+  scopes?: readonly string[] | undefined;
+  /** Nobody has said how it authenticates, or not clearly: where the method is refused, the next one is tried. */
+  authMethodIsAssumed?: true | undefined;
+  /**
+   * The login for which a user was sent away with it, without any answer so far: its name. Once that login is over, the server
+   * may have forgotten the client.
+   */
+  unanswered?: string | undefined;
 }
 
 /** What this client can do, the preferred one first. */
-export const authMethods: readonly TokenEndpointAuthMethod[] = ["client_secret_basic", "client_secret_post", "none"];
+export const authMethods: readonly TokenEndpointAuthMethod[] = ["none", "client_secret_post", "client_secret_basic"];
 
 /**
  * The method by which a client authenticates where none is given: `preferred` where the server's list allows it or there is no
@@ -42,4 +49,28 @@ export function chooseAuthMethod(
 ): TokenEndpointAuthMethod {
   const listed = server.token_endpoint_auth_methods_supported;
   return !listed || listed.includes(preferred) ? preferred : (authMethods.find((method) => listed.includes(method)) ?? preferred);
+}
+
+/**
+ * How a client with a secret authenticates where nobody has said it.
+ *
+ * @param named what the registration's answer or the app says, if anything
+ * @param asked what the registration asked for
+ */
+export function secretMethod(
+  server: AuthorizationServerMetadata,
+  named?: TokenEndpointAuthMethod,
+  asked?: TokenEndpointAuthMethod,
+): Pick<ClientRegistration, "tokenEndpointAuthMethod" | "authMethodIsAssumed"> {
+  const listed = server.token_endpoint_auth_methods_supported;
+  const method = named ?? (asked && asked !== "none" ? asked : methodWithSecret(listed));
+  const isAssumed = named === undefined || named !== asked || !listed?.includes(named);
+  return { tokenEndpointAuthMethod: method, ...(isAssumed && { authMethodIsAssumed: true }) };
+}
+
+/** @see RFC 8414 §2 (an absent list means `client_secret_basic`) */
+function methodWithSecret(listed: readonly string[] | undefined): TokenEndpointAuthMethod {
+  return listed && !listed.includes("client_secret_basic") && listed.includes("client_secret_post")
+    ? "client_secret_post"
+    : "client_secret_basic";
 }

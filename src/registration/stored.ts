@@ -3,7 +3,7 @@ import type { Store, StoredRecord } from "../stores/store.ts";
 import type { ClientRegistration } from "./registration.ts";
 
 /** Why a stored registration is not used for another login of a user. */
-export type StaleReason = "redirect-uri" | "grant-type" | "expired" | "unanswered" | "old";
+export type StaleReason = "redirect-uri" | "grant-type" | "scope" | "expired" | "unanswered" | "old";
 
 const day = 24 * 60 * 60 * 1000;
 /** Servers forget registrations, some after days, and never say so to the client. */
@@ -51,36 +51,46 @@ export async function forgetRegistration(store: Store, issuer: string, clientId:
   });
 }
 
-/**
- * Notes that a login ended without any response: the server may have forgotten the client, and shows the user an
- * error page that the client never hears of.
- */
-export async function markUnanswered(store: Store, issuer: string, clientId: string): Promise<void> {
+/** Replaces a registration by what is known of it now, unless it has been replaced meanwhile. */
+export async function updateRegistration(
+  store: Store,
+  { issuer, clientId }: ClientRegistration,
+  change: (found: ClientRegistration) => ClientRegistration,
+): Promise<void> {
   const key = registrationKey(issuer);
   await store.withLock(key, async (held) => {
     const found = await findRegistration(store, issuer);
-    if (found?.clientId === clientId) await held.set(key, { v: 1, ...found, unanswered: true });
+    if (found?.clientId !== clientId) return;
+    const next = change(found);
+    if (next !== found) await held.set(key, { v: 1, ...next });
   });
+}
+
+/** What a registration must have for a login. */
+export interface RegistrationNeeds {
+  redirectUris: readonly string[];
+  grantTypes?: readonly string[] | undefined;
+  scopes?: readonly string[] | undefined;
 }
 
 /**
  * Why a dynamic registration must be made anew for a login of a user; refreshing never depends on it.
  *
- * @param redirectUris where a response can be received
+ * @param needs.redirectUris where a response can be received
+ * @param needs.grantTypes those that it must have been asked for
+ * @param needs.scopes those that the login asks for
  * @param now milliseconds since 1970
- * @param grantTypes those that it must have been asked for
  */
 export function staleReason(
   registration: ClientRegistration,
-  redirectUris: readonly string[],
+  { redirectUris, grantTypes = [], scopes = [] }: RegistrationNeeds,
   now: number,
-  grantTypes: readonly string[] = [],
 ): StaleReason | undefined {
-  const { clientSecretExpiresAt = Infinity, createdAt, unanswered, grantTypes: asked } = registration;
+  const { clientSecretExpiresAt = Infinity, createdAt, grantTypes: asked, scopes: registered } = registration;
   if (redirectUriOf(registration, redirectUris) === undefined) return "redirect-uri";
   if (!grantTypes.every((grantType) => asked?.includes(grantType))) return "grant-type";
   if (clientSecretExpiresAt - secretMarginMs <= now) return "expired";
-  if (unanswered) return "unanswered";
+  if (registered && !scopes.every((scope) => registered.includes(scope))) return "scope";
   return now - createdAt > longestLifeMs ? "old" : undefined;
 }
 

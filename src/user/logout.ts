@@ -1,5 +1,8 @@
+import { readDiscovery } from "../discovery/cache.ts";
 import { codeOf, McpAuthError, unless } from "../errors.ts";
 import type { Session } from "../login/session.ts";
+import type { ClientRegistration } from "../registration/registration.ts";
+import { findRegistration, forgetRegistration } from "../registration/stored.ts";
 import { defaultAccount, defaultKey } from "../tokens/default-account.ts";
 import type { LockedLogin } from "../tokens/token-keeper.ts";
 import { loginOf, readTokens, type TokenRecord, tokenKey } from "../tokens/token-record.ts";
@@ -23,6 +26,8 @@ export interface LogoutResult {
 /** What was there to end, and what of it the server has ended. */
 interface Ended extends Revoked {
   wasLoggedIn: boolean;
+  /** To whom the login was issued. */
+  client?: ClientRegistration | undefined;
 }
 
 const nothing: Revoked = { refreshTokenRevoked: false, accessTokenRevoked: false };
@@ -41,13 +46,27 @@ export async function logout(session: Session, known: TokenRecord | undefined, a
   const own = await keeper.account();
   account ??= own;
   const ended = await (account === own ? endOwn(session, known) : endStored(session, account));
+  await forgetClient(session, ended?.client);
   // Nobody is led to an account that has no login.
   if ((await defaultAccount(store, server)) === account) await store.delete(defaultKey(server));
   if (ended) {
     emit({ type: "tokens.deleted", reason: "logout" });
     emit({ type: "logout.finished", revoked: ended.refreshTokenRevoked });
   }
-  return { account, ...(ended ?? { wasLoggedIn: false, ...nothing }) };
+  const { wasLoggedIn = false, refreshTokenRevoked = false, accessTokenRevoked = false } = ended ?? {};
+  return { account, wasLoggedIn, refreshTokenRevoked, accessTokenRevoked };
+}
+
+/**
+ * Forgets the registration, so that a logout also helps where the server has lost it and no login is possible. Other logins keep
+ * their own copy.
+ */
+async function forgetClient({ store, server }: Session, client: ClientRegistration | undefined): Promise<void> {
+  const issuer = client?.issuer ?? (await readDiscovery(store, server))?.issuer;
+  const registration = issuer === undefined ? undefined : await findRegistration(store, issuer);
+  if (registration && registration.clientId === (client?.clientId ?? registration.clientId)) {
+    await forgetRegistration(store, registration.issuer, registration.clientId);
+  }
 }
 
 /** Ends the logins of all accounts at the server, the session's own first. One that fails does not keep the others. */
@@ -73,7 +92,11 @@ async function endOwn(session: Session, known: TokenRecord | undefined): Promise
     const record = known ?? (await keeper.newest());
     if (!record) return undefined;
     const end = async ({ current, save }: LockedLogin) => {
-      const ended = current && { wasLoggedIn: loginOf(current) !== undefined, ...(await revokeAll(session, current)) };
+      const ended = current && {
+        wasLoggedIn: loginOf(current) !== undefined,
+        client: current.client,
+        ...(await revokeAll(session, current)),
+      };
       await save(undefined);
       return ended;
     };
@@ -94,6 +117,6 @@ async function endStored(session: Session, account: string): Promise<Ended | und
     const record = await unless("invalid_record", readTokens(store, key));
     const revoked = record ? await revokeAll(session, record) : nothing;
     await held.delete(key);
-    return { wasLoggedIn: !record || loginOf(record) !== undefined, ...revoked };
+    return { wasLoggedIn: !record || loginOf(record) !== undefined, client: record?.client, ...revoked };
   });
 }

@@ -4,7 +4,8 @@ import { createHttp } from "../../src/http/http.ts";
 import { obtainClient } from "../../src/registration/client-id.ts";
 import { checkClientMetadataUrl } from "../../src/registration/client-metadata-url.ts";
 import type { ClientRegistration } from "../../src/registration/registration.ts";
-import { findRegistration, forgetRegistration, markUnanswered, redirectUriOf, saveRegistration } from "../../src/registration/stored.ts";
+import { findRegistration, forgetRegistration, redirectUriOf, saveRegistration } from "../../src/registration/stored.ts";
+import { loginLock, markAnswered, markUnanswered } from "../../src/registration/unanswered.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
 import { eagerClock, failure, recorded, world } from "../discovery/support.ts";
 
@@ -15,6 +16,7 @@ const ip = "http://127.0.0.1:5000/callback";
 const name = "http://localhost:5000/callback";
 const now = eagerClock().now();
 const day = 86_400_000;
+const login = "default/https://mcp.example/mcp";
 
 const server = (more: Partial<AuthorizationServerMetadata> = {}, of = issuer): AuthorizationServerMetadata => ({
   issuer: of,
@@ -40,6 +42,7 @@ const obtain = (options: Options = {}) =>
     server: server(),
     store: new MemoryStore(),
     serverUrl,
+    login,
     redirectUris: [ip, name],
     http: createHttp(),
     clock: eagerClock(),
@@ -55,6 +58,27 @@ describe("REQ-REG-01 the order", () => {
     ["metadata document before registrations", { clientMetadataUrl, server: documents }, "metadata-document", clientMetadataUrl],
     ["no metadata document where the server does not support it", { clientMetadataUrl }, "dynamic", "old"],
     ["no metadata document where the app has none", { server: documents }, "dynamic", "old"],
+    [
+      "no metadata document where public clients are not let in",
+      { clientMetadataUrl, server: { ...documents, token_endpoint_auth_methods_supported: ["client_secret_post"] } },
+      "dynamic",
+      "old",
+    ],
+    [
+      "metadata document where `none` is listed",
+      { clientMetadataUrl, server: { ...documents, token_endpoint_auth_methods_supported: ["none"] } },
+      "metadata-document",
+      clientMetadataUrl,
+    ],
+    [
+      "metadata document where there is no other way",
+      {
+        clientMetadataUrl,
+        server: { issuer, client_id_metadata_document_supported: true, token_endpoint_auth_methods_supported: ["client_secret_post"] },
+      },
+      "metadata-document",
+      clientMetadataUrl,
+    ],
     ["stored registration before a new one", {}, "dynamic", "old"],
     ["new registration", { store: new MemoryStore() }, "dynamic", "new"],
   ])("%s", async (_, options, kind, clientId) => {
@@ -85,7 +109,7 @@ describe("REQ-REG-01 the order", () => {
   test("a refused registration leaves the stored one as it was", async () => {
     serve({ [`${issuer}/register`]: 401 });
     const store = new MemoryStore();
-    const old = stored({ unanswered: true });
+    const old = stored({ unanswered: login });
     await saveRegistration(store, old);
     await failure(obtain({ store }));
     expect(await findRegistration(store, issuer)).toEqual(old);
@@ -190,7 +214,9 @@ describe("where a registration goes stale", () => {
     ["a secret that has expired", { clientSecret: "s", clientSecretExpiresAt: now - 1 }, [ip], "expired"],
     ["a secret that expires within a minute", { clientSecret: "s", clientSecretExpiresAt: now + 60_000 }, [ip], "expired"],
     ["a secret that expires later", { clientSecret: "s", clientSecretExpiresAt: now + 60_001 }, [ip], undefined],
-    ["Server forgot the dynamic registration, no answer came (chatcli #1308)", { unanswered: true }, [ip], "unanswered"],
+    ["Server forgot the dynamic registration, no answer came (chatcli #1308)", { unanswered: login }, [ip], "unanswered"],
+    ["… in a login of another server or account, which is over", { unanswered: "b/https://b.example" }, [ip], "unanswered"],
+    ["… as earlier versions noted it", { unanswered: true as unknown as string }, [ip], "unanswered"],
     ["30 days old", { createdAt: now - 30 * day }, [ip], undefined],
     ["older", { createdAt: now - 30 * day - 1 }, [ip], "old"],
   ])("%s", async (_, more, redirectUris, reason) => {
@@ -230,6 +256,37 @@ describe("where a registration goes stale", () => {
     );
   });
 
+  test.each<[rule: string, had: string[] | undefined, options: Options, registered: string | undefined]>([
+    ["one that it was not registered with: anew, with all", ["a"], { scopes: ["b"] }, "a b"],
+    ["fewer", ["a", "b"], { scopes: ["b"] }, undefined],
+    ["none", ["a"], {}, undefined],
+    ["nobody knows with which it was registered", undefined, { scopes: ["b"] }, undefined],
+    [
+      "one that the server does not list cannot be registered",
+      ["a"],
+      { scopes: ["a", "x"], server: server({ scopes_supported: ["a"] }) },
+      undefined,
+    ],
+    ["the app says what is registered", ["a"], { scopes: ["b"], clientMetadata: { scope: "a" } }, undefined],
+  ])("scopes: %s", async (_, had, options, registered) => {
+    const sent: unknown[] = [];
+    serve({
+      [`${issuer}/register`]: async (request) => {
+        sent.push(((await request.json()) as { scope: unknown }).scope);
+        return Response.json({ client_id: "new" }, { status: 201 });
+      },
+    });
+    const store = new MemoryStore();
+    await saveRegistration(store, stored({ scopes: had }));
+    const { events, emit } = recorded();
+    await obtain({ store, emit, ...options });
+    expect(sent).toEqual(registered ? [registered] : []);
+    expect(events.filter(({ type }) => type === "registration.stale")).toEqual(
+      registered ? [{ type: "registration.stale", issuer, reason: "scope" }] : [],
+    );
+    if (registered) expect((await findRegistration(store, issuer))?.scopes).toEqual(registered.split(" "));
+  });
+
   test.each<[registered: string[] | undefined, ours: string[], sent: string | undefined]>([
     [[ip, name], [ip, name], ip],
     [[ip, name], [name, ip], name],
@@ -260,11 +317,29 @@ describe("stored registrations", () => {
   test("unanswered is marked, of this client only", async () => {
     const store = await having();
     const mark = async () => (await findRegistration(store, issuer))?.unanswered ?? false;
-    await markUnanswered(store, issuer, "another");
+    await markUnanswered(store, stored({ clientId: "another" }), login);
     expect(await mark()).toBe(false);
-    await markUnanswered(store, issuer, "old");
-    expect(await mark()).toBe(true);
-    await markUnanswered(new MemoryStore(), issuer, "old");
+    await markUnanswered(store, stored(), login);
+    expect(await mark()).toBe(login);
+    await markUnanswered(new MemoryStore(), stored(), login);
+  });
+
+  test("an answer takes the note away, but not that of another login", async () => {
+    const store = await having({ unanswered: login });
+    await markAnswered(store, stored(), "b/https://b.example");
+    expect(await findRegistration(store, issuer)).toEqual(stored({ unanswered: login }));
+    await markAnswered(store, stored(), login);
+    expect(await findRegistration(store, issuer)).toEqual(stored());
+  });
+
+  test("a login of another server that still waits for its answer: the registration is used", async () => {
+    const other = "b/https://b.example";
+    const store = await having({ unanswered: other });
+    await store.withLock(loginLock(other), async () => {
+      expect((await obtain({ store })).clientId).toBe("old");
+    });
+    registers();
+    expect((await obtain({ store })).clientId).toBe("new");
   });
 
   test("a registration that replaces another while that is being marked stays", async () => {
@@ -276,7 +351,7 @@ describe("stored registrations", () => {
       replaced ??= saveRegistration(store, stored({ clientId: "new" }));
       return record;
     };
-    await markUnanswered(store, issuer, "old");
+    await markUnanswered(store, stored(), login);
     await replaced;
     expect(await findRegistration(store, issuer)).toEqual(stored({ clientId: "new" }));
   });
@@ -289,7 +364,7 @@ describe("stored registrations", () => {
       () => findRegistration(store, issuer),
       () => obtain({ store }),
       () => forgetRegistration(store, issuer, "old"),
-      () => markUnanswered(store, issuer, "old"),
+      () => markUnanswered(store, stored(), login),
     ]) {
       expect((await failure(use())).code).toBe("invalid_record");
     }

@@ -74,7 +74,8 @@ describe("what is asked for (RFC 7591 §2)", () => {
   test.each<[supported: string[] | undefined, method: string]>([
     [undefined, "none"],
     [["client_secret_basic", "none"], "none"],
-    [["client_secret_post", "client_secret_basic"], "client_secret_basic"],
+    [["client_secret_post", "client_secret_basic"], "client_secret_post"],
+    [["client_secret_basic"], "client_secret_basic"],
     [["client_secret_post"], "client_secret_post"],
     [["private_key_jwt", "client_secret_post"], "client_secret_post"],
     [["private_key_jwt"], "none"],
@@ -199,27 +200,30 @@ describe("REQ-REG-05 127.0.0.1 refused here, localhost there (claude-code #86233
     expect(bodies.map((body) => body.redirect_uris)).toEqual(tried);
   });
 
-  test.each<[status: number, error: string, tries: number]>([
-    [400, "invalid_redirect_uri", 3],
-    [400, "invalid_client_metadata", 3],
-    [400, "something", 3],
-    [403, "", 3],
-    [401, "invalid_token", 1],
-    [404, "", 1],
-    [405, "", 1],
-  ])("status %i %s: asked %i times, then registration_refused", async (status, error, tries) => {
-    const bodies = serving(() => refused(status, error));
+  test.each<[status: number, error: string, description: string, tries: number, detail: RegExp, hint: RegExp]>([
+    [400, "invalid_redirect_uri", "no", 3, /redirect URIs were .*127.* and .*localhost/, /`redirectHost` or `redirectUris`.*`clientId`/],
+    [400, "invalid_client_metadata", "localhost is not allowed", 3, /redirect URIs were/, /`redirectHost`/],
+    [400, "something", "", 3, /redirect URIs were/, /`redirectHost`/],
+    [403, "", "", 3, /redirect URIs were/, /`redirectHost`/],
+    [401, "invalid_token", "initial access token", 1, /register this client \(/, /not open to everybody.*`clientId`/],
+    [403, "access_denied", "not for you", 1, /register this client \(/, /not open to everybody/],
+    [403, "unauthorized_client", "client_name must be Acme", 1, /register this client \(/, /Only certain clients/],
+    [404, "", "", 1, /register this client \(/, /by hand/],
+    [405, "", "", 1, /register this client \(/, /by hand/],
+  ])("status %i %s %s: asked %i times, then registration_refused, which says what it may be about", async (...row) => {
+    const [status, error, description, tries, detail, hint] = row;
+    const bodies = serving(() => Response.json({ error, error_description: description }, { status }));
     const thrown = await failure(register());
-    expect(thrown).toMatchObject({
-      code: "registration_refused",
-      status,
-      issuer,
-      serverDescription: "no [0m",
-    });
-    expect(thrown.serverError).toBe(error || undefined);
-    expect(thrown.message).toContain(ip);
-    expect(thrown.message).toContain(name);
+    expect(thrown).toMatchObject({ code: "registration_refused", status, issuer });
+    expect([thrown.serverError, thrown.serverDescription]).toEqual([error || undefined, description || undefined]);
+    expect(thrown.message).toMatch(detail);
+    expect(thrown.hint).toMatch(hint);
     expect(bodies).toHaveLength(tries);
+  });
+
+  test("what the server says is cleaned", async () => {
+    serving(() => refused(400));
+    expect((await failure(register())).serverDescription).toBe("no [0m");
   });
 
   test("a firewall that answers HTML with 403 to 127.0.0.1 gets localhost (AWS WAF)", async () => {
@@ -232,6 +236,58 @@ describe("REQ-REG-05 127.0.0.1 refused here, localhost there (claude-code #86233
     const bodies = serving(() => refused(400));
     await failure(register({ redirectUris: ["https://app.example/cb"] }));
     expect(bodies).toHaveLength(1);
+  });
+});
+
+describe("scopes that are registered", () => {
+  const scopes = ["a", "offline_access"];
+
+  test.each<[rule: string, options: Options, sent: (string | undefined)[], kept: string[] | undefined]>([
+    ["those that the login asks for", {}, ["a offline_access"], scopes],
+    ["those that the server lists", { server: { ...server, scopes_supported: ["a", "b"] } }, ["a"], ["a"]],
+    ["none that the server lists", { server: { ...server, scopes_supported: ["b"] } }, [undefined], undefined],
+    ["what the app says", { clientMetadata: { scope: "x y" } }, ["x y"], ["x", "y"]],
+    ["none, as the app says", { clientMetadata: { scope: undefined } }, [undefined], undefined],
+  ])("%s", async (_, options, sent, kept) => {
+    const bodies = serving(() => created({ client_id: "c" }));
+    const client = await register({ scopes, ...options });
+    expect(bodies.map(({ scope }) => scope)).toEqual(sent);
+    expect(client.scopes).toEqual(kept);
+  });
+
+  test("those of the answer count, too", async () => {
+    serving(() => created({ client_id: "c", scope: "a z" }));
+    expect((await register({ scopes })).scopes).toEqual(["a", "offline_access", "z"]);
+  });
+
+  test.each<[status: number, error: string, description: string, sent: (string | undefined)[]]>([
+    [400, "invalid_client_metadata", "unknown scope a", ["a", undefined]],
+    [400, "invalid_client_metadata", "", ["a", undefined]],
+    [403, "insufficient_scope", "Policy 'Allowed Client Scopes' rejected request", ["a", undefined]],
+    [422, "", "", ["a", undefined]],
+    [401, "invalid_token", "", ["a"]],
+    [404, "", "", ["a"]],
+  ])("refused with %i %s %s: sent with scopes %j", async (status, error, description, sent) => {
+    const bodies = serving(({ scope }) =>
+      scope ? Response.json({ error, error_description: description }, { status }) : created({ client_id: "c" }),
+    );
+    const client = await register({ scopes: ["a"], redirectUris: [ip] }).catch(() => undefined);
+    expect(bodies.map(({ scope }) => scope)).toEqual(sent);
+    expect(client && [client.clientId, client.scopes]).toEqual(sent.length > 1 ? ["c", undefined] : undefined);
+  });
+
+  test("a redirect URI is refused: asked with the other host, and the same scopes", async () => {
+    const bodies = serving(({ redirect_uris }) => ((redirect_uris as string[]).length > 1 ? refused(400) : created({ client_id: "c" })));
+    await register({ scopes: ["a"] });
+    expect(bodies.map(({ scope }) => scope)).toEqual(["a", "a"]);
+  });
+
+  test("refused whatever is asked for: four requests at most, and the error names scopes", async () => {
+    const bodies = serving(() => Response.json({ error: "invalid_client_metadata", error_description: "scope" }, { status: 400 }));
+    const error = await failure(register({ scopes: ["a"] }));
+    expect(bodies.map(({ scope }) => scope)).toEqual(["a", undefined]);
+    expect(error.message).toContain("the scopes were a");
+    expect(error.hint).toContain("`scopes`");
   });
 });
 
