@@ -94,7 +94,7 @@ describe("a second login that fails leaves the first one as it was", () => {
   const failing = cases.filter(([, , result, after]) => result !== "authorized" && after === undefined);
   test.each(failing.map(([what, answer, result]) => ({ what, answer, result })))("$what: $result", async ({ answer, result }) => {
     const { answerTokens } = protectedWorld(net);
-    const { auth, store } = manager({ loginHandler: stubUser() });
+    const { auth, store } = manager({ loginHandler: stubUser(), clientMetadata: { scope: "a b" } });
     await auth.authorize();
     const before = await everything(store);
     answerTokens(answer);

@@ -119,7 +119,9 @@ describe("a second login that fails leaves the first one, and its registration, 
     async ({ code, answers, options }) => {
       protectedWorld(net);
       const store = new MemoryStore();
-      await manager({ loginHandler: stubUser(), clientId: options?.clientId, store }).auth.authorize();
+      // One registration is good for both logins.
+      const clientMetadata = options?.clientId === undefined ? { scope: "a b" } : undefined;
+      await manager({ loginHandler: stubUser(), clientId: options?.clientId, clientMetadata, store }).auth.authorize();
       const before = await kept(store);
       expect(Object.keys(before).sort()).toEqual([
         expect.stringMatching(/^index/),
@@ -128,7 +130,7 @@ describe("a second login that fails leaves the first one, and its registration, 
       ]);
       net.serve(answers);
       // Nothing that the first login has stored is used without a look.
-      const { auth } = manager({ loginHandler: stubUser(), speculate: false, ...options, store });
+      const { auth } = manager({ loginHandler: stubUser(), speculate: false, clientMetadata, ...options, store });
       expect(await outcome(auth.authorize({ scopes: ["b"] }))).toBe(code);
       expect(await kept(store)).toEqual(before);
       expect((await call(auth)).status).toBe(200);

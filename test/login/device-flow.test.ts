@@ -13,7 +13,7 @@ import {
   tokenRequest,
   when,
 } from "../fixture/index.ts";
-import { callTool, connect, failure, manager, minutes, post, startServer, tally, userAtHand } from "../storm/support.ts";
+import { callTool, connect, endLogin, failure, manager, minutes, post, startServer, tally, userAtHand } from "../storm/support.ts";
 
 const grant = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -356,9 +356,9 @@ describe("which way", () => {
 
   test("a client that the server has forgotten is no reason for another way: it is registered anew, and a code is shown", async () => {
     const loginHandler = userAtHand();
-    const { auth, as, device, server } = await deviceServer({ loginHandler });
+    const { auth, as, device, server, store } = await deviceServer({ loginHandler });
     expect(await auth.authorize()).toBe("authorized");
-    await auth.logout();
+    await endLogin(auth, store);
     as.forgetClients();
     expect(await auth.authorize()).toBe("authorized");
     expect([loginHandler.opened, device.prompts.length, registered(server).length]).toEqual([0, 2, 2]);
@@ -384,7 +384,7 @@ describe("who the client is", () => {
     const browser = manager(server, { store, loginHandler });
     expect(await browser.auth.authorize()).toBe("authorized");
     for (const each of [auth, browser.auth, auth, browser.auth]) {
-      await each.logout();
+      await endLogin(each, store);
       expect(await each.authorize()).toBe("authorized");
     }
     expect([device.prompts.length, loginHandler.opened]).toEqual([2, 3]);
@@ -402,7 +402,7 @@ describe("who the client is", () => {
     expect(await auth.authorize()).toBe("authorized");
     const browser = manager(server, { store, loginHandler: userAtHand() });
     for (const each of [browser.auth, auth, browser.auth]) {
-      await each.logout();
+      await endLogin(each, store);
       expect(await each.authorize()).toBe("authorized");
     }
     expect(registered(server).map(({ grant_types }) => grant_types.includes(grant))).toEqual([true, true]);
@@ -412,15 +412,15 @@ describe("who the client is", () => {
     const redirectUris = ["http://127.0.0.1:1/callback"];
     const { auth, server, store } = await deviceServer({ redirectUris });
     expect(await auth.authorize()).toBe("authorized");
-    await auth.logout();
+    await endLogin(auth, store);
     expect(await manager(server, { store, loginHandler: userAtHand(), redirectUris }).auth.authorize()).toBe("authorized");
     expect(registered(server).map(({ redirect_uris }) => redirect_uris)).toEqual([redirectUris]);
   });
 
   test("a registration that the server has forgotten is made anew, once", async () => {
-    const { auth, as, server } = await deviceServer();
+    const { auth, as, server, store } = await deviceServer();
     expect(await auth.authorize()).toBe("authorized");
-    await auth.logout();
+    await endLogin(auth, store);
     as.forgetClients();
     expect(await auth.authorize()).toBe("authorized");
     expect(registered(server)).toHaveLength(2);

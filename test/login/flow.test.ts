@@ -8,6 +8,7 @@ import { createSession } from "../../src/login/session.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
 import { first, issuer, json, manager, outcome, protectedWorld, serverUrl, stubUser, TestClock } from "../answers/support.ts";
 import { type Answer, world } from "../discovery/support.ts";
+import { endLogin } from "../storm/support.ts";
 
 const net = world();
 const registered = () => net.asked.filter((url) => url === `${issuer}/register`).length;
@@ -37,7 +38,7 @@ async function secondLogin(loginHandler: LoginHandler, answers: Answer[], option
   const { answerTokens } = protectedWorld(net);
   const before = manager({ store, clock, loginHandler: stubUser(), ...options });
   await before.auth.authorize();
-  await before.auth.logout();
+  await endLogin(before.auth, store);
   clock.time += 1000;
   const registrations = registered();
   answerTokens(...answers, json(first));
@@ -131,9 +132,9 @@ describe("which redirect URIs a login handler is to listen at", () => {
       wanted.push([request.redirectUris, request.fixed]);
       return user.start(request);
     };
-    const { auth } = manager({ loginHandler: { start }, redirectUris });
+    const { auth, store } = manager({ loginHandler: { start }, redirectUris });
     await auth.authorize();
-    await auth.logout();
+    await endLogin(auth, store);
     await auth.authorize();
     expect(wanted).toEqual([first, second]);
   });

@@ -554,7 +554,7 @@ test("a token that could not be stored is not replaced by the one that it has re
   const servers = scripted();
   const store = new MemoryStore();
   const { withLock } = store;
-  const { auth, call } = scriptedProgram(servers, { store });
+  const { call } = scriptedProgram(servers, { store });
   await call();
   store.withLock = (key, action, options) =>
     withLock.call(

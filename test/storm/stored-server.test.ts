@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { type LoginHandler, MemoryStore, type Store } from "../../src/index.ts";
 import { answer, gate, nextOrder, type ProtectedServer, pathEnds, recordingFetch, roundTrips, when } from "../fixture/index.ts";
-import { manager, shiftedClock, startServer, toolRequest, userAtHand } from "./support.ts";
+import { endLogin, manager, shiftedClock, startServer, toolRequest, userAtHand } from "./support.ts";
 
 const initialize: RequestInit = {
   method: "POST",
@@ -63,7 +63,7 @@ async function visitedServer(way: Way = "initialize", keep: { registration: bool
   const store = new MemoryStore();
   const first = visitor(server, store);
   expect(await first.visit(way)).toBe(200);
-  await first.auth.logout();
+  await endLogin(first.auth, store);
   await first.auth.dispose();
   if (!keep.registration) for (const key of await store.keys("registrations/")) await store.delete(key);
   server.authorizationServer.requests.length = 0;

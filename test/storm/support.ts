@@ -291,3 +291,10 @@ export class WatchedStore implements Store {
     await this.beforeWrite(key, ++this.#writesUnderLock);
   }
 }
+
+/** Ends a login, but keeps the registration, as a server does that refuses the refresh token. */
+export async function endLogin(auth: Pick<TokenManager, "logout">, store: Store): Promise<void> {
+  const registrations = await Promise.all((await store.keys("registrations/")).map(async (key) => [key, await store.get(key)] as const));
+  await auth.logout();
+  for (const [key, record] of registrations) if (record) await store.set(key, record);
+}
