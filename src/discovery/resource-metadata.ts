@@ -187,6 +187,11 @@ function covers(resource: string, server: URL): boolean {
     url?.origin === server.origin &&
     !(url.hash || url.username || url.password) &&
     (url.search === "" || url.search === server.search) &&
-    `${server.pathname}/`.startsWith(url.pathname.replace(/\/?$/, "/"))
+    `${comparable(server)}/`.startsWith(comparable(url).replace(/\/?$/, "/"))
   );
+}
+
+/** A path with one way to write each percent-encoded byte (RFC 3986 §6.2.2.1). */
+function comparable({ pathname }: URL): string {
+  return pathname.replace(/%[0-9a-f]{2}/gi, (byte) => byte.toUpperCase());
 }

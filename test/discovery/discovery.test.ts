@@ -1,7 +1,13 @@
 import { describe, expect, test, vi } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { readDiscovery, writeDiscovery } from "../../src/discovery/cache.ts";
-import { type DiscoverOptions, type Discovery, discover, speculate } from "../../src/discovery/discovery.ts";
+import {
+  type AuthorizationServerMetadata,
+  type DiscoverOptions,
+  type Discovery,
+  discover,
+  speculate,
+} from "../../src/discovery/discovery.ts";
 import { createHttp } from "../../src/http/http.ts";
 import { MemoryStore } from "../../src/stores/memory.ts";
 import { type Answer, eagerClock, failure, ManualClock, never, reasons, recorded, world } from "./support.ts";
@@ -13,6 +19,8 @@ const server = new URL("https://mcp.example/mcp?key=1#part");
 const pathForm = "https://mcp.example/.well-known/oauth-protected-resource/mcp";
 const rootForm = "https://mcp.example/.well-known/oauth-protected-resource";
 const origin = "https://mcp.example/.well-known/oauth-authorization-server";
+const below = `${origin}/mcp`;
+const appended = "https://mcp.example/mcp/.well-known/openid-configuration";
 const wellKnown = (issuer: string) => `${issuer.replace(/\/$/, "")}/.well-known/oauth-authorization-server`;
 const metadata = (issuer: string, more: Record<string, unknown> = {}) => ({
   issuer,
@@ -20,6 +28,8 @@ const metadata = (issuer: string, more: Record<string, unknown> = {}) => ({
   token_endpoint: `${issuer}/token`,
   ...more,
 });
+const salesforce = new URL("https://api.salesforce.com/platform/mcp");
+const testSalesforce = "https://test.salesforce.com/.well-known/oauth-authorization-server";
 const resource = (...issuers: string[]) => ({ resource: "https://mcp.example/mcp", authorization_servers: issuers });
 const [a, b, c] = ["https://a.example", "https://b.example", "https://c.example"] as const;
 
@@ -56,6 +66,7 @@ describe("from a server's URL to its authorization server", () => {
     ["several authorization servers", { [pathForm]: resource(a, b), [wellKnown(b)]: metadata(b) }, 2],
     ["2025-03-26", { [origin]: metadata("https://mcp.example") }, 2],
     ["2025-03-26 without metadata", {}, 2],
+    ["2025-03-26 below its path", { [below]: metadata("https://mcp.example/mcp") }, 2],
     ["2025-03-26 with a pointer", { [origin]: metadata(a), [wellKnown(a)]: metadata(a) }, 3],
   ])("sequential rounds, %s", async (_, places, rounds) => {
     // Answers are held back until nobody asks any more: everything asked until then is one round.
@@ -143,6 +154,56 @@ describe("REQ-DISC-03 several authorization servers", () => {
     expect((await run(options)).issuer).toBe(issuer);
   });
 
+  test("one that cannot serve the caller is passed over", async () => {
+    const withoutPkce = (server: AuthorizationServerMetadata) =>
+      server.code_challenge_methods_supported ? [] : (["code_challenge_methods_supported"] as const);
+    serve({ ...all, [wellKnown(b)]: metadata(b, { code_challenge_methods_supported: ["S256"] }) });
+    expect((await run({ clock: systemClock, lacks: withoutPkce })).issuer).toBe(b);
+    serve(all);
+    const error = await failure(run({ clock: systemClock, lacks: withoutPkce }));
+    expect(error.code).toBe("pkce_unsupported");
+    for (const issuer of [a, b, c]) expect(error.message).toContain(`${wellKnown(issuer)}: no S256`);
+  });
+
+  test("they are asked two at a time, by order, the first five only, each once", async () => {
+    const issuers = Array.from({ length: 9 }, (_, index) => `https://as${index}.example`);
+    const listed = issuers.flatMap((issuer) => [issuer, issuer]);
+    const running = new Set<string>();
+    const log: string[] = [];
+    let most = 0;
+    const fetch: typeof globalThis.fetch = async (url) => {
+      if (url === pathForm) return Response.json(resource(...listed));
+      const { origin: issuer } = new URL(String(url));
+      if (issuers.includes(issuer) && !log.includes(issuer)) log.push(issuer);
+      running.add(issuer);
+      most = Math.max(most, running.size);
+      await new Promise((resolve) => setImmediate(resolve));
+      running.delete(issuer);
+      return new Response(null, { status: 404 });
+    };
+    expect((await failure(run({ http: createHttp({ fetch }) }))).code).toBe("discovery_failed");
+    expect(log).toEqual(issuers.slice(0, 5));
+    expect(most).toBe(2);
+  });
+
+  test("once one serves, none after it is asked", async () => {
+    const [d] = ["https://d.example"];
+    serve({ ...all, [pathForm]: resource(a, b, c, d), [wellKnown(a)]: 404 });
+    expect((await run()).issuer).toBe(b);
+    expect(asked.some((url) => url.startsWith(d))).toBe(false);
+  });
+
+  test("where the list holds plain http alone, the server's operator is told, not the app", async () => {
+    serve({ [pathForm]: resource("http://as.example") });
+    const one = await failure(run());
+    expect(one).toMatchObject({ code: "insecure_url", party: "server" });
+    expect(one.hint).toMatch(/^Tell the operator of the server/);
+    serve({ [pathForm]: resource("http://as.example", "http://b.example") });
+    const two = await failure(run());
+    expect(two).toMatchObject({ code: "discovery_failed", party: "authorization-server" });
+    expect(two.message).toContain('"http://as.example" is plain http; "http://b.example" is plain http');
+  });
+
   test("a chooser sees the resource, and is not asked about a single one", async () => {
     serve({ ...all, [pathForm]: resource(a) });
     const never = () => {
@@ -206,6 +267,45 @@ describe("REQ-DISC-03 several authorization servers", () => {
   });
 });
 
+describe("a server that the app describes", () => {
+  const issuer = "https://as.example";
+  const metadataUrl = "https://as.example/elsewhere.json";
+  const endpoints = { issuer, authorizationEndpoint: `${issuer}/a`, tokenEndpoint: `${issuer}/t` };
+
+  test("endpoints: nothing is asked, nothing is kept, S256 is sent", async () => {
+    const found = await run(endpoints);
+    expect(found).toMatchObject({
+      resource: "https://mcp.example/mcp",
+      issuer,
+      server: { issuer, authorization_endpoint: `${issuer}/a`, token_endpoint: `${issuer}/t`, code_challenge_methods_supported: ["S256"] },
+    });
+    expect(found.validUntil).toBe(found.fetchedAt);
+    expect(asked).toEqual([]);
+  });
+
+  test.each<[rule: string, configured: string | undefined, answer: Answer, outcome: string, party: string]>([
+    ["its own word counts", undefined, metadata(issuer), issuer, ""],
+    ["with `issuer`, which it confirms", issuer, metadata(issuer), issuer, ""],
+    ["with `issuer`, which it contradicts", issuer, metadata("https://b.example"), "issuer_mismatch", "authorization-server"],
+    ["without issuer", undefined, { ...metadata(issuer), issuer: undefined }, "discovery_failed", "app"],
+    ["nothing there", undefined, 404, "discovery_failed", "app"],
+    ["no token endpoint", undefined, metadata(issuer, { token_endpoint: "" }), "discovery_failed", "authorization-server"],
+    ["failing", undefined, 503, "server_error", "server"],
+  ])("`metadataUrl`: %s", async (_, configured, answer, outcome, party) => {
+    serve({ [pathForm]: resource("https://listed.example"), [metadataUrl]: answer });
+    const found = await run({ metadataUrl, issuer: configured }).catch((error: unknown) => error);
+    if (outcome === issuer) expect(found).toMatchObject({ issuer, resource: "https://mcp.example/mcp", legacy: false });
+    else expect(found).toMatchObject({ code: outcome, party });
+    expect(asked.filter((url) => !url.startsWith("https://mcp.example/"))).toContain(metadataUrl);
+    expect(new Set(asked.filter((url) => !url.startsWith("https://mcp.example/"))).size).toBe(1);
+  });
+
+  test("an `issuer` without metadata: the hint names the options that help", async () => {
+    const { hint } = await failure(run({ issuer }));
+    for (const name of ["`tokenEndpoint`", "`authorizationEndpoint`", "`metadataUrl`"]) expect(hint).toContain(name);
+  });
+});
+
 describe("REQ-LEG-01, REQ-LEG-02 servers of 2025-03-26", () => {
   test("metadata at the origin", async () => {
     serve({ [origin]: metadata("https://mcp.example") });
@@ -234,6 +334,59 @@ describe("REQ-LEG-01, REQ-LEG-02 servers of 2025-03-26", () => {
         code_challenge_methods_supported: ["S256"],
       },
     });
+  });
+
+  test.each<[rule: string, answers: Record<string, Answer>, issuer: string, token: string]>([
+    ["below its path", { [below]: metadata("https://mcp.example/mcp") }, "https://mcp.example/mcp", "https://mcp.example/mcp/token"],
+    [
+      "at the path's OpenID form",
+      { [appended]: metadata("https://mcp.example/mcp") },
+      "https://mcp.example/mcp",
+      "https://mcp.example/mcp/token",
+    ],
+    [
+      "below its path before the origin",
+      { [below]: metadata("https://mcp.example/mcp"), [origin]: metadata("https://mcp.example") },
+      "https://mcp.example/mcp",
+      "https://mcp.example/mcp/token",
+    ],
+    [
+      "for the path, about the whole host",
+      { [below]: metadata("https://mcp.example", { token_endpoint: "https://mcp.example/t" }) },
+      "https://mcp.example",
+      "https://mcp.example/t",
+    ],
+    [
+      "one that cannot be used below the path, a whole one at the origin",
+      { [below]: metadata("https://mcp.example/mcp", { token_endpoint: "" }), [origin]: metadata("https://mcp.example") },
+      "https://mcp.example",
+      "https://mcp.example/token",
+    ],
+    ["a pointer below the path", { [below]: metadata(a), [wellKnown(a)]: metadata(a) }, a, `${a}/token`],
+    ["below the path whatever fails", { [below]: 500, [appended]: "unreachable" }, "https://mcp.example", "https://mcp.example/token"],
+  ])("metadata %s", async (_, answers, issuer, token) => {
+    serve(answers);
+    expect(await run({ clock: systemClock })).toMatchObject({ legacy: true, issuer, server: { token_endpoint: token } });
+  });
+
+  test("what stands below the path, which may be one customer's, does not speak for the whole host", async () => {
+    serve({ [appended]: metadata("https://mcp.example", { token_endpoint: "https://mcp.example/mcp/token" }) });
+    expect((await failure(run())).code).toBe("discovery_failed");
+  });
+
+  test.each<[rule: string, server: URL, answers: Record<string, Answer>, outcome: string]>([
+    ["counts, where it is the same provider's", salesforce, {}, "issuer-published-elsewhere"],
+    ["does not count where the issuer publishes something else", salesforce, { [testSalesforce]: metadata(a) }, "issuer_mismatch"],
+    ["does not count anywhere else", new URL("https://mcp.example/mcp"), {}, "discovery_failed"],
+  ])("a document about an issuer that publishes none %s", async (_, server, answers, outcome) => {
+    const place = `${server.origin}/.well-known/oauth-authorization-server${server.pathname}`;
+    serve({ [place]: metadata("https://test.salesforce.com"), ...answers });
+    const running = run({}, server);
+    const found = await running.then(
+      () => running.events.flatMap((event) => (event.type === "discovery.concession" ? event.concession : [])).join(),
+      ({ code }) => code,
+    );
+    expect(found).toBe(outcome);
   });
 
   test("REQ-LEG-03 the protocol version goes along", async () => {

@@ -172,6 +172,8 @@ describe("REQ-DISC-04 whose document it is", () => {
     ["https://h.example/mcp", "https://h.example/MCP", false],
     ["https://h.example/mcp", "https://h.example/other/../mcp", true],
     ["https://h.example/a/mcp", "https://h.example/a/..%2fa", false],
+    ["https://h.example/arn%3Aaws%3aruntime/mcp", "https://h.example/arn%3aaws%3Aruntime/mcp", true],
+    ["https://h.example/arn%3Aaws/mcp", "https://h.example/arn:aws/mcp", false],
     ["https://h.example/mcp", "https://evil.example/mcp", false],
     ["https://h.example/mcp", "https://h.example.evil.example/mcp", false],
     ["https://h.example/mcp", "https://sub.h.example/mcp", false],
