@@ -266,7 +266,7 @@ function messageOf(code: McpAuthErrorCode, facts: McpAuthErrorDetails, detail: s
   const { serverUrl, issuer, status, serverError, serverDescription } = facts;
   const where = [
     serverUrl && `server ${serverUrl}`,
-    issuer && `authorization server ${issuer}`,
+    issuer && `authorization server ${printable(issuer)}`,
     status && `status ${status}`,
     serverError && `error ${serverError}`,
     serverDescription && `"${serverDescription}"`,
