@@ -110,7 +110,8 @@ export async function findAuthorizationServer(issuer: string, search: ServerSear
   const aliased = issuerAlias?.found === issuer ? wellKnownPlaces(http.checkUrl(issuerAlias.expected)) : [];
   const found = await look(search.places ?? [...wellKnownPlaces(new URL(issuer)), ...aliased]);
   if (!isNone(found)) return conceding(found, emit);
-  if (search.places || pathname === "/") return noServer(issuer, found, search.hint);
+  // A host that cannot be reached has no other place either.
+  if (search.places || pathname === "/" || found.every(isTransient)) return noServer(issuer, found, search.hint);
 
   const root = `${origin}/.well-known/oauth-authorization-server`;
   const atRoot = await look([root]);

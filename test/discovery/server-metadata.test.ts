@@ -81,6 +81,12 @@ describe("REQ-ASM-01 where metadata is looked for", () => {
     expect(await failure(find(issuer))).toMatchObject({ code: "discovery_failed" });
   });
 
+  test("a host that cannot be reached is not asked for its own place: nobody waits twice", async () => {
+    serve({ [oauth]: "unreachable", [inserted]: "unreachable", [appended]: "unreachable", [root]: sound });
+    expect(await failure(find(issuer))).toMatchObject({ code: "network_error" });
+    expect(asked).not.toContain(root);
+  });
+
   test("all places are asked at once: the last one costs no further round", async () => {
     const all = Promise.withResolvers<void>();
     let open = 0;
