@@ -16,6 +16,11 @@ const pauseAfterRefusalMs = 60_000;
 /** The token that a login replaces. */
 export type LoginToken = Pick<CachedToken<TokenRecord>, "use"> & { loginRequired(): McpAuthError };
 
+/** Whether a user can be asked. */
+export function canAsk({ options: { interactive, loginHandler, onDeviceCode } }: Session): boolean {
+  return interactive !== false && (loginHandler ?? onDeviceCode) !== undefined;
+}
+
 /** Logins by a user: one at a time, with limits on waiting, and with a pause after a refused one. */
 export class LoginPrompt {
   readonly #session: Session;
@@ -46,8 +51,7 @@ export class LoginPrompt {
 
   /** Whether a user can be asked. */
   get isPossible(): boolean {
-    const { interactive, loginHandler, onDeviceCode } = this.#session.options;
-    return interactive !== false && (loginHandler ?? onDeviceCode) !== undefined;
+    return canAsk(this.#session);
   }
 
   /** Starts metadata requests that run beside the first request to the server. */

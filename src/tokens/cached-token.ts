@@ -30,6 +30,8 @@ export interface Renewal<R extends IssuedToken> {
   bearer(record: R): string | undefined;
   /** What a new token is asked for with, if anything: once refused, it is left alone for a while. */
   grant(record: R | undefined): string | undefined;
+  /** Whether a grant is left alone that another process was refused with: not before a user is asked. Default `false`. */
+  heedsRefusals?: boolean;
   /** Gets a new token, once however many processes want it. */
   refresh(record: R | undefined, demand: RefreshDemand): Promise<RefreshOutcome<R>>;
 }
@@ -148,9 +150,10 @@ export class CachedToken<R extends IssuedToken> {
 
   /** Takes over what the login remembers of its refreshes. */
   #recall(record: R): void {
-    const history = historyOf(record);
-    this.backoff.recall(record.refreshToken, history);
-    if (history.refusals) this.refusal ??= refusalOf(history.refusals, record.issuer);
+    const { failures, refusals } = historyOf(record);
+    const heeded = this.#renewal.heedsRefusals ? refusals : undefined;
+    this.backoff.recall(record.refreshToken, { failures, refusals: heeded });
+    if (heeded) this.refusal ??= refusalOf(heeded, record.issuer);
   }
 
   /** Reads the store, once. */
@@ -266,7 +269,7 @@ export class CachedToken<R extends IssuedToken> {
       this.use(outcome.record, origin, true);
       if (outcome.error) {
         this.refusal = outcome.error;
-        if (!outcome.record?.refreshHistory?.refusals)
+        if (!(this.#renewal.heedsRefusals && outcome.record?.refreshHistory?.refusals))
           this.backoff.onRefusal(this.#renewal.grant(outcome.record), demand.reason === "ahead");
       }
       return outcome;

@@ -1,5 +1,6 @@
 import { LoginRequiredError, type McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
 import type { LoginOptions } from "../login/options.ts";
+import { canAsk } from "../login/prompt.ts";
 import { requestProfile, type Session } from "../login/session.ts";
 import { CachedToken } from "../tokens/cached-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
@@ -14,6 +15,7 @@ export class CurrentToken extends CachedToken<TokenRecord> {
       load: () => session.keeper.load(),
       bearer: (record) => (requestProfile(session, record.issuer).bearer === "id_token" ? record.idToken : record.accessToken),
       grant: (record) => record?.refreshToken,
+      heedsRefusals: !canAsk(session),
       refresh: async (record, demand) => (record ? refreshLogin(session, record, demand) : { record }),
     });
     this.#session = session;

@@ -1,4 +1,5 @@
 import { factsOf, McpAuthError } from "../errors.ts";
+import { canAsk } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
 import { forgetRegistration } from "../registration/stored.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
@@ -44,7 +45,7 @@ async function refreshOnce(
     return { record: current, isShared: true };
   }
   if (!refreshToken) return { record: current, isShared: true };
-  const held = holdingBack(current, isNeeded(current, demand, clock.now()), clock.now());
+  const held = canAsk(session) ? undefined : holdingBack(current, isNeeded(current, demand, clock.now()), clock.now());
   if (held) return { record: current, error: held, isShared: true };
 
   await login.markRefresh();

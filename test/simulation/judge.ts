@@ -44,6 +44,9 @@ export class Judge {
   /** Logins that a user has replaced by another one. */
   readonly #outdated = new Set<Login>();
 
+  /** Refresh tokens that were refused on their way. */
+  readonly #refusedInPassing = new Set<string | undefined>();
+
   constructor(world: World, issuer: SimulatedAuthorizationServer) {
     this.#world = world;
     this.#issuer = issuer;
@@ -196,11 +199,18 @@ export class Judge {
     if (!(error instanceof McpAuthError)) this.#world.fail("untyped error", `${by.name}: ${String(error)}`);
     // A call may be refused by the protected server for reasons of its own; what lives shorter than its refresh takes is no use.
     const tookLong = this.#world.now - since.time >= this.#issuer.rules.lifetime * 1000;
-    const isToldToLogIn = error instanceof McpAuthError && error.code === "login_required";
+    // A token that the server has refused, though not for good, is left alone for a while where there is no user.
+    const isLeftAlone = error instanceof McpAuthError && this.#refusedInPassing.has(this.#stored?.refreshToken) && isPassing(error.cause);
+    const isToldToLogIn = error instanceof McpAuthError && error.code === "login_required" && !isLeftAlone;
     if (what !== "token" || tookLong || by.hasLoggedOut || !isToldToLogIn) return;
     if (this.#goodSince < since.step && this.#issuer.acceptsRefresh(this.#stored?.refreshToken)) {
       this.#world.fail("needless login", `${by.name} wants a login although ${this.#stored?.refreshToken} is stored`);
     }
+  }
+
+  /** A firewall has refused this refresh token, and not the server. */
+  onRefusedInPassing(token: string | null): void {
+    this.#refusedInPassing.add(token ?? undefined);
   }
 
   onEvent(event: AuthEvent, by: SimulatedProcess): void {
@@ -254,4 +264,9 @@ export class Judge {
   onWindowClosed(): void {
     this.#windows--;
   }
+}
+
+/** Whether a refusal says nothing for good about the refresh token. */
+function isPassing(error: unknown): boolean {
+  return error instanceof McpAuthError && error.code === "token_request_refused";
 }

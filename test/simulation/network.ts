@@ -66,6 +66,7 @@ export class Network extends Wire<SimulatedProcess, Answer> {
     const token = request.body.get("refresh_token");
     if (fate?.what === "answered") {
       if (this.#world.broken === "invents refusals" && fate.status === 403) return { status: 400, body: { error: "invalid_grant" } };
+      if (fate.status < 429) this.#judge.onRefusedInPassing(token);
       return { status: fate.status, headers: fate.retryAfter ? { "retry-after": `${fate.retryAfter}` } : {} };
     }
     if (token === null) return { status: 200, body: this.#body(this.#issuer.logIn(), true) };
