@@ -241,6 +241,11 @@ export function factsOf({ serverUrl, issuer, status, serverError, serverDescript
   return { serverUrl, issuer, status, serverError, serverDescription, retryAfterMs };
 }
 
+/** The clause that completes an error's sentence, for another one that says more. */
+export function detailOf(error: McpAuthError): string | undefined {
+  return clauses.get(error);
+}
+
 /** The code of an error of ours. */
 export function codeOf(error: unknown): McpAuthErrorCode | undefined {
   return error instanceof McpAuthError ? error.code : undefined;

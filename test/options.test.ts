@@ -62,6 +62,7 @@ const session = {
   ],
   resourceParameter: flag,
   fetch: callback,
+  requestTimeout: timeouts,
   allowInsecure: texts,
   onEvent: callback,
   clock,

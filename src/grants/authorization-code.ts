@@ -1,3 +1,4 @@
+import { detailOf, factsOf, isTransient, McpAuthError } from "../errors.ts";
 import { checkOptions, needed, type Rules, text } from "../options.ts";
 import { tokenRequestRules } from "./options.ts";
 import { type TokenRequestOptions, type TokenResponse, tokenRequest } from "./token-request.ts";
@@ -25,7 +26,7 @@ const codeExchangeRules = (): Rules<CodeExchange> => ({
 /**
  * Exchanges an authorization code for tokens: one token request.
  *
- * @throws McpAuthError as `tokenRequest`
+ * @throws McpAuthError as `tokenRequest`. After a transient one the code is spent all the same: a new login is needed
  * @see RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2
  */
 export async function exchangeCode(exchange: CodeExchange): Promise<TokenResponse> {
@@ -34,7 +35,22 @@ export async function exchangeCode(exchange: CodeExchange): Promise<TokenRespons
 }
 
 /** {@link exchangeCode}, unchecked. */
-export function sendCode(exchange: CodeExchange): Promise<TokenResponse> {
-  const { code, codeVerifier, redirectUri, resource } = exchange;
-  return tokenRequest("authorization_code", { code, code_verifier: codeVerifier, redirect_uri: redirectUri, resource }, exchange);
+export async function sendCode(exchange: CodeExchange): Promise<TokenResponse> {
+  const { code, codeVerifier, redirectUri, resource, server } = exchange;
+  try {
+    const parameters = { code, code_verifier: codeVerifier, redirect_uri: redirectUri, resource };
+    return await tokenRequest("authorization_code", parameters, exchange);
+  } catch (error) {
+    if (!isTransient(error)) throw error;
+    // Servers take a second use of a code for theft (RFC 6749 §4.1.2): it is never sent again, whatever became of it.
+    const isLate = error.code === "timeout";
+    throw new McpAuthError(error.code, {
+      party: error.party,
+      ...factsOf(error),
+      issuer: server.issuer,
+      detail: ["the code of this login is spent", detailOf(error)].filter(Boolean).join(", "),
+      hint: isLate ? "Log in again; if the server is only slow, with a longer `requestTimeout`." : "Log in again later.",
+      cause: error,
+    });
+  }
 }

@@ -1,6 +1,11 @@
+import { deadline } from "../async.ts";
+import { systemClock } from "../clock.ts";
 import { checkOptions, needed, oneOf, text } from "../options.ts";
 import { tokenRequestRules } from "./options.ts";
 import { postForm, type TokenRequestOptions } from "./token-request.ts";
+
+/** How long a logout waits for one token, in ms. */
+const limitMs = 10_000;
 
 /**
  * Asks the authorization server to forget a token.
@@ -22,11 +27,14 @@ export async function sendRevocation(
   hint: "refresh_token" | "access_token",
   options: TokenRequestOptions,
 ): Promise<boolean> {
-  const { revocation_endpoint: endpoint } = options.server;
-  if (!endpoint) return false;
+  const { server, clock = systemClock, signal: outer } = options;
+  if (!server.revocation_endpoint) return false;
+  const { signal, stop } = deadline(clock, limitMs, () => undefined, outer);
   try {
-    return (await postForm(endpoint, { token, token_type_hint: hint }, options)).ok;
+    return (await postForm(server.revocation_endpoint, { token, token_type_hint: hint }, { ...options, signal })).ok;
   } catch {
     return false;
+  } finally {
+    stop();
   }
 }

@@ -12,7 +12,7 @@ export interface HttpOptions {
   fetch?: typeof globalThis.fetch | undefined;
   /** Host names (without port) to which plain http is allowed although they are not loopback. For development. */
   allowInsecure?: readonly string[] | undefined;
-  /** Time for one request with its redirects and body, in milliseconds. Default 10,000. */
+  /** Time for one request with its redirects and body, in milliseconds. Default: 10,000 for a GET, which may be repeated, else 30,000. */
   requestTimeout?: number | undefined;
   /** Largest body, in bytes. Default 1 MiB. */
   maxBytes?: number | undefined;
@@ -53,6 +53,11 @@ export function isLoopback({ hostname }: URL): boolean {
 }
 
 const maxRedirects = 3;
+/** Time for a request that reads, and for one that spends something, in ms. */
+const metadataMs = 10_000;
+export const spendingMs = 30_000;
+
+const isGet = ({ method = "GET" }: RequestInit) => method.toUpperCase() === "GET";
 
 /**
  * Makes bounded requests with the app's or the global `fetch`.
@@ -68,7 +73,7 @@ export function createHttp(options: HttpOptions = {}): Http {
 export function boundedHttp(options: HttpOptions): Http {
   // Managers, credentials and single functions all begin here.
   checkRuntime();
-  const { requestTimeout = 10_000, maxBytes = 1024 * 1024, clock = systemClock } = options;
+  const { maxBytes = 1024 * 1024, clock = systemClock } = options;
   const insecure = options.allowInsecure?.map((host) => host.toLowerCase());
 
   function checkUrl(input: string | URL, whose?: McpAuthErrorDetails): URL {
@@ -86,12 +91,12 @@ export function boundedHttp(options: HttpOptions): Http {
 
   /** Sends, follows the redirects that may be followed, and reads the whole response. */
   async function load(url: URL, init: RequestInit): Promise<Response> {
-    const isGet = (init.method ?? "GET").toUpperCase() === "GET";
+    const mayRepeat = isGet(init);
     for (let redirects = 0; ; redirects++) {
       const response = await (options.fetch ?? globalThis.fetch)(url.href, { ...init, redirect: "manual" });
       const target = redirectTarget(response, url);
       if (target === undefined) return new Response(await readBody(response, maxBytes, url), response);
-      const mayFollow = target?.origin === url.origin && (isGet || (response.status !== 303 && isSamePlace(url, target)));
+      const mayFollow = target?.origin === url.origin && (mayRepeat || (response.status !== 303 && isSamePlace(url, target)));
       if (redirects === maxRedirects || !mayFollow) {
         const to = target ? ` to ${target.origin}${target.pathname}` : "";
         throw new McpAuthError("redirect_refused", { detail: `${withoutQuery(url.href)}${to}`, status: response.status || undefined });
@@ -108,6 +113,8 @@ export function boundedHttp(options: HttpOptions): Http {
       const end = new AbortController();
       const signal = init.signal ? AbortSignal.any([init.signal, end.signal]) : end.signal;
       signal.throwIfAborted();
+      // What a POST spends, such as a code, is spent although nobody waits for the answer any more.
+      const requestTimeout = options.requestTimeout ?? (isGet(init) ? metadataMs : spendingMs);
       const tooLate = () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${requestTimeout} ms` }));
       clock.sleep(requestTimeout, { signal: end.signal, background: true }).then(tooLate, () => {});
       try {

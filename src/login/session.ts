@@ -18,7 +18,7 @@ export interface Session extends ServerSession {
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
 export function createSession(options: LoginOptions): Session {
-  const { account, clientId, clientSecret } = options;
+  const { account, clientId, clientSecret, requestTimeout } = options;
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` needs `clientId`" });
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
@@ -29,7 +29,7 @@ export function createSession(options: LoginOptions): Session {
   return Object.assign(session, {
     options,
     loginTimeout: options.loginTimeout ?? 300_000,
-    keeper: new TokenKeeper({ store, clock, emit, serverUrl, account, clientId }),
+    keeper: new TokenKeeper({ store, clock, emit, serverUrl, account, clientId, requestTimeout }),
   });
 }
 

@@ -3,6 +3,7 @@ import type { Challenge } from "../discovery/challenge.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { sharingRefusal } from "../login/shared-refusal.ts";
+import { lockTimeoutFor } from "../tokens/attempts.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { fromAnswer, sameTokens } from "../tokens/token-record.ts";
@@ -13,9 +14,6 @@ import type { MachineSession } from "./session.ts";
 import { findTarget, type Target } from "./target.ts";
 
 export { hasMoved } from "../tokens/moved-server.ts";
-
-/** In ms: longer than a token request with all its retries, shorter than the request timeout of the SDKs. */
-const lockTimeout = 40_000;
 
 /** What the protected server demands of the next token. */
 export interface ServerDemand {
@@ -96,7 +94,7 @@ async function obtainToken(
         return { record: undefined, error };
       }
     },
-    { lockTimeout },
+    { lockTimeout: lockTimeoutFor(session.options.requestTimeout) },
   );
 }
 

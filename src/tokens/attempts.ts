@@ -1,10 +1,18 @@
 import { deadline } from "../async.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
+import { spendingMs } from "../http/http.ts";
 import type { ServerSession } from "./session.ts";
 
-/** A token request with all its repetitions, in ms. */
-const limitMs = 30_000;
 const maxAttempts = 3;
+
+/** Time for a token request with all its repetitions, in ms: at least one of full length. */
+const limitOf = (requestTimeout = 0) => Math.max(requestTimeout, spendingMs);
+
+/**
+ * How long others wait for the lock under which a token request is sent, in ms: longer than that takes, metadata included. By
+ * default shorter than a request of the SDKs, 60 s.
+ */
+export const lockTimeoutFor = (requestTimeout?: number) => limitOf(requestTimeout) + 10_000;
 
 /**
  * Sends a token request until there is an answer.
@@ -16,11 +24,18 @@ const maxAttempts = 3;
  * @throws McpAuthError what `send` throws, after bounded repetition; `timeout`
  */
 export async function attempts<T>(session: ServerSession, issuer: string, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const { clock, emit, server: serverUrl } = session;
+  const { clock, emit, server: serverUrl, options } = session;
+  const limitMs = limitOf(options.requestTimeout);
   const { signal, stop } = deadline(
     clock,
     limitMs,
-    () => new McpAuthError("timeout", { serverUrl, issuer, party: "authorization-server" }),
+    () =>
+      new McpAuthError("timeout", {
+        serverUrl,
+        issuer,
+        party: "authorization-server",
+        detail: `the token request, ${limitMs} ms with its repetitions`,
+      }),
   );
   const endsAt = clock.now() + limitMs;
   try {

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { IssuerAlias } from "../discovery/issuer-names.ts";
 import type { AuthEventListener } from "../events.ts";
-import { callback, clock, flag, having, needed, type Rule, type Rules, text, texts, url } from "../options.ts";
+import { callback, clock, flag, having, milliseconds, needed, type Rule, type Rules, text, texts, url } from "../options.ts";
 import type { Store } from "../stores/store.ts";
 
 /** Options of every token manager, for a user or a program. */
@@ -29,6 +29,11 @@ export interface SessionOptions {
   resourceParameter?: boolean | undefined;
   /** What sends requests, to the protected server as well as to the authorization server. Default: the global `fetch`. */
   fetch?: typeof globalThis.fetch | undefined;
+  /**
+   * Time for one request to the authorization server, and for metadata, in milliseconds. Default: 30,000 for requests that spend
+   * something (codes, refresh tokens, registrations, a program's credentials), 10,000 for metadata.
+   */
+  requestTimeout?: number | undefined;
   /** Host names to which plain http is allowed although they are not loopback. Tokens can be read on the way there. */
   allowInsecure?: readonly string[] | undefined;
   /** Receives events. They hold no secret. */
@@ -61,6 +66,7 @@ export const sessionRules = (): Rules<SessionOptions> => ({
   issuerAlias: aliasRule,
   resourceParameter: flag,
   fetch: callback,
+  requestTimeout: milliseconds,
   allowInsecure: texts,
   onEvent: callback,
   clock: clock(),

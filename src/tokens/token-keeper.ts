@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import { codeOf } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import type { HeldLock } from "../stores/store.ts";
+import { lockTimeoutFor } from "./attempts.ts";
 import { LoginRecords, type LoginRecordsOptions } from "./login-records.ts";
 import type { RefreshHistory } from "./refresh-history.ts";
 import { asStored, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
@@ -10,6 +11,8 @@ import { asStored, readTokens, sameTokens, type TokenRecord, tokenKey } from "./
 export interface TokenKeeperOptions extends LoginRecordsOptions {
   clock: Clock;
   emit: Emit;
+  /** Of the managers' options. */
+  requestTimeout?: number | undefined;
 }
 
 /** A login under its lock: nobody else, in any process, changes it meanwhile. */
@@ -59,8 +62,6 @@ interface Unsaved {
   readonly hold: Hold;
 }
 
-/** Longer than a refresh may take, shorter than a request of the SDKs. */
-const lockTimeout = 40_000;
 /** The pause between two attempts to write grows to this, in ms. */
 const longestPauseMs = 30_000;
 
@@ -157,7 +158,7 @@ export class TokenKeeper extends LoginRecords {
         }
         return held;
       },
-      { lockTimeout },
+      { lockTimeout: lockTimeoutFor(this.#options.requestTimeout) },
     );
     holding.then((held) => {
       const unsaved = this.#unsaved.get(key);

@@ -16,13 +16,14 @@ const supersededMs = 5000;
 
 /** Revokes the refresh token, then the access token of a login, as far as the server lets us. @see RFC 7009 */
 export async function revoke(session: Session, record: TokenRecord): Promise<Revoked> {
-  const { http } = session;
+  const { http, clock } = session;
   const { client, refreshToken, accessToken } = record;
   const server = await serverMetadata(session, record).catch(() => undefined);
   if (!server) return { refreshTokenRevoked: false, accessTokenRevoked: false };
+  const options = { server, client, http, clock };
   return {
-    refreshTokenRevoked: refreshToken !== undefined && (await sendRevocation(refreshToken, "refresh_token", { server, client, http })),
-    accessTokenRevoked: accessToken !== undefined && (await sendRevocation(accessToken, "access_token", { server, client, http })),
+    refreshTokenRevoked: refreshToken !== undefined && (await sendRevocation(refreshToken, "refresh_token", options)),
+    accessTokenRevoked: accessToken !== undefined && (await sendRevocation(accessToken, "access_token", options)),
   };
 }
 
@@ -48,7 +49,9 @@ async function revokeSuperseded(session: Session, tokens: readonly SupersededTok
   const byIssuer = Map.groupBy(tokens, ({ issuer }) => issuer);
   const revokeAt = async ([issuer, theirs]: [string, SupersededToken[]]) => {
     const server = await serverMetadata(session, { issuer, resource });
-    const revoking = theirs.map(({ client, refreshToken }) => sendRevocation(refreshToken, "refresh_token", { server, client, http }));
+    const revoking = theirs.map(({ client, refreshToken }) =>
+      sendRevocation(refreshToken, "refresh_token", { server, client, http, clock }),
+    );
     return (await Promise.all(revoking)).every(Boolean);
   };
   try {

@@ -88,14 +88,15 @@ describe.runIf(hasChromium)("a user logs in with a browser", () => {
     expect(await page.locator("code").textContent()).toBe(code);
   });
 
-  test("a login that takes too long ends on a page that says so", async () => {
+  test("a code that is not exchanged in time ends on the error page, which says that a new login is needed", async () => {
     const unanswered = gate(tokenRequest("authorization_code"));
     server.authorizationServer.intercept(unanswered.hook);
     const clock = manualClock();
     const { page, outcome } = await startLogin("Allow", { clock });
     await unanswered.reached(1);
-    clock.advance(10_000);
+    clock.advance(30_000);
     expect(await outcome).toBe("timeout");
-    await expectPage(page, "This login has expired");
+    await expectPage(page, "The login did not work");
+    expect(await page.locator(".reason").textContent()).toContain("the code of this login is spent");
   });
 });

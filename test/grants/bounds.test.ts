@@ -30,7 +30,7 @@ test.each<[string, McpAuthErrorCode, (res: ServerResponse) => void]>([
   const clock = manualClock();
   const refreshing = failure(refreshTokens({ server, client, http: createHttp({ clock }), refreshToken: "the-old-refresh-token" }));
   await expect.poll(() => requests).toBe(1);
-  if (code === "timeout") clock.advance(10_000);
+  if (code === "timeout") clock.advance(30_000);
   const error = await refreshing;
   expect(error).toMatchObject({ code, transient: true });
   expect([requests, clock.timers]).toEqual([1, []]);

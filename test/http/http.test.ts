@@ -5,6 +5,7 @@ import { faultOf } from "../../src/http/fault.ts";
 import { createHttp } from "../../src/http/http.ts";
 import { failure } from "../discovery/support.ts";
 import { listen } from "../fixture/http-server.ts";
+import { manualClock } from "../storm/support.ts";
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(() => Promise.all(closing.splice(0).map((close) => close())));
@@ -235,6 +236,19 @@ describe("limits", () => {
     });
     await expect(createHttp({ requestTimeout: 100 }).fetch(origin)).rejects.toMatchObject({ code: "timeout" });
     await closed.promise;
+  });
+
+  test.each<[rule: string, requestTimeout: number | undefined, init: RequestInit | undefined, ms: number]>([
+    ["ten seconds for a request that reads", undefined, undefined, 10_000],
+    ["half a minute for one that spends something", undefined, { method: "post" }, 30_000],
+    ["what the app says, for either", 12_000, undefined, 12_000],
+    ["… also for one that spends something", 12_000, { method: "POST" }, 12_000],
+  ])("timeout: %s", async (_rule, requestTimeout, init, ms) => {
+    const clock = manualClock();
+    const asking = failure(createHttp({ clock, requestTimeout, fetch: () => new Promise(() => {}) }).fetch("https://a.example/", init));
+    expect(clock.timers).toEqual([ms]);
+    clock.advance(ms);
+    expect(await asking).toMatchObject({ code: "timeout", message: expect.stringContaining(`${ms} ms`) });
   });
 
   test("timeout although the app's fetch ignores its signal", async () => {

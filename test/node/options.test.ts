@@ -54,6 +54,7 @@ const badListener = {
 const badSession = {
   store: [{}, "sqlite", { get() {}, set() {} }],
   fetch: ["x", {}],
+  requestTimeout: badTimeouts,
   allowInsecure: ["mcp.example", [1], [""]],
   keepFresh: ["yes", 1],
   onEvent: [{}, secret],

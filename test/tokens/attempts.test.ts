@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { McpAuthError, type McpAuthErrorDetails } from "../../src/errors.ts";
 import type { AuthEvent } from "../../src/events.ts";
-import { attempts } from "../../src/tokens/attempts.ts";
+import { attempts, lockTimeoutFor } from "../../src/tokens/attempts.ts";
 import { createServerSession } from "../../src/tokens/session.ts";
 import { issuer, serverUrl, TestClock } from "../answers/support.ts";
 
@@ -82,9 +82,13 @@ test("nothing is sent again before the pause is over", async () => {
   expect([await answered, sent]).toEqual(["answered", 2]);
 });
 
-test("half a minute ends an attempt that hangs", async () => {
+test.each<[rule: string, requestTimeout: number | undefined, ms: number]>([
+  ["half a minute", undefined, 30_000],
+  ["half a minute, although one request has less", 5000, 30_000],
+  ["the time for one request, where the app gives more", 45_000, 45_000],
+])("%s ends an attempt that hangs; others wait ten seconds longer", async (_rule, requestTimeout, ms) => {
   const clock = new TestClock();
-  const session = createServerSession({ serverUrl, clock });
+  const session = createServerSession({ serverUrl, clock, requestTimeout });
   const running = attempts(
     session,
     issuer,
@@ -93,5 +97,6 @@ test("half a minute ends an attempt that hangs", async () => {
   const began = clock.now();
   clock.reachLimit();
   await expect(running).rejects.toMatchObject({ code: "timeout", issuer });
-  expect(clock.now() - began).toBe(30_000);
+  expect(clock.now() - began).toBe(ms);
+  expect(lockTimeoutFor(requestTimeout)).toBe(ms + 10_000);
 });

@@ -1,7 +1,7 @@
 /** A session's clock governs all its time: limits of requests, of the probe, of a refresh, and dates that servers name. */
 import { expect, test } from "vitest";
-import { type LoginHandler, MemoryStore } from "../../src/index.ts";
-import { answer, closeAfter, gate, type Matcher, tokenRequest, when } from "../fixture/index.ts";
+import { type LoginHandler, type McpAuthError, MemoryStore } from "../../src/index.ts";
+import { answer, closeAfter, gate, type Hook, hang, type Matcher, pathEnds, tokenRequest, when } from "../fixture/index.ts";
 import { failure, manager, manualClock, minutes, seed, startServer, toolRequest, userAtHand } from "../storm/support.ts";
 
 /** In another century: whoever looks at the machine's clock is off by decades. */
@@ -57,6 +57,92 @@ test("a date in the token endpoint's `Retry-After` is as far away as the clock s
   await auth.getAccessToken();
   expect(clock.slept).toHaveLength(1);
   expect(Math.abs((clock.slept[0] ?? 0) - 5000)).toBeLessThanOrEqual(1000);
+});
+
+test("a code whose exchange takes 25 s is exchanged, once", async () => {
+  const server = await startServer();
+  const clock = manualClock(farAway);
+  const { auth } = manager(server, { clock, loginHandler: userAtHand() });
+  const late = gate(tokenRequest("authorization_code"), "after");
+  server.authorizationServer.intercept(late.hook);
+  const login = auth.authorize();
+  await late.reached(1);
+  clock.advance(25_000);
+  late.open();
+  expect(await login).toBe("authorized");
+  expect(server.authorizationServer.tokenRequests("authorization_code")).toHaveLength(1);
+});
+
+test.each<[what: string, fault: Hook, afterMs: number, expected: object]>([
+  [
+    "is not answered in half a minute",
+    hang,
+    30_000,
+    { code: "timeout", detail: ", 30000 ms", hint: "Log in again; if the server is only slow, with a longer `requestTimeout`." },
+  ],
+  ["meets a busy server", answer(503), 0, { code: "server_error", detail: "spent", hint: "Log in again later." }],
+])("a code whose exchange %s is not sent again, and the error says that a new login is needed", async (_what, fault, afterMs, expected) => {
+  const server = await startServer();
+  const { authorizationServer: as } = server;
+  const clock = manualClock(farAway);
+  const loginHandler = userAtHand();
+  const { auth } = manager(server, { clock, loginHandler });
+  as.intercept(when(tokenRequest("authorization_code"), fault, 1));
+  const login = failure(auth.authorize());
+  await expect.poll(() => as.tokenRequests().length).toBe(1);
+  if (afterMs) clock.advance(afterMs);
+  const { code, hint, party, message } = (await login) as McpAuthError;
+  const { detail, ...facts } = expected as { detail: string };
+  expect(message).toContain(": the code of this login is spent");
+  expect({ code, hint }).toEqual(facts);
+  expect(party).toBe(afterMs ? "network" : "authorization-server");
+  expect(message).toContain(`${detail} (server ${server.url}, authorization server ${as.issuer}`);
+  expect(as.tokenRequests()).toHaveLength(1);
+  expect(await auth.authorize()).toBe("authorized");
+  expect(loginHandler.opened).toBe(2);
+});
+
+test("a refresh that takes 25 s: whoever wants a token meanwhile, in any process, waits for it and sends none", async () => {
+  const server = await startServer();
+  const { authorizationServer: as } = server;
+  const store = new MemoryStore();
+  const clock = manualClock(farAway);
+  await seed(server, store, { clock, lifetimeSeconds: 60 });
+  const [one, other] = [manager(server, { store, clock }), manager(server, { store, clock })];
+  const late = gate(tokenRequest("refresh_token"), "after");
+  as.intercept(late.hook);
+  clock.advance(minutes(2));
+  const tokens = [one, one, other, other].map(({ auth }) => auth.getAccessToken());
+  await late.reached(1);
+  clock.advance(25_000);
+  late.open();
+  const [token, ...others] = await Promise.all(tokens);
+  expect(token).toBeTypeOf("string");
+  expect(others).toEqual([token, token, token]);
+  expect(as.tokenRequests("refresh_token")).toHaveLength(1);
+});
+
+test.each([
+  ["ten seconds", undefined, 10_000],
+  ["what the app says", 3000, 3000],
+])("a logout at a server that does not answer ends after %s", async (_rule, requestTimeout, ms) => {
+  const server = await startServer();
+  const store = new MemoryStore();
+  const clock = manualClock(farAway);
+  await seed(server, store, { clock, lifetimeSeconds: 60 });
+  let asked = 0;
+  const count: Hook = (...request) => {
+    asked++;
+    return hang(...request);
+  };
+  server.authorizationServer.intercept(when(pathEnds("/revoke"), count));
+  const { auth } = manager(server, { store, clock, requestTimeout });
+  const leaving = auth.logout();
+  for (const request of [1, 2]) {
+    await expect.poll(() => asked).toBe(request);
+    clock.advance(ms);
+  }
+  expect(await leaving).toMatchObject({ wasLoggedIn: true, refreshTokenRevoked: false });
 });
 
 test("no limit is left behind by what has been answered", async () => {

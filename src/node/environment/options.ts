@@ -3,9 +3,12 @@ import type { Rules } from "../../options.ts";
 import { sessionRules } from "../../tokens/options.ts";
 
 /** Options of `fromEnvironment`: what the environment does not say. */
-export type EnvironmentOptions = Pick<MachineTokenManagerOptions, "store" | "fetch" | "allowInsecure" | "keepFresh" | "onEvent" | "clock">;
+export type EnvironmentOptions = Pick<
+  MachineTokenManagerOptions,
+  "store" | "fetch" | "requestTimeout" | "allowInsecure" | "keepFresh" | "onEvent" | "clock"
+>;
 
 export function environmentRules(): Rules<EnvironmentOptions> {
-  const { store, fetch, allowInsecure, keepFresh, onEvent, clock } = sessionRules();
-  return { store, fetch, allowInsecure, keepFresh, onEvent, clock };
+  const { store, fetch, requestTimeout, allowInsecure, keepFresh, onEvent, clock } = sessionRules();
+  return { store, fetch, requestTimeout, allowInsecure, keepFresh, onEvent, clock };
 }

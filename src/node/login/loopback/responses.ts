@@ -44,7 +44,7 @@ export function collectResponses(receive: (parameters: URLSearchParams) => Promi
       if (error?.code === "state_mismatch") return { kind: "foreign", error };
       over = true;
       settle.reject(reason);
-      if (error?.code === "login_timeout" || error?.code === "timeout") return { kind: "expired", error };
+      if (error?.code === "login_timeout") return { kind: "expired", error };
       return { kind: error?.code === "authorization_denied" ? "denied" : "failed", error };
     }
   };
