@@ -9,6 +9,8 @@ export interface CredentialRequest {
   url: URL;
   /** The JSON-RPC call (`tools/call add`), if the body could be read. */
   operation?: string | undefined;
+  /** `Mcp-Session-Id` of a request that was refused. */
+  sessionId?: string | undefined;
   /** The credential's headers of earlier tries of this request, which the server refused, oldest first. */
   refused?: readonly Readonly<Record<string, string>>[] | undefined;
   /** Ends the caller's waiting. A refresh or login goes on for other callers. */

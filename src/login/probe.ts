@@ -26,13 +26,19 @@ const discoverRequest = /* @__PURE__ */ JSON.stringify({
 /**
  * Asks the protected server, without a token, whether it needs one.
  *
+ * @param headers of a request that is to be refused or not: a token, a session
  * @returns the server's challenge; `undefined` when it answers without a token
  * @throws McpAuthError `network_error`, `timeout`, `server_error`, `rate_limited`, and what a `fetch` of this package throws
  */
-export async function probe(session: ServerSession, signal: AbortSignal | undefined): Promise<Challenge | undefined> {
+export async function probe(
+  session: ServerSession,
+  signal: AbortSignal | undefined,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Challenge | undefined> {
   const posted = await send(session, signal, {
     method: "POST",
     headers: {
+      ...headers,
       "content-type": "application/json",
       accept: "application/json, text/event-stream",
       "mcp-protocol-version": protocolVersion,
@@ -42,7 +48,9 @@ export async function probe(session: ServerSession, signal: AbortSignal | undefi
   });
   // Servers with the older SSE transport accept only GET at this URL.
   const response =
-    posted.status === 404 || posted.status === 405 ? await send(session, signal, { headers: { accept: "text/event-stream" } }) : posted;
+    posted.status === 404 || posted.status === 405
+      ? await send(session, signal, { headers: { ...headers, accept: "text/event-stream" } })
+      : posted;
   const challenge = readChallenge(response);
   // Access proxies redirect, or answer 403, and name the metadata of the resource.
   const isNamed = challenge.resourceMetadata !== undefined && response.status >= 300 && response.status < 500;

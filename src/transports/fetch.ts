@@ -87,6 +87,7 @@ export function authorizedFetch(credential: Credential, { origin }: URL, options
 
         asked.operation ??= operationOf(request.text);
         asked.refused ??= [];
+        asked.sessionId ??= request.sessionId;
         try {
           const decision = await call.during(() => decide(asked));
           if (decision === "give-up") return response;

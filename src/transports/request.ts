@@ -16,6 +16,8 @@ export interface Outgoing {
   readonly isCall: boolean;
   /** The body, if it is text. */
   readonly text: string | undefined;
+  /** `Mcp-Session-Id`. */
+  readonly sessionId: string | undefined;
   /**
    * Sends the request with `credentials` added. Follows redirects within the origin, unless the caller chose otherwise.
    *
@@ -40,6 +42,9 @@ export function outgoing(input: string | URL | Request, init: RequestInit | unde
     method,
     signal,
     text: typeof body === "string" ? body : undefined,
+    get sessionId() {
+      return new Headers(headers).get("mcp-session-id") ?? undefined;
+    },
     replayable: isReplayable(body),
     isStream: method === "GET" && acceptsStream(headers),
     // Read only where it matters: copies of headers are not free.

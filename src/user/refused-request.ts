@@ -12,6 +12,7 @@ import { tokenRefused } from "../tokens/presented-token.ts";
 import { remember } from "../tokens/session.ts";
 import { Settling } from "../tokens/settling.ts";
 import type { CurrentToken } from "./current-token.ts";
+import { hasLostSession } from "./lost-session.ts";
 import { hasMetadata } from "./own-metadata.ts";
 
 /** What to do about requests that the protected server refused. */
@@ -24,6 +25,8 @@ export class RefusedRequest {
   readonly #stepUps = new StepUpMemory();
   /** Lacks of scopes that a refresh has not ended. */
   readonly #lasting = new StepUpMemory();
+  /** A session that the server has lost. */
+  #lost: string | undefined;
 
   constructor(session: Session, token: CurrentToken, prompt: LoginPrompt) {
     this.#session = session;
@@ -48,6 +51,7 @@ export class RefusedRequest {
       remember(this.#session, tokenRefused(this.#session, known, challenge));
       return "give-up";
     }
+    if (await this.#isInLostSession(refused, request)) return "give-up";
     const movedFrom = await this.#renew(challenge, refused, request.signal);
     if (!movedFrom && token.isOtherThan(refused)) return "retry";
 
@@ -174,6 +178,23 @@ export class RefusedRequest {
   #isUntried(refused: string | undefined, origin: Origin): boolean {
     const token = this.#token;
     return refused !== undefined && token.bearer === refused && token.origin === origin && !token.accepted;
+  }
+
+  /** Whether it is the session, not the token, that the server refuses; `lastError` says so. */
+  async #isInLostSession(refused: string | undefined, { sessionId, signal }: CredentialRequest): Promise<boolean> {
+    if (refused === undefined || sessionId === undefined) return false;
+    if (sessionId !== this.#lost) {
+      if (!this.#isUntried(refused, "refresh") || !(await hasLostSession(this.#session, refused, sessionId, signal))) return false;
+      this.#lost = sessionId;
+    }
+    const { server: serverUrl } = this.#session;
+    const detail = "it has lost the session of this request, and takes the token outside of it";
+    const hint = "Connect anew, with a new session. Tell the operator of the server that a lost session is answered by 404.";
+    remember(
+      this.#session,
+      new McpAuthError("token_refused", { serverUrl, issuer: this.#token.record?.issuer, status: 401, detail, hint }),
+    );
+    return true;
   }
 
   /** A final refusal is no failure here: what follows it is a login. So is a long outage of the token endpoint. */

@@ -3,8 +3,8 @@
  * the report is above it.
  */
 import { HttpResponse } from "msw";
-import { expect, test } from "vitest";
-import type { McpAuthError, TokenManagerOptions } from "../../src/index.ts";
+import { describe, expect, test } from "vitest";
+import type { McpAuthError, TokenManager, TokenManagerOptions } from "../../src/index.ts";
 import { call, first, issuer, json, manager, protectedWorld, serverUrl, stubUser, text, tokenEndpoint } from "../answers/support.ts";
 import { type Answer, world } from "../discovery/support.ts";
 
@@ -280,6 +280,55 @@ test("a server that tells by 403, 428 and a bare 429 that the user has not enter
   const { auth, clock } = manager({ onDeviceCode: () => {} });
   expect(await auth.authorize()).toBe("authorized");
   expect(clock.slept).toEqual([5000, 5000, 5000, 10_000]);
+});
+
+// https://github.com/punkpeye/mcp-proxy/issues/108
+describe("a server that answers 401 within a session that it has lost", () => {
+  type Refuses = (request: { old: boolean; token: string | null; session: string | null; text: string }) => boolean;
+  const postIn = (auth: TokenManager, session: string) =>
+    auth.fetch(serverUrl, { method: "POST", body: "{}", headers: { "mcp-session-id": session } });
+
+  /** Logged in and connected, when the server begins to refuse; `old` tokens are those of the first login. */
+  async function connected(refuses: Refuses) {
+    const server = protectedWorld(net);
+    let issued = 0;
+    server.answerTokens(() => HttpResponse.json({ ...first, access_token: `access-${++issued}`, refresh_token: `refresh-${issued}` }));
+    server.accept("access-1");
+    const loginHandler = stubUser();
+    const { auth, clock } = manager({ loginHandler });
+    await auth.authorize();
+    expect((await postIn(auth, "kept")).status).toBe(200);
+    clock.time += 1000;
+    net.serve({
+      [serverUrl]: async (request) => {
+        const [token, session] = ["authorization", "mcp-session-id"].map((name) => request.headers.get(name)) as [string, string];
+        const old = token === "Bearer access-1" || token === "Bearer access-2";
+        const isRefused = refuses({ old, token, session, text: await request.text() });
+        return new HttpResponse(null, { status: isRefused ? 401 : 200, headers: { "www-authenticate": 'Bearer error="invalid_token"' } });
+      },
+    });
+    return { auth, opened: () => loginHandler.asked.length, tokenRequests: server.tokenRequests };
+  }
+
+  test("nobody is asked to log in: the answer is the server's, and `lastError` says that it has lost the session", async () => {
+    const { auth, opened, tokenRequests } = await connected(({ token, session }) => token === null || session === "lost");
+    for (let times = 0; times < 3; times++) {
+      expect((await postIn(auth, "lost")).status).toBe(401);
+      expect(auth.lastError).toMatchObject({ code: "token_refused", party: "server", hint: expect.stringContaining("Connect anew") });
+    }
+    expect([(await postIn(auth, "new")).status, (await call(auth)).status]).toEqual([200, 200]);
+    expect([opened(), tokenRequests.length]).toEqual([1, 2]);
+  });
+
+  test.each<[string, Refuses]>([
+    ["the token is refused outside of the session, too", ({ old, token }) => old || token === null],
+    ["anybody is let in outside of a session", ({ old, session }) => old && session !== null],
+    ["the session is there, and only some calls are refused", ({ old, token, text }) => token === null || (old && text === "{}")],
+  ])("but a login helps where %s", async (_, refuses) => {
+    const { auth, opened } = await connected(refuses);
+    expect((await postIn(auth, "kept")).status).toBe(200);
+    expect(opened()).toBe(2);
+  });
 });
 
 // https://github.com/redhat-data-and-ai/template-agent/issues/265
