@@ -47,10 +47,12 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
 
   const error = single(parameters, "error", issuer);
   if (error !== undefined) {
+    const serverDescription = single(parameters, "error_description", issuer);
     throw new McpAuthError(error === "access_denied" ? "authorization_denied" : "authorization_error", {
       issuer,
       serverError: error,
-      serverDescription: single(parameters, "error_description", issuer),
+      serverDescription,
+      hint: error === "invalid_scope" || /\bscopes?\b/i.test(serverDescription ?? "") ? aboutScopes : undefined,
     });
   }
 
@@ -58,6 +60,10 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
   if (!code) throw new McpAuthError("invalid_authorization_response", { issuer, detail: "it has neither `code` nor `error`" });
   return { code };
 }
+
+/** Some servers refuse a request without scopes, others one with a scope that this client may not have. */
+const aboutScopes =
+  "Name the scopes that are missing in `scopes`. Where one that was asked for is refused, name all others in `authorizationParameters: { scope }`.";
 
 /** A parameter that must not be repeated (RFC 6749 §3.1). */
 function single(parameters: URLSearchParams, name: string, issuer: string): string | undefined {

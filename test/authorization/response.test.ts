@@ -123,6 +123,18 @@ describe("RFC 6749 §4.1.2 what a response must hold", () => {
     expect(codeOf(check({ state: "the-state", iss: issuer, ...parameters }))).toBe(outcome);
   });
 
+  test.each<[string, Parameters, boolean]>([
+    ["invalid_scope", { error: "invalid_scope" }, true],
+    ["another error that speaks of scopes (Entra ID)", { error: "invalid_request", error_description: "must contain: 'scope'." }, true],
+    ["another error", { error: "invalid_request", error_description: "telescope" }, false],
+  ])("%s: the hint names the options for scopes: %o", (_what, parameters, named) => {
+    const error = check({ state: "the-state", iss: issuer, ...parameters });
+    expect(error).toMatchObject({
+      code: "authorization_error",
+      hint: named ? expect.stringContaining("`scopes`") : expect.not.stringContaining("scope"),
+    });
+  });
+
   test("the server's reason is told, shortened and without control characters", () => {
     const description = `line one\nline two\u001b[31m ${"x".repeat(1000)}`;
     const error = check({ state: "the-state", iss: issuer, error: "invalid_scope", error_description: description });

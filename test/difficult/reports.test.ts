@@ -4,7 +4,7 @@
  */
 import { HttpResponse } from "msw";
 import { describe, expect, test } from "vitest";
-import type { McpAuthError, TokenManager, TokenManagerOptions } from "../../src/index.ts";
+import type { LoginHandler, LoginSession, McpAuthError, TokenManager, TokenManagerOptions } from "../../src/index.ts";
 import { call, first, issuer, json, manager, protectedWorld, serverUrl, stubUser, text, tokenEndpoint } from "../answers/support.ts";
 import { type Answer, world } from "../discovery/support.ts";
 
@@ -29,6 +29,14 @@ const posted =
   (answer: Answer): Answer =>
   (request) =>
     request.method === "POST" && typeof answer === "function" ? answer(request) : new HttpResponse(null, { status: 405 });
+
+/** A user whom the authorization server sends back with these parameters. */
+function answering(parameters: Record<string, string>): LoginHandler {
+  const redirectUri = "http://127.0.0.1:4711/callback";
+  const authorize: LoginSession["authorize"] = (url, receive) =>
+    receive(new URLSearchParams({ state: url.searchParams.get("state") ?? "", ...parameters }));
+  return { start: async () => ({ redirectUri, redirectUris: [redirectUri], authorize, close: async () => {} }) };
+}
 
 interface Report {
   /** What the server does. */
@@ -251,6 +259,27 @@ test.each(reports)("a server that $server", async (report) => {
     expect(seen.asked).toMatchObject(asked);
   }
   expect([seen.windows, seen.tokenRequests]).toEqual([windows, tokenRequests]);
+});
+
+test.each<[string, Record<string, string>]>([
+  // https://github.com/anomalyco/opencode/issues/28811
+  ["no scope was asked for (Okta)", { error: "invalid_scope", error_description: "No scopes were requested" }],
+  // https://github.com/github/copilot-cli/issues/4582
+  [
+    "no scope was asked for (Entra ID)",
+    { error: "invalid_request", error_description: "AADSTS900144: … the following parameter: 'scope'." },
+  ],
+  // https://github.com/anthropics/claude-code/issues/41610
+  ["the client may not have one", { error: "invalid_scope", error_description: "… not allowed to request scope 'offline_access'." }],
+])("a server that refuses the login because %s: the hint names the options for scopes", async (_reason, answer) => {
+  protectedWorld(net);
+  const { auth } = manager({ loginHandler: answering(answer) });
+  const error = await auth.authorize().catch((reason: McpAuthError) => reason);
+  expect(error).toMatchObject({
+    code: "authorization_error",
+    serverError: answer.error,
+    hint: expect.stringMatching(/`scopes`.*`authorizationParameters/),
+  });
 });
 
 // https://github.com/heygen-com/hyperframes/pull/2836; 403 is Auth0's, 428 and `verification_url` are Google's
