@@ -20,12 +20,15 @@ export function wantsAuthentication(challenge: Challenge | undefined): boolean {
 /**
  * The error for a challenge that only another login can satisfy, when there is no user to ask.
  *
+ * @param granted scopes that the refused token has, where they are known: some gateways (WSO2) say 403 `invalid_token` for others
  * @returns `insufficient_scope`, `authentication_insufficient`; `undefined` for any other refusal
  * @see RFC 6750 §3.1, RFC 9470 §3
  */
-export function insufficiency(challenge: Challenge, details: McpAuthErrorDetails): McpAuthError | undefined {
+export function insufficiency(challenge: Challenge, details: McpAuthErrorDetails, granted?: readonly string[]): McpAuthError | undefined {
   const { error, acrValues, maxAge, status } = challenge;
-  if (error === "insufficient_scope") return new InsufficientScopeError(splitScope(challenge.scope), details);
+  const lacks =
+    status === 403 && error === "invalid_token" && granted && splitScope(challenge.scope).some((scope) => !granted.includes(scope));
+  if (lacks || error === "insufficient_scope") return new InsufficientScopeError(splitScope(challenge.scope), details);
   if (!wantsAuthentication(challenge)) return undefined;
   const demands = [acrValues && `authentication context ${acrValues}`, maxAge && `a login at most ${maxAge} s ago`].filter(Boolean);
   return new McpAuthError("authentication_insufficient", { ...details, status, detail: demands.join(", ") || undefined });

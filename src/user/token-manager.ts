@@ -215,7 +215,9 @@ export class TokenManager implements Credential {
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    const insufficient = insufficiency(challenge, { serverUrl: this.#session.server, issuer: this.#token.record?.issuer });
+    const { record } = this.#token;
+    const granted = record?.scope === undefined ? record?.requestedScopes : splitScope(record.scope);
+    const insufficient = insufficiency(challenge, { serverUrl: this.#session.server, issuer: record?.issuer }, granted);
     return remembering(this.#session, () =>
       insufficient
         ? this.#refused.onInsufficientLogin(challenge, insufficient, bearerToken(used), request)

@@ -360,6 +360,27 @@ describe("a server that answers 401 within a session that it has lost", () => {
   });
 });
 
+// https://github.com/wso2/api-platform/issues/2751
+test("a gateway that says `invalid_token` by 403 where the token lacks a scope: the user is asked for that scope", async () => {
+  const server = protectedWorld(net);
+  let granted = "read";
+  server.answerTokens(() => HttpResponse.json({ ...first, access_token: `may-${granted.replace(" ", "-")}`, scope: granted }));
+  net.serve({
+    [serverUrl]: ({ headers }) => {
+      const token = headers.get("authorization");
+      const [status, challenge] = token ? [403, 'Bearer error="invalid_token", scope="write"'] : [401, 'Bearer scope="read"'];
+      if (token?.endsWith("write")) return HttpResponse.json({ ok: true });
+      granted = token ? "read write" : "read";
+      return new HttpResponse(null, { status, headers: { "www-authenticate": challenge } });
+    },
+  });
+  const loginHandler = stubUser();
+  const { auth } = manager({ loginHandler });
+  await auth.authorize();
+  expect((await call(auth)).status).toBe(200);
+  expect(loginHandler.asked.map(({ searchParams }) => searchParams.get("scope"))).toEqual(["read", "read write"]);
+});
+
 // https://github.com/redhat-data-and-ai/template-agent/issues/265
 test("scopes separated by commas are granted scopes: nobody is asked for them again", async () => {
   protectedWorld(net).answerTokens(json({ ...first, scope: "chat:write,search:read" }));
