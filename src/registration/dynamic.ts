@@ -6,7 +6,7 @@ import { McpAuthError } from "../errors.ts";
 import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { faultOf } from "../http/fault.ts";
 import { createHttp, type Http, isLoopback } from "../http/http.ts";
-import { members, text } from "../http/json.ts";
+import { explanation, members, text } from "../http/json.ts";
 import {
   callback,
   checkOptions,
@@ -164,7 +164,8 @@ async function request(
   if (fault) throw fault;
   // Read leniently: servers respond with 200, leave out when a secret expires, and add members of odd types.
   const body = members(await response.text());
-  const clientId = text(body.client_id);
+  // Laravel Passport counts its clients.
+  const clientId = text(Number.isSafeInteger(body.client_id) ? String(body.client_id) : body.client_id);
   if (!response.ok || clientId === undefined)
     throw refusalOf(response, body, { issuer, redirectUris: options.redirectUris, scopes: options.scopes });
 

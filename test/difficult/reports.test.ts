@@ -198,6 +198,12 @@ const reports: Report[] = [
       }),
     },
   },
+  // https://github.com/laravel/mcp/issues/85
+  {
+    server: "gives out a number as client ID",
+    answers: { [registrationEndpoint]: json({ client_id: 7 }) },
+    right: { asked: { client_id: "7" } },
+  },
   // https://github.com/LibreChat-AI/librechat.ai/issues/420, https://github.com/modelcontextprotocol/typescript-sdk/issues/1120
   { server: "says the lifetime as text", tokens: [json({ ...first, expires_in: "1000" })] },
   // https://github.com/QwenLM/qwen-code/issues/5355
@@ -360,6 +366,15 @@ describe("a server that answers 401 within a session that it has lost", () => {
   });
 });
 
+// https://github.com/mnfst/llm-gateway/issues/2927
+test("a refusal of the registration in words of its own is passed on, too", async () => {
+  const { login } = await replay({
+    server: "",
+    answers: { [registrationEndpoint]: json({ statusCode: 401, message: "Unauthorized" }, 401) },
+  });
+  expect(login).toMatchObject({ code: "registration_refused", status: 401, serverDescription: "Unauthorized" });
+});
+
 // https://github.com/wso2/api-platform/issues/2751
 test("a gateway that says `invalid_token` by 403 where the token lacks a scope: the user is asked for that scope", async () => {
   const server = protectedWorld(net);
@@ -395,7 +410,6 @@ test.each([
   // https://github.com/anthropics/claude-code/issues/83679
   ["an array of errors (UAA)", json([{ logref: "59ae", message: "Bad credentials" }], 401), "Bad credentials"],
   ["`detail` (FastAPI)", json({ detail: "Not authenticated" }, 401), "Not authenticated"],
-  // https://github.com/mnfst/llm-gateway/issues/2927
   ["`message` (NestJS, AWS)", json({ statusCode: 401, message: "Unauthorized" }, 401), "Unauthorized"],
   ["an error object (Google)", json({ error: { code: 403, message: "API not enabled" } }, 403), "API not enabled"],
 ])("a refusal by the token endpoint in words of its own is passed on: %s", async (_form, answer, said) => {
