@@ -101,3 +101,8 @@ function defaultEndpoints(origin: string): AuthorizationServerMetadata {
     code_challenge_methods_supported: ["S256"],
   };
 }
+
+/** Whether a server's endpoints are not known, but those that are assumed where nothing is published. */
+export function isAssumed(server: AuthorizationServerMetadata): boolean {
+  return JSON.stringify(server) === JSON.stringify(defaultEndpoints(server.issuer));
+}

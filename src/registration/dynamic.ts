@@ -1,12 +1,13 @@
 import { joinScopes, splitScope } from "../authorization/scopes.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { noEndpoint } from "../discovery/endpoints.ts";
+import { isAssumed } from "../discovery/legacy.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
 import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { faultOf } from "../http/fault.ts";
 import { createHttp, type Http, isLoopback } from "../http/http.ts";
-import { explanation, members, text } from "../http/json.ts";
+import { members, text } from "../http/json.ts";
 import {
   callback,
   checkOptions,
@@ -21,7 +22,7 @@ import {
   text as textRule,
   texts,
 } from "../options.ts";
-import { mayBeOfRedirectUris, mayBeOfScopes, refusalOf } from "./refusal.ts";
+import { mayBeOfRedirectUris, mayBeOfScopes, nothingPublished, refusalOf } from "./refusal.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod, secretMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 
 /** Options of {@link registerClient}. */
@@ -69,7 +70,7 @@ const registrationRules = (): Rules<RegisterClientOptions> => ({
  * then of the other, in the order given.
  *
  * @throws McpAuthError `registration_unsupported` without registration endpoint; `invalid_option` for a redirect URI
- *   that is neither https nor loopback; `registration_refused`; `server_error`, `rate_limited` and the codes of
+ *   that is neither https nor loopback; `registration_refused`; `discovery_failed` where nothing is published; `server_error`, `rate_limited` and the codes of
  *   {@link Http} when asking failed; `signal.reason`.
  * @see RFC 7591 §3; MCP 2026-07-28, Dynamic Client Registration
  */
@@ -166,6 +167,7 @@ async function request(
   const body = members(await response.text());
   // Laravel Passport counts its clients.
   const clientId = text(Number.isSafeInteger(body.client_id) ? String(body.client_id) : body.client_id);
+  if (clientId === undefined && isAssumed(server) && !text(body.error)) throw nothingPublished(issuer, response.status);
   if (!response.ok || clientId === undefined)
     throw refusalOf(response, body, { issuer, redirectUris: options.redirectUris, scopes: options.scopes });
 

@@ -34,6 +34,16 @@ export function refusalOf(
   return new McpAuthError("registration_refused", { issuer, status, ...said, detail, hint: subject && hints[subject] });
 }
 
+/** The error for a server that says nothing of logins, where the place that is assumed then registers nobody either. */
+export function nothingPublished(origin: string, status: number): McpAuthError {
+  return new McpAuthError("discovery_failed", {
+    party: "server",
+    status,
+    detail: `the server publishes none, and ${origin}/register, the default, registers no clients`,
+    hint: "If the server takes API keys or tokens of another kind, use a credential for these. If its logins are elsewhere, pass `issuer`.",
+  });
+}
+
 /** Whether other redirect URIs may help. Servers name other errors for them, and firewalls respond without any. */
 export function mayBeOfRedirectUris(error: unknown): boolean {
   const refusal = asRefusal(error);

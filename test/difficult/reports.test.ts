@@ -80,6 +80,9 @@ async function replay({ answers = {}, tokens, options }: Report) {
   };
 }
 
+/** What is said of a server that publishes nothing: whose mistake it is, and which two things it may be. */
+const nothingPublished = { code: "discovery_failed", party: "server", message: /publishes none.*\/register/, hint: /API keys.*`issuer`/ };
+
 const reports: Report[] = [
   // https://github.com/anomalyco/opencode/pull/49241
   {
@@ -203,6 +206,24 @@ const reports: Report[] = [
     server: "gives out a number as client ID",
     answers: { [registrationEndpoint]: json({ client_id: 7 }) },
     right: { asked: { client_id: "7" } },
+  },
+  // https://github.com/czlonkowski/n8n-mcp/issues/604, https://github.com/punkpeye/fastmcp/pull/358
+  {
+    server: "wants a token, publishes nothing, and has no logins: API keys alone",
+    answers: { [serverUrl]: challenging("Bearer"), [resourcePlace]: 404 },
+    right: { error: nothingPublished },
+  },
+  // https://github.com/tuannvm/oauth-mcp-proxy/issues/8
+  {
+    server: "wants a token for its metadata and for its registration, too",
+    answers: {
+      [serverUrl]: challenging("Bearer"),
+      [resourcePlace]: 401,
+      [`${root}/.well-known/oauth-protected-resource`]: 401,
+      [`${root}/.well-known/oauth-authorization-server`]: 401,
+      [`${root}/register`]: json({ error: { message: "Unauthorized" } }, 401),
+    },
+    right: { error: nothingPublished },
   },
   // https://github.com/LibreChat-AI/librechat.ai/issues/420, https://github.com/modelcontextprotocol/typescript-sdk/issues/1120
   { server: "says the lifetime as text", tokens: [json({ ...first, expires_in: "1000" })] },
