@@ -50,6 +50,7 @@ export type AuthEventFacts =
  * - `issuer-template`: its metadata name all tenants of its provider (Entra ID); that name
  * - `issuer-alias`: its metadata name another issuer, which the option `issuerAlias` allows; the issuer that was looked for
  * - `issuer-pointer`: a protected server without metadata of its own names it; where
+ * - `issuer-missing`: the document of a protected server without metadata of its own names endpoints, but no issuer: it is the server's own; where
  * - `issuer-published-elsewhere`: it has no metadata, a protected server of the same provider publishes them; where
  * - `metadata-place`: its metadata are at another place than its name says; where
  * - `pkce-not-listed`: it does not list S256, which a profile or the option `assumePkce` says it supports; which of the two
@@ -61,6 +62,7 @@ export type IssuerConcession =
   | "issuer-template"
   | "issuer-alias"
   | "issuer-pointer"
+  | "issuer-missing"
   | "issuer-published-elsewhere"
   | "metadata-place"
   | "pkce-not-listed"

@@ -42,7 +42,15 @@ export async function findLegacyServer(server: URL, search: ServerSearch): Promi
       if (url !== atOrigin[0] || codeOf(error) === "discovery_failed") absent.add(error);
       throw error;
     });
-    if (document.value.json.issuer !== undefined) return judge(server, document, whole);
+    const { json } = document.value;
+    if (json.issuer !== undefined) return judge(server, document, whole);
+    if (url === atOrigin[0] && (json.authorization_endpoint ?? json.token_endpoint) !== undefined) {
+      // Whose endpoints these are is known by the place. Such a document says as little of PKCE as one that is missing.
+      const named = { ...document.value, json: { code_challenge_methods_supported: ["S256"], ...json, issuer: origin } };
+      const { value, ...found } = await judge(server, { ...document, value: named }, whole);
+      const concession = { type: "discovery.concession", concession: "issuer-missing", issuer: origin, detail: url } as const;
+      return { ...found, value: { ...value, concessions: [concession, ...value.concessions] } };
+    }
     const none = new McpAuthError("discovery_failed", { detail: url });
     absent.add(none);
     throw none;

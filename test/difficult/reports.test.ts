@@ -225,6 +225,33 @@ const reports: Report[] = [
     },
     right: { error: nothingPublished },
   },
+  // https://github.com/modelcontextprotocol/rust-sdk/issues/1047
+  {
+    server: "has metadata at its origin alone, which name endpoints and no issuer",
+    answers: {
+      [serverUrl]: challenging("Bearer"),
+      [resourcePlace]: 404,
+      [`${root}/.well-known/oauth-authorization-server`]: {
+        authorization_endpoint: `${root}/auth/authorize`,
+        token_endpoint: `${root}/auth/token`,
+        registration_endpoint: `${root}/auth/register`,
+      },
+      [`${root}/auth/register`]: json({ client_id: "client-1" }, 201),
+      [`${root}/auth/token`]: json(first),
+    },
+    right: { tokenRequests: 0 },
+  },
+  // https://github.com/home-assistant/core/issues/181505
+  {
+    server: "has metadata with relative endpoints and no issuer, at an address that it was not configured for (Home Assistant)",
+    answers: {
+      [serverUrl]: challenging("Bearer"),
+      [resourcePlace]: 404,
+      [`${root}/.well-known/oauth-authorization-server`]: { authorization_endpoint: "/auth/authorize", token_endpoint: "/auth/token" },
+    },
+    options: { clientId: "app" },
+    right: { error: { code: "discovery_failed", party: "authorization-server", message: /endpoint` is not usable/ } },
+  },
   // https://github.com/LibreChat-AI/librechat.ai/issues/420, https://github.com/modelcontextprotocol/typescript-sdk/issues/1120
   { server: "says the lifetime as text", tokens: [json({ ...first, expires_in: "1000" })] },
   // https://github.com/QwenLM/qwen-code/issues/5355
