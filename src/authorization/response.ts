@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import { hintFor } from "../http/refusal-hints.ts";
 import { checkOptions, flag, needed, query, record, text } from "../options.ts";
 import type { PendingAuthorization } from "./pending.ts";
 
@@ -52,7 +53,7 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
       issuer,
       serverError: error,
       serverDescription,
-      hint: error === "invalid_scope" || /\bscopes?\b/i.test(serverDescription ?? "") ? aboutScopes : undefined,
+      hint: hintFor(error, serverDescription),
     });
   }
 
@@ -60,10 +61,6 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
   if (!code) throw new McpAuthError("invalid_authorization_response", { issuer, detail: "it has neither `code` nor `error`" });
   return { code };
 }
-
-/** Some servers refuse a request without scopes, others one with a scope that this client may not have. */
-const aboutScopes =
-  "Name the scopes that are missing in `scopes`. Where one that was asked for is refused, name all others in `authorizationParameters: { scope }`.";
 
 /** A parameter that must not be repeated (RFC 6749 §3.1). */
 function single(parameters: URLSearchParams, name: string, issuer: string): string | undefined {

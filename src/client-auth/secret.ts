@@ -12,6 +12,8 @@ export interface ClientIdentity {
   clientSecret?: string | undefined;
   /** How it is sent (RFC 7591 §2). */
   tokenEndpointAuthMethod: "none" | "client_secret_basic" | "client_secret_post";
+  /** The server wants the client's ID in the body as well as in the header. */
+  clientIdInBody?: true | undefined;
 }
 
 /**
@@ -24,7 +26,7 @@ export function clientAuthentication(client: ClientIdentity): ClientAuth {
   const { tokenEndpointAuthMethod: method, clientSecret } = client;
   if (method === "none") return loaded(({ None }) => None());
   if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `\`clientSecret\` is missing, which ${method} needs` });
-  return method === "client_secret_post" ? loaded(({ ClientSecretPost }) => ClientSecretPost(clientSecret)) : basic(clientSecret);
+  return method === "client_secret_post" ? loaded(({ ClientSecretPost }) => ClientSecretPost(clientSecret)) : basic(client, clientSecret);
 }
 
 /** A method of `oauth4webapi`, which is loaded with the first token request. */
@@ -32,8 +34,10 @@ export function loaded(method: (library: typeof import("../oauth4webapi.ts")) =>
   return async (...request) => method(await import("../oauth4webapi.ts"))(...request);
 }
 
-function basic(clientSecret: string): ClientAuth {
-  return (_server, client, _body, headers) => {
+function basic({ clientIdInBody }: ClientIdentity, clientSecret: string): ClientAuth {
+  return (_server, client, body, headers) => {
+    // RFC 6749 §3.2.1 allows it. Some servers want it, others refuse it as a second way to authenticate.
+    if (clientIdInBody) body.set("client_id", client.client_id);
     headers.set("authorization", `Basic ${btoa(`${formEncoded(client.client_id)}:${formEncoded(clientSecret)}`)}`);
   };
 }

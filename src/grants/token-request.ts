@@ -6,6 +6,7 @@ import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
 import { defined, explanation, members, text } from "../http/json.ts";
+import { hintFor } from "../http/refusal-hints.ts";
 import { profileFor } from "../profiles/profiles.ts";
 
 /** What every token request needs. */
@@ -156,7 +157,8 @@ export function endpointError(
   if (fault) return fault;
   const transient = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";
   const final = serverError === "invalid_grant" || serverError === "invalid_client" ? serverError : "token_request_refused";
-  return new McpAuthError(transient ? "server_error" : final, details);
+  const hint = final === "token_request_refused" ? hintFor(serverError, serverDescription) : undefined;
+  return new McpAuthError(transient ? "server_error" : final, { ...details, hint });
 }
 
 /** Text of the server without secrets that it may have echoed, decoded or encoded. */

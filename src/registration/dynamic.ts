@@ -96,14 +96,15 @@ export async function register(options: RegistrationRequest): Promise<ClientRegi
     throw new McpAuthError("registration_unsupported", { issuer: server.issuer, detail });
   }
   const byHost = Map.groupBy(redirectUris, (uri) => checkRedirectUri(uri).hostname);
-  let scopes = registrableScopes(options);
+  const scopes = registrableScopes(options);
+  let scopesAreRefused = false;
   const send = async (uris: readonly string[]) => {
     try {
-      return await request(endpoint, { uris, scopes }, options);
+      return await request(endpoint, { uris, scopes, scopesAreRefused }, options);
     } catch (error) {
-      if (!scopes || !mayBeOfScopes(error)) throw error;
-      scopes = undefined;
-      return request(endpoint, { uris, scopes }, options);
+      if (!scopes || scopesAreRefused || !mayBeOfScopes(error)) throw error;
+      scopesAreRefused = true;
+      return request(endpoint, { uris, scopes, scopesAreRefused }, options);
     }
   };
 
@@ -140,9 +141,17 @@ export function checkRedirectUri(uri: string): URL {
   return url;
 }
 
+/** What is asked for in one of several tries. */
+interface RegistrationAttempt {
+  uris: readonly string[];
+  scopes: readonly string[] | undefined;
+  /** They have cost a registration: it is asked for without. */
+  scopesAreRefused: boolean;
+}
+
 async function request(
   endpoint: string,
-  { uris: redirectUris, scopes }: { uris: readonly string[]; scopes: readonly string[] | undefined },
+  { uris: redirectUris, scopes, scopesAreRefused }: RegistrationAttempt,
   options: RegistrationRequest,
 ): Promise<ClientRegistration> {
   const { server, http, clock, emit, signal = null } = options;
@@ -154,7 +163,7 @@ async function request(
     response_types: ["code"],
     token_endpoint_auth_method: asked,
     client_name: options.clientName,
-    scope: joinScopes(scopes),
+    scope: scopesAreRefused ? undefined : joinScopes(scopes),
     ...options.clientMetadata,
     redirect_uris: redirectUris,
   };
@@ -189,14 +198,8 @@ async function request(
       ? secretMethod(server, named, metadata.token_endpoint_auth_method as TokenEndpointAuthMethod)
       : { tokenEndpointAuthMethod: "none" }),
     redirectUris: registered.length > 0 ? registered : redirectUris,
-    ...registeredScopes(metadata.scope, text(body.scope)),
+    ...(!scopesAreRefused && { scopes: [...new Set([...splitScope(text(metadata.scope)), ...splitScope(text(body.scope))])] }),
     ...(options.grantTypes?.length && { grantTypes: options.grantTypes }),
     createdAt: now,
   };
-}
-
-/** Asked for and granted: who asks for the same again need not register anew. */
-function registeredScopes(asked: unknown, answered: string | undefined): Pick<ClientRegistration, "scopes"> {
-  const scopes = new Set([...splitScope(text(asked)), ...splitScope(answered)]);
-  return text(asked) === undefined ? {} : { scopes: [...scopes] };
 }

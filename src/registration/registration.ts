@@ -23,8 +23,10 @@ export interface ClientRegistration {
   grantTypes?: readonly string[] | undefined;
   /** Milliseconds since 1970. */
   createdAt: number;
-  /** Scopes that it was registered with. Absent: nobody knows. */
+  /** Scopes that it was registered with. Absent: the server does not let clients name them. */
   scopes?: readonly string[] | undefined;
+  /** With `client_secret_basic`: the server wants the ID in the body as well. */
+  clientIdInBody?: true | undefined;
   /** Nobody has said how it authenticates, or not clearly: where the method is refused, the next one is tried. */
   authMethodIsAssumed?: true | undefined;
   /**

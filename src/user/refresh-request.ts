@@ -2,6 +2,8 @@ import { splitScope } from "../authorization/scopes.ts";
 import { sendRefreshToken } from "../grants/refresh.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
 import { requestProfile, type Session } from "../login/session.ts";
+import { withAuthMethod } from "../registration/auth-method.ts";
+import type { ClientRegistration } from "../registration/registration.ts";
 import { attempts } from "../tokens/attempts.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
@@ -9,21 +11,26 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 /**
  * Sends the refresh token until there is an answer.
  *
+ * @returns the answer, and the client with the authentication method that worked
  * @throws McpAuthError as `sendRefreshToken`, after bounded repetition
  */
-export async function requestRefresh(session: Session, record: TokenRecord & { refreshToken: string }): Promise<TokenResponse> {
+export async function requestRefresh(
+  session: Session,
+  record: TokenRecord & { refreshToken: string },
+): Promise<{ answer: TokenResponse; client: ClientRegistration }> {
   const { clock, http } = session;
   const { issuer, client, refreshToken, resource } = record;
   const server = await serverMetadata(session, record);
   const profile = requestProfile(session, issuer);
   const grant = {
     server,
-    client,
     http,
     clock,
     refreshToken,
     resource: profile.resourceParameter === false ? undefined : resource,
     scopes: profile.refreshScope ? (record.scope === undefined ? record.requestedScopes : splitScope(record.scope)) : undefined,
   };
-  return attempts(session, issuer, (signal) => sendRefreshToken({ ...grant, signal }));
+  return withAuthMethod(client, (identity) =>
+    attempts(session, issuer, (signal) => sendRefreshToken({ ...grant, client: identity, signal })),
+  );
 }

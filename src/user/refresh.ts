@@ -2,6 +2,7 @@ import { factsOf, McpAuthError } from "../errors.ts";
 import { canAsk } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
 import { forgetRegistration } from "../registration/stored.ts";
+import { isUnknownClient } from "../registration/unknown-client.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { historyOf, holdingBack, withFailure, withRefusal } from "../tokens/refresh-history.ts";
@@ -51,8 +52,8 @@ async function refreshOnce(
   await login.markRefresh();
   emit({ type: "refresh.started", issuer, reason: demand.reason });
   try {
-    const answer = await requestRefresh(session, { ...current, refreshToken });
-    const next = afterRefresh(current, answer, clock.now());
+    const { answer, client } = await requestRefresh(session, { ...current, refreshToken });
+    const next = afterRefresh({ ...current, client }, answer, clock.now());
     if (await isReplaced(login)) return await discard(session, next);
     await login.save(next);
     if (answer.problem) {
@@ -109,21 +110,21 @@ async function afterRefusal(
   demand: RefreshDemand,
   error: McpAuthError,
 ): Promise<RefreshOutcome<TokenRecord>> {
-  const { clock, emit, store } = session;
+  const { clock, emit } = session;
   const fresh = freshness(current, clock.now(), 1);
   const needed = isNeeded(current, demand, clock.now());
-  const clientRefused = error.code === "invalid_client" && current.client.kind === "dynamic";
+  const isUnknown = isUnknownClient(error) && current.client.kind === "dynamic";
   // Before a refusal is believed: has another holder rotated the token meanwhile?
   if (await isReplaced(login)) return { record: await session.keeper.load(), isShared: true };
+  // As at a login: the next one registers anew.
+  if (needed && isUnknown) await forgetClient(session, current);
+  // Some servers say `unauthorized_client` of a refresh token: only of a client that is not known it is certain that its login is over.
+  const clientRefused = isUnknown && error.code === "invalid_client";
   if (!needed || !(error.code === "invalid_grant" || clientRefused)) {
     const history = withRefusal(historyOf(current), error, !needed, clock.now());
     return { record: history ? await login.note(history, true) : current, error };
   }
 
-  if (clientRefused) {
-    await forgetRegistration(store, current.issuer, current.client.clientId);
-    emit({ type: "registration.stale", issuer: current.issuer, reason: "refused" });
-  }
   const dead = fresh === "expired" || demand.reason === "refused";
   const next = without(current, dead ? ["refreshToken", "accessToken"] : ["refreshToken"]);
   await login.save(next);
@@ -132,4 +133,9 @@ async function afterRefusal(
     record: next,
     error: current.refreshStartedAt === undefined ? error : new McpAuthError(error.code, { ...factsOf(error), detail: interrupted }),
   };
+}
+
+async function forgetClient({ store, emit }: Session, { issuer, client }: TokenRecord): Promise<void> {
+  await forgetRegistration(store, issuer, client.clientId);
+  emit({ type: "registration.stale", issuer, reason: "refused" });
 }

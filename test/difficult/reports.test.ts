@@ -288,8 +288,14 @@ const reports: Report[] = [
           client_secret_expires_at: Math.floor(Date.now() / 1000) + 500,
         }),
     },
-    tokens: [json(first), json({ error: "invalid_client", error_description: "Client secret has expired" }, 401), json(first)],
-    right: { windows: 2, tokenRequests: 3 },
+    // Basic, and Basic with the ID in the body.
+    tokens: [
+      json(first),
+      json({ error: "invalid_client", error_description: "Client secret has expired" }, 401),
+      json({ error: "invalid_client", error_description: "Client secret has expired" }, 401),
+      json(first),
+    ],
+    right: { windows: 2, tokenRequests: 4 },
   },
   // https://github.com/NousResearch/hermes-agent/issues/109852
   {

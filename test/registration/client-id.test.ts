@@ -260,7 +260,8 @@ describe("where a registration goes stale", () => {
     ["one that it was not registered with: anew, with all", ["a"], { scopes: ["b"] }, "a b"],
     ["fewer", ["a", "b"], { scopes: ["b"] }, undefined],
     ["none", ["a"], {}, undefined],
-    ["nobody knows with which it was registered", undefined, { scopes: ["b"] }, undefined],
+    ["none: anew", [], { scopes: ["b"] }, "b"],
+    ["the server lets no client name any", undefined, { scopes: ["b"] }, undefined],
     [
       "one that the server does not list cannot be registered",
       ["a"],

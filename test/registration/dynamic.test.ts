@@ -245,9 +245,10 @@ describe("scopes that are registered", () => {
   test.each<[rule: string, options: Options, sent: (string | undefined)[], kept: string[] | undefined]>([
     ["those that the login asks for", {}, ["a offline_access"], scopes],
     ["those that the server lists", { server: { ...server, scopes_supported: ["a", "b"] } }, ["a"], ["a"]],
-    ["none that the server lists", { server: { ...server, scopes_supported: ["b"] } }, [undefined], undefined],
+    ["none that the server lists", { server: { ...server, scopes_supported: ["b"] } }, [undefined], []],
+    ["none, where none are asked for", { scopes: [] }, [undefined], []],
     ["what the app says", { clientMetadata: { scope: "x y" } }, ["x y"], ["x", "y"]],
-    ["none, as the app says", { clientMetadata: { scope: undefined } }, [undefined], undefined],
+    ["none, as the app says", { clientMetadata: { scope: undefined } }, [undefined], []],
   ])("%s", async (_, options, sent, kept) => {
     const bodies = serving(() => created({ client_id: "c" }));
     const client = await register({ scopes, ...options });
