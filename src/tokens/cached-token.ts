@@ -156,6 +156,12 @@ export class CachedToken<R extends IssuedToken> {
     if (heeded) this.refusal ??= refusalOf(heeded, record.issuer);
   }
 
+  /** Presents another part of the same record: what the renewal says now. Nobody has accepted that yet. */
+  protected presentAnew(): void {
+    this.#bearer = this.#record && this.#renewal.bearer(this.#record);
+    this.accepted = false;
+  }
+
   /** Reads the store, once. */
   async load(signal?: AbortSignal): Promise<void> {
     if (this.#loaded) return;

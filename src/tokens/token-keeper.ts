@@ -4,7 +4,6 @@ import type { Emit } from "../events.ts";
 import type { HeldLock } from "../stores/store.ts";
 import { lockTimeoutFor } from "./attempts.ts";
 import { LoginRecords, type LoginRecordsOptions } from "./login-records.ts";
-import type { RefreshHistory } from "./refresh-history.ts";
 import { asStored, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
 /** What a keeper works with. */
@@ -28,12 +27,11 @@ export interface LockedLogin {
   /** Whether somebody without the lock has deleted or replaced the login meanwhile. */
   isReplaced(): Promise<boolean>;
   /**
-   * Remembers how a refresh has ended that brought nothing. What cannot be written is not: the login is as good without.
+   * Remembers more about the same tokens. What cannot be written is not: the login is as good without.
    *
-   * @param isAnswered whether the refresh token is as good as before, as far as is known
    * @returns the record with it
    */
-  note(history: RefreshHistory, isAnswered: boolean): Promise<TokenRecord | undefined>;
+  note(facts: Pick<TokenRecord, "refreshHistory" | "refreshStartedAt" | "bearer">): Promise<TokenRecord | undefined>;
   /** Stores the record or deletes it. Never fails: what cannot be stored is kept in memory and written later. */
   save(next: TokenRecord | undefined): Promise<void>;
 }
@@ -180,17 +178,16 @@ export class TokenKeeper extends LoginRecords {
         const found = await readTokens(store, key);
         return !sameTokens(hold.stored, found) && !(found === undefined && held.restarted);
       },
-      note: async (refreshHistory, isAnswered) => {
+      note: async (facts) => {
         if (!current) return current;
-        const noted = { ...current, refreshHistory };
-        if (!isAnswered) noted.refreshStartedAt ??= clock.now();
+        const noted = { ...current, ...facts };
         if (isUnsaved(hold)) return noted;
         try {
           await held.set(key, asStored(noted));
           hold.stored = noted;
           hold.next = noted;
         } catch {
-          // The next process asks once more.
+          // The next process finds it out anew.
         }
         return noted;
       },

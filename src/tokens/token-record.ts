@@ -29,6 +29,8 @@ export interface TokenRecord extends IssuedToken {
   accessToken?: string | undefined;
   refreshToken?: string | undefined;
   idToken?: string | undefined;
+  /** Which token the protected server takes, where that had to be tried. */
+  bearer?: "access_token" | "id_token" | undefined;
   /** Granted scopes, space-separated, where known. */
   scope?: string | undefined;
   /** All scopes that were asked for so far. */
@@ -109,13 +111,12 @@ export function afterRefresh(record: TokenRecord, answer: TokenResponse, now: nu
   return { ...kept, ...fromAnswer(answer, now) };
 }
 
-/** The record of a new login, which also keeps the refresh tokens of those that it replaces. */
+/** The record of a new login, which also keeps the refresh tokens of those that it replaces, and what was found out with them. */
 export function replacing(previous: readonly (TokenRecord | undefined)[], record: TokenRecord): TokenRecord {
-  const superseded = supersededBy(
-    record,
-    previous.filter((login) => login !== undefined),
-  );
-  return superseded.length > 0 ? { ...record, superseded } : record;
+  const logins = previous.filter((login) => login !== undefined);
+  const superseded = supersededBy(record, logins);
+  const bearer = logins.findLast(({ issuer }) => issuer === record.issuer)?.bearer;
+  return { ...record, ...(bearer && { bearer }), ...(superseded.length > 0 && { superseded }) };
 }
 
 /** The record without what was refused; `undefined` when no token is left, superseded ones included. */

@@ -90,9 +90,11 @@ async function discard(session: Session, unwanted: TokenRecord): Promise<Refresh
 
 /** A login that the authorization server cannot refresh is as good as none, if that lasts: processes count its failures together. */
 async function afterFailure({ clock }: Session, login: LockedLogin, current: TokenRecord, error: McpAuthError): Promise<McpAuthError> {
-  const history = withFailure(historyOf(current), error, clock.now());
-  if (!history) return error;
-  if (!(await isReplaced(login))) await login.note(history, false);
+  const refreshHistory = withFailure(historyOf(current), error, clock.now());
+  if (!refreshHistory) return error;
+  // The refresh token may have been spent: the note that it was sent stays.
+  const { refreshStartedAt = clock.now() } = current;
+  if (!(await isReplaced(login))) await login.note({ refreshHistory, refreshStartedAt });
   return error.code === "rate_limited" ? error : Object.assign(error, { hint: loginHelps });
 }
 
@@ -121,8 +123,8 @@ async function afterRefusal(
   // Some servers say `unauthorized_client` of a refresh token: only of a client that is not known it is certain that its login is over.
   const clientRefused = isUnknown && error.code === "invalid_client";
   if (!needed || !(error.code === "invalid_grant" || clientRefused)) {
-    const history = withRefusal(historyOf(current), error, !needed, clock.now());
-    return { record: history ? await login.note(history, true) : current, error };
+    const refreshHistory = withRefusal(historyOf(current), error, !needed, clock.now());
+    return { record: refreshHistory ? await login.note({ refreshHistory }) : current, error };
   }
 
   const dead = fresh === "expired" || demand.reason === "refused";

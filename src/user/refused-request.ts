@@ -45,6 +45,7 @@ export class RefusedRequest {
     // A late refusal of an old token says nothing about the newer one.
     if (token.isOtherThan(refused)) return "retry";
 
+    if (refused !== undefined && token.presentOther(refused)) return "retry";
     if (refused !== undefined && token.isUnsettled && (await this.#settling.pause(refused, request))) return "retry";
     const { record: known } = token;
     if (known && this.#isUntried(refused, "login")) {

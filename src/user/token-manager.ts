@@ -212,6 +212,7 @@ export class TokenManager implements Credential {
   onResponse(response: Response, used: Record<string, string>): void {
     if (response.ok && !used.authorization) this.#prompt.stopSpeculating();
     noteResponse(this.#session, this.#token, response, used);
+    if (response.ok) this.#token.keepPresented();
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
