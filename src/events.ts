@@ -48,7 +48,7 @@ export type AuthEventFacts =
  * What was accepted of an authorization server, and what `detail` says of it:
  * - `issuer-final-slash`: its metadata name it with a final slash, or without; the issuer that was looked for
  * - `issuer-template`: its metadata name all tenants of its provider (Entra ID); that name
- * - `issuer-alias`: its metadata name another issuer, which the option `issuerAlias` allows; the issuer that was looked for
+ * - `issuer-alias`: its metadata or its response to a login name another issuer, which the option `issuerAlias` allows; the other name
  * - `issuer-pointer`: a protected server without metadata of its own names it; where
  * - `issuer-missing`: the document of a protected server without metadata of its own names endpoints, but no issuer: it is the server's own; where
  * - `issuer-published-elsewhere`: it has no metadata, a protected server of the same provider publishes them; where

@@ -8,6 +8,8 @@ export interface PendingAuthorization {
   nonce?: string | undefined;
   /** `issuer` of the validated metadata, recorded before the user is sent away. */
   issuer: string;
+  /** Another name by which it may call itself in a response, where the app allows one. */
+  issuerAlias?: string | undefined;
   /** Whether the metadata promises `iss` in every response (RFC 9207 §3). */
   issParameterSupported: boolean;
   /** As sent; repeated verbatim with the code. */

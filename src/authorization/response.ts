@@ -25,11 +25,12 @@ export interface AuthorizationResponse {
 export function checkAuthorizationResponse(parameters: URLSearchParams, pending: PendingAuthorization): AuthorizationResponse {
   checkOptions({ parameters, pending }, { parameters: needed(query()), pending: needed(record) });
   // Without a `state` of ours, a response without one would be ours.
-  const { state, issuer, issParameterSupported } = pending;
+  const { state, issuer, issuerAlias, issParameterSupported } = pending;
   checkOptions(
     { state, issuer, issParameterSupported },
     { state: needed(text), issuer: needed(text), issParameterSupported: needed(flag) },
   );
+  checkOptions<{ issuerAlias?: string | undefined }>({ issuerAlias }, { issuerAlias: text });
   return readAuthorizationResponse(parameters, pending);
 }
 
@@ -41,7 +42,7 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
   if (state !== pending.state || repeated.length > 0) throw new McpAuthError("state_mismatch", { issuer });
 
   const iss = single(parameters, "iss", issuer);
-  if (iss === undefined ? pending.issParameterSupported : iss !== issuer) {
+  if (iss === undefined ? pending.issParameterSupported : iss !== issuer && iss !== pending.issuerAlias) {
     // Nothing of what an unknown sender wrote may reach the error: not even its description.
     throw new McpAuthError("issuer_mismatch", { issuer, detail: iss === undefined ? "`iss` is missing" : undefined });
   }

@@ -33,6 +33,12 @@ export function isSameIssuer(a: string, b: string, { strictIssuer, issuerAlias }
   return a === b || isAlias || (!strictIssuer && bare(a) === bare(b));
 }
 
+/** The other name of an issuer, where the app allows one. */
+export function otherName(issuer: string, { issuerAlias }: IssuerRules): string | undefined {
+  if (issuerAlias?.expected === issuer) return issuerAlias.found;
+  return issuerAlias?.found === issuer ? issuerAlias.expected : undefined;
+}
+
 function bare(issuer: string): string {
   return issuer.replace(/^(https?:\/\/[^/?#]+)\/$/, "$1");
 }

@@ -3,6 +3,7 @@ import type { PendingAuthorization } from "../authorization/pending.ts";
 import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
 import { authorizationUrl } from "../authorization/request.ts";
 import { readAuthorizationResponse } from "../authorization/response.ts";
+import { otherName } from "../discovery/issuer-names.ts";
 import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { sendCode } from "../grants/authorization-code.ts";
 import { keepAuthMethod, withAuthMethod } from "../registration/auth-method.ts";
@@ -62,6 +63,7 @@ async function requestAuthorization(
     // Some servers refuse a request for an ID token without `nonce`.
     nonce: parameters.nonce ?? (requestedScopes(authorization).includes("openid") ? generateState() : undefined),
     issuer,
+    issuerAlias: otherName(issuer, session.options),
     issParameterSupported: server.authorization_response_iss_parameter_supported === true,
     redirectUri: redirectUriOf(client, receiver.redirectUris) ?? receiver.redirectUri,
   };
@@ -87,6 +89,9 @@ async function requestAuthorization(
     const { code } = await readAnswer(response, pending, async () => {
       if (isForgettable) await markAnswered(store, client, login);
     });
+    const { issuerAlias: detail } = pending;
+    if (detail !== undefined && response.get("iss") === detail)
+      emit({ type: "discovery.concession", concession: "issuer-alias", issuer, detail });
     // The time limit is for the user: it must not interrupt the exchange of the code.
     authorization.onResponse();
     // `state` is valid once: a repeated response is refused.

@@ -18,7 +18,7 @@ export interface SessionOptions {
   strictIssuer?: boolean | undefined;
   /**
    * Accepts exactly one pair of names of an authorization server that contradicts itself: `expected` is how the protected
-   * server (or `issuer`) names it, `found` what its metadata say, character by character. Lost between these two is the
+   * server (or `issuer`) names it, `found` what its metadata, or its responses to logins, say, character by character. Lost between these two is the
    * protection against a mix-up: whoever controls the metadata at `expected` can send logins, codes and tokens to `found`'s
    * place as if it were the same server. For servers whose operator cannot be asked to correct them.
    *

@@ -72,6 +72,14 @@ describe("REQ-ISS-02 iss is compared as it stands, after form decoding", () => {
     expect(codeOf(check({ state: "the-state", code: "the-code", iss }))).toBe("issuer_mismatch");
   });
 
+  test("the other name that the app allows counts as well, and no third one", () => {
+    const aliased = { ...pending, issuerAlias: "https://login.example" };
+    const response = (iss: string) => new URLSearchParams({ state: "the-state", code: "the-code", iss });
+    expect(checkAuthorizationResponse(response("https://login.example"), aliased)).toEqual({ code: "the-code" });
+    expect(checkAuthorizationResponse(response(issuer), aliased)).toEqual({ code: "the-code" });
+    expect(() => checkAuthorizationResponse(response("https://login.example/"), aliased)).toThrow("another authorization server");
+  });
+
   test("what differs only by form encoding is the same", () => {
     const parameters = new URLSearchParams("state=the-state&code=the-code&iss=https%3A%2F%2Fas.example%2Fa+b%252F");
     expect(checkAuthorizationResponse(parameters, { ...pending, issuer: "https://as.example/a b%2F" })).toEqual({ code: "the-code" });

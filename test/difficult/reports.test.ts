@@ -321,6 +321,21 @@ test.each(reports)("a server that $server", async (report) => {
   expect([seen.windows, seen.tokenRequests]).toEqual([windows, tokenRequests]);
 });
 
+// https://github.com/higgsfield-ai/cli/issues/68, and Namecheap in https://github.com/openai/codex/issues/38944
+test("a server that passes on the `iss` of the identity provider behind it: refused, but for the pair of names that the app allows", async () => {
+  const behind = "https://login.example";
+  const logIn = async (options: Partial<TokenManagerOptions>) => {
+    protectedWorld(net);
+    const { auth, events } = manager({ loginHandler: answering({ code: "the-authorization-code", iss: behind }), ...options });
+    return { login: await auth.authorize().catch(({ code }: McpAuthError) => code), events };
+  };
+  expect((await logIn({})).login).toBe("issuer_mismatch");
+  expect((await logIn({ issuerAlias: { expected: issuer, found: "https://other.example" } })).login).toBe("issuer_mismatch");
+  const { login, events } = await logIn({ issuerAlias: { expected: issuer, found: behind } });
+  expect(login).toBe("authorized");
+  expect(events).toContainEqual(expect.objectContaining({ concession: "issuer-alias", issuer, detail: behind }));
+});
+
 test.each<[string, Record<string, string>]>([
   // https://github.com/anomalyco/opencode/issues/28811
   ["no scope was asked for (Okta)", { error: "invalid_scope", error_description: "No scopes were requested" }],
