@@ -12,8 +12,8 @@ export interface ListenerOptions {
   path: string;
   /** Further `Host` values to accept, with port: that of a proxy before the listener. */
   proxyHost: (port: number) => string | undefined;
-  /** Answers a response to an authorization request. `query` is without its question mark. */
-  answer: (query: string) => Promise<Answer>;
+  /** Answers a response to an authorization request. `query` is without its question mark. `isAhead`: nobody sees the answer yet. */
+  answer: (query: string, isAhead: boolean) => Promise<Answer>;
 }
 
 /** A bound port. */
@@ -21,12 +21,18 @@ export interface Listener {
   readonly port: number;
   /** Whether `[::1]` is served, too. */
   readonly ipv6: boolean;
-  /** Lets answers on their way out finish, then frees the port and every connection. */
+  /** Lets answers on their way out finish, then frees the port and every connection. Safe to call twice. */
   close(): Promise<void>;
+  /** Closes after a while. Until then it goes on answering, keeps no process alive, and gives the port to a login that wants it. */
+  closeLater(): void;
 }
 
 /** How long an answer on its way out may take after `close()`, in milliseconds. */
 const flushMs = 1000;
+/** How long the navigation that follows a prefetch is waited for, in milliseconds. */
+const lingerMs = 3000;
+/** How to end the listeners that close later, by port. */
+const lingering = new Map<number, () => Promise<void>>();
 
 /**
  * Listens for authorization responses.
@@ -47,26 +53,39 @@ export async function listen(options: ListenerOptions): Promise<Listener | undef
     respond(options, port, request, response).catch(() => response.destroy());
   };
 
+  await lingering.get(options.port)?.();
   const servers = await bindAll(options, onRequest);
   const address = servers?.[0]?.address();
   if (!servers || !address || typeof address === "string") return undefined;
   port = address.port;
 
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= closeAll(servers, answering).finally(() => lingering.delete(port));
+    return closing;
+  };
   return {
     port,
     ipv6: servers.length > 1,
-    async close() {
-      const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
-      let timer: NodeJS.Timeout | undefined;
-      const tooLong = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, flushMs);
-      });
-      await Promise.race([Promise.all(answering), tooLong]);
-      clearTimeout(timer);
-      for (const server of servers) server.closeAllConnections();
-      await Promise.all(closed);
+    close,
+    closeLater() {
+      for (const server of servers) server.unref();
+      lingering.set(port, close);
+      setTimeout(close, lingerMs).unref();
     },
   };
+}
+
+async function closeAll(servers: readonly Server[], answering: ReadonlySet<Promise<void>>): Promise<void> {
+  const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+  let timer: NodeJS.Timeout | undefined;
+  const tooLong = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, flushMs);
+  });
+  await Promise.race([Promise.all(answering), tooLong]);
+  clearTimeout(timer);
+  for (const server of servers) server.closeAllConnections();
+  await Promise.all(closed);
 }
 
 type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -133,9 +152,14 @@ async function respond(options: ListenerOptions, port: number, request: Incoming
     return plain(405);
   }
 
-  const { status, html, csp } = await options.answer(query);
+  const { status, html, csp } = await options.answer(query, isAhead(request));
   response.writeHead(status, { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": csp });
   response.end(html);
+}
+
+/** Whether a browser loads the page before the user goes there; the navigation may then send a request of its own. */
+function isAhead({ headers }: IncomingMessage): boolean {
+  return [headers["sec-purpose"], headers.purpose, headers["x-moz"]].some((purpose) => String(purpose ?? "").startsWith("prefetch"));
 }
 
 function splitOnce(text: string, separator: string): [string, string?] {

@@ -58,12 +58,14 @@ async function startAt(
   showUrl: ShowUrl,
 ): Promise<LoginSession | undefined> {
   let responses: Responses | undefined;
+  let wasAhead = false;
   const listener = await listen({
     port: place.port,
     bindAddress: options.bindAddress,
     path: place.path,
     proxyHost: (port) => options.redirectUri && new URL(place.uris(port, false)[0] as string).host,
-    answer: async (query) => {
+    answer: async (query, isAhead) => {
+      wasAhead ||= isAhead;
       // Before there is an authorization request, a response can only be an older one's.
       const outcome = (await responses?.submit(query)) ?? ({ kind: "foreign", error: undefined } as const);
       return answerFor({ ...outcome, serverUrl: request.serverUrl, clientName: options.clientName }, options.page);
@@ -73,12 +75,10 @@ async function startAt(
 
   const redirectUris = place.uris(listener.port, listener.ipv6);
   const [redirectUri] = redirectUris;
-  let closing: Promise<void> | undefined;
   const close = () => {
     responses?.end(request.signal.reason ?? new DOMException("The login session was closed", "AbortError"));
     request.signal.removeEventListener("abort", close);
-    closing ??= listener.close();
-    return closing;
+    return listener.close();
   };
   if (!redirectUri || request.signal.aborted) {
     await close();
@@ -90,7 +90,12 @@ async function startAt(
   const session: LoginSession = {
     redirectUri,
     redirectUris,
-    close,
+    async close() {
+      // The user has not seen the page yet. Whoever calls a second time, or aborts, does not wait for that.
+      if (!wasAhead || !responses?.isOver) return close();
+      wasAhead = false;
+      listener.closeLater();
+    },
     async authorize(url, receive, signal) {
       signal.throwIfAborted();
       request.signal.throwIfAborted();

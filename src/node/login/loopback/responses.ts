@@ -10,6 +10,8 @@ export interface Responses {
   submit(parameters: string): Promise<ResponseOutcome>;
   /** Resolves when a response was good; rejects with the error of one that was ours but bad, or with `end`'s reason. */
   readonly ended: Promise<void>;
+  /** Whether it has ended. */
+  readonly isOver: boolean;
   /** Gives up. Those who wait for an outcome get `expired`. */
   end(reason: unknown): void;
   /** Gives up as soon as no response is being looked at, unless that one was the right one. */
@@ -58,12 +60,18 @@ export function collectResponses(receive: (parameters: URLSearchParams) => Promi
 
   return {
     ended,
+    get isOver() {
+      return over;
+    },
     submit(parameters) {
       // A page that is loaded again while the code is exchanged gets the same answer.
       if (last?.parameters !== parameters) {
         const received = idle.then(() => receiveOne(parameters));
+        const next = { parameters, outcome: Promise.race([received, expired]) };
+        // The page of the response that ended the login can be shown again.
+        if (over) return next.outcome;
         idle = received;
-        last = { parameters, outcome: Promise.race([received, expired]) };
+        last = next;
       }
       return last.outcome;
     },

@@ -7,7 +7,14 @@ const [mode] = process.argv.slice(2);
 
 /** The user, a moment later. Nothing but the login keeps the process alive until then. */
 const answer = (port: string) =>
-  setTimeout(() => void fetch(`http://127.0.0.1:${port}/callback?code=1&state=right`).catch(() => {}), 50).unref();
+  setTimeout(
+    () =>
+      void fetch(
+        `http://127.0.0.1:${port}/callback?code=1&state=right`,
+        mode === "prefetch" ? { headers: { purpose: "prefetch" } } : {},
+      ).catch(() => {}),
+    50,
+  ).unref();
 
 async function run(): Promise<string> {
   const handler = mode === "paste" ? pasteLogin() : loopbackLogin({ openBrowser: async () => {}, print: () => {} });

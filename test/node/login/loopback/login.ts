@@ -73,7 +73,11 @@ export interface RawAnswer {
 }
 
 /** One request on a connection of its own. */
-export function send(port: number, path: string, options: { method?: string; host?: string; address?: string } = {}): Promise<RawAnswer> {
+export function send(
+  port: number,
+  path: string,
+  options: { method?: string; host?: string; address?: string; headers?: Record<string, string> } = {},
+): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
     const request = httpRequest({
       host: options.address ?? "127.0.0.1",
@@ -81,7 +85,7 @@ export function send(port: number, path: string, options: { method?: string; hos
       path,
       method: options.method ?? "GET",
       agent: false,
-      headers: { host: options.host ?? `127.0.0.1:${port}` },
+      headers: { host: options.host ?? `127.0.0.1:${port}`, ...options.headers },
     });
     request.on("error", reject);
     request.on("response", (response) => {

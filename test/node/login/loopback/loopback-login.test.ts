@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test, vi } from "vitest";
+import type { LoginHandlerRequest } from "../../../../src/authorization/login-handler.ts";
 import { McpAuthError } from "../../../../src/errors.ts";
 import { loopbackLogin } from "../../../../src/node/login/loopback/loopback-login.ts";
 import { authorizationUrl, isOpen, send, startSession, waitFor, waitingLogin } from "./login.ts";
@@ -81,6 +82,7 @@ describe("which response ends a login", () => {
 describe("the process", () => {
   test.each([
     ["a finished login lets it end, and kept it alive before", "finish", "ok"],
+    ["a finished login whose page the user may not have seen lets it end", "prefetch", "ok"],
     ["a login that timed out lets it end", "expire", "login_timeout"],
     ["a start that is closed at once lets it end", "close", "closed"],
     ["a terminal's login lets it end", "paste", "ok"],
@@ -94,6 +96,60 @@ describe("the process", () => {
     const program = fileURLToPath(new URL("login-process.ts", import.meta.url));
     const { stdout } = await promisify(execFile)(process.execPath, [program, "load"]);
     expect(JSON.parse(stdout)).toEqual([]);
+  });
+});
+
+describe("a browser that loads the page before the user goes there", () => {
+  /** A login that a prefetch has ended, closed by whoever asked for it. */
+  async function prefetched(headers: Record<string, string>, request: Partial<LoginHandlerRequest> = {}) {
+    const login = await waitingLogin({}, undefined, request);
+    const page = await send(login.port, good, { headers });
+    expect(await login.outcome).toBe("ok");
+    await login.session.close();
+    return { ...login, page };
+  }
+  const ahead = { "sec-purpose": "prefetch" };
+
+  test.each<[header: string, headers: Record<string, string>, isServed: boolean]>([
+    ["Sec-Purpose: prefetch", ahead, true],
+    ["Sec-Purpose: prefetch;prerender", { "sec-purpose": "prefetch;prerender" }, true],
+    ["Purpose: prefetch", { purpose: "prefetch" }, true],
+    ["X-moz: prefetch", { "x-moz": "prefetch" }, true],
+    ["another purpose", { "sec-purpose": "navigate" }, false],
+    ["none", {}, false],
+  ])("%s", async (_header, headers, isServed) => {
+    const { port, page, received } = await prefetched(headers);
+    expect(await isOpen(port)).toBe(isServed);
+    if (!isServed) return;
+    expect(await send(port, good)).toMatchObject({ status: 200, text: page.text });
+    expect((await send(port, `${good}&again=1`)).text).toContain("This login has already finished");
+    expect((await send(port, good)).text).toBe(page.text);
+    expect(received).toHaveLength(1);
+  });
+
+  test("three seconds later the port is free", async () => {
+    const timers = vi.spyOn(globalThis, "setTimeout");
+    const { port } = await prefetched(ahead);
+    const close = timers.mock.calls.find(([, ms]) => ms === 3000)?.[0];
+    expect(await isOpen(port)).toBe(true);
+    close?.();
+    await waitFor(async () => expect(await isOpen(port)).toBe(false));
+  });
+
+  test("the next login at the same port has it at once", async () => {
+    const { port } = await prefetched(ahead);
+    const next = await waitingLogin({ port });
+    expect(next.port).toBe(port);
+    expect((await send(port, good)).text).toContain("You’re logged in");
+    expect(next.received).toHaveLength(1);
+  });
+
+  test("whoever closes again, or gives up, waits for no navigation", async () => {
+    const controller = new AbortController();
+    const [one, other] = [await prefetched(ahead), await prefetched(ahead, { signal: controller.signal })];
+    await one.session.close();
+    controller.abort(new Error("enough"));
+    for (const { port } of [one, other]) await waitFor(async () => expect(await isOpen(port)).toBe(false));
   });
 });
 
