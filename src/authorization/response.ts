@@ -39,12 +39,19 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
   const { issuer } = pending;
   // A response that is not ours must not end our login, however malformed it is: this comes before every other check.
   const [state, ...repeated] = parameters.getAll("state");
-  if (state !== pending.state || repeated.length > 0) throw new McpAuthError("state_mismatch", { issuer });
+  if (state !== pending.state || repeated.length > 0) {
+    throw !state && isResponse(parameters) ? withoutState(issuer) : new McpAuthError("state_mismatch", { issuer });
+  }
 
   const iss = single(parameters, "iss", issuer);
   if (iss === undefined ? pending.issParameterSupported : iss !== issuer && iss !== pending.issuerAlias) {
     // Nothing of what an unknown sender wrote may reach the error: not even its description.
-    throw new McpAuthError("issuer_mismatch", { issuer, detail: iss === undefined ? "`iss` is missing" : undefined });
+    if (iss !== undefined) throw new McpAuthError("issuer_mismatch", { issuer });
+    throw new McpAuthError("issuer_mismatch", {
+      issuer,
+      detail: "`iss` is missing, and the server's metadata promise it in every response",
+      hint: "Do not log in there; if it is the right server, its operator must send `iss`, or no longer announce it (RFC 9207 §3).",
+    });
   }
 
   const error = single(parameters, "error", issuer);
@@ -61,6 +68,29 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
   const code = single(parameters, "code", issuer);
   if (!code) throw new McpAuthError("invalid_authorization_response", { issuer, detail: "it has neither `code` nor `error`" });
   return { code };
+}
+
+function isResponse(parameters: URLSearchParams): boolean {
+  return parameters.has("code") || parameters.has("error");
+}
+
+/**
+ * Authorization servers must repeat `state` (RFC 6749 §4.1.2, §4.1.2.1); one that does not cannot be told from any page that
+ * sends the browser here. Nothing else in the response proves more: `iss` is public. So the login goes on, and nothing of
+ * what the sender wrote is believed or repeated.
+ */
+function withoutState(issuer: string): McpAuthError {
+  return new McpAuthError("state_mismatch", {
+    issuer,
+    party: "authorization-server",
+    detail: "a response without `state` cannot be matched to a login; authorization servers must repeat it",
+    hint: "If the authorization server sent it, the mistake is the server's: ask its operator. Its own page or log says why it answered.",
+  });
+}
+
+/** Whether the error is that of a response without `state`. */
+export function lacksState(error: unknown): error is McpAuthError {
+  return error instanceof McpAuthError && error.code === "state_mismatch" && error.party === "authorization-server";
 }
 
 /** A parameter that must not be repeated (RFC 6749 §3.1). */

@@ -15,7 +15,21 @@ export function faultOf(response: Response, details: McpAuthErrorDetails, now: n
 export function unreachable(cause: unknown, detail?: string, serverUrl?: string): McpAuthError {
   const { code } = Object((cause as Error | undefined)?.cause ?? cause) as { code?: unknown };
   const reason = typeof code === "string" ? code : undefined;
-  return new McpAuthError("network_error", { detail: [detail, reason].filter(Boolean).join(", "), serverUrl, cause });
+  return new McpAuthError("network_error", {
+    detail: [detail, reason].filter(Boolean).join(", "),
+    hint: trustHint(reason),
+    serverUrl,
+    cause,
+  });
+}
+
+/** OpenSSL's names for a certificate whose issuer is not trusted. */
+const untrusted = /^(UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|(DEPTH_ZERO_)?SELF_SIGNED_CERT(_IN_CHAIN)?)$/;
+
+/** Mostly a company's own CA, or its proxy: the machine may trust it, and the runtime does not ask the machine. */
+function trustHint(reason: string | undefined): string | undefined {
+  if (reason === undefined || !untrusted.test(reason)) return undefined;
+  return "If the certificate is your company's: set NODE_EXTRA_CA_CERTS to its CA's file, or start Node with --use-system-ca.";
 }
 
 /** Milliseconds that `Retry-After` asks to wait (RFC 9110 §10.2.3). */

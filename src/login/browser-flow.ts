@@ -2,7 +2,7 @@ import type { LoginSession } from "../authorization/login-handler.ts";
 import type { PendingAuthorization } from "../authorization/pending.ts";
 import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
 import { authorizationUrl } from "../authorization/request.ts";
-import { readAuthorizationResponse } from "../authorization/response.ts";
+import { lacksState, readAuthorizationResponse } from "../authorization/response.ts";
 import { otherName } from "../discovery/issuer-names.ts";
 import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
 import { sendCode } from "../grants/authorization-code.ts";
@@ -104,9 +104,26 @@ async function requestAuthorization(
     record = await storeLogin(session, authorization, known, tokens);
     await keepAuthMethod(store, client, known);
   };
-  await receiver.authorize(http.checkUrl(url), receive, signal);
+  let stateless: McpAuthError | undefined;
+  const watch = async (response: URLSearchParams) => {
+    try {
+      await receive(response);
+    } catch (error) {
+      if (lacksState(error)) stateless = error;
+      throw error;
+    }
+  };
+  await receiver.authorize(http.checkUrl(url), watch, signal).catch((error: unknown) => {
+    throw stateless && codeOf(error) === "login_timeout" ? notMatched(stateless, serverUrl, error) : error;
+  });
   if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "there was none" });
   return record;
+}
+
+/** The time is over, and the user may have answered: the response could not be matched. */
+function notMatched({ issuer, hint }: McpAuthError, serverUrl: string, cause: unknown): McpAuthError {
+  const detail = "a response without `state` had arrived, which authorization servers must repeat (RFC 6749 §4.1.2)";
+  return new McpAuthError("login_timeout", { serverUrl, issuer, party: "authorization-server", detail, hint, cause });
 }
 
 /** Reads the answer to this login, and notes that there was one: also an error shows that the server knows the client. */

@@ -46,6 +46,7 @@ test.each<[rule: string, current: TokenRecord | undefined, reason: RefreshDemand
   const session = {
     clock,
     emit: () => {},
+    options: {},
     keeper: { locked: (_resource: string, action: (held: never) => unknown) => action(held as never) },
   };
   const outcome = await refreshLogin(session as never, login("known", ttlMs), { reason }).catch(() => "sent");

@@ -1,3 +1,4 @@
+import { lacksState } from "../../../authorization/response.ts";
 import type { McpAuthError } from "../../../errors.ts";
 
 /** How a login ended, for the page in the user's browser. */
@@ -59,11 +60,12 @@ export async function answerFor(outcome: LoginOutcome, page?: LoginPage): Promis
 /** The page for each outcome: quiet, without anything external, readable on a phone and in the dark. */
 function loginPage(outcome: LoginOutcome): string {
   const app = outcome.clientName ? escapeHtml(outcome.clientName) : "the program that asked for it";
-  const [tone, title, text] = texts(app)[outcome.kind];
+  const isUnmatched = outcome.kind === "foreign" && lacksState(outcome.error);
+  const [tone, title, text] = isUnmatched ? unmatched(app) : texts(app)[outcome.kind];
   const host = URL.canParse(outcome.serverUrl) ? escapeHtml(new URL(outcome.serverUrl).host) : "";
   const { error } = outcome;
   // A plain "no" is explained by its title.
-  const tells = outcome.kind === "failed" || (outcome.kind === "denied" && error?.serverDescription);
+  const tells = isUnmatched || outcome.kind === "failed" || (outcome.kind === "denied" && error?.serverDescription);
   const reason =
     error && tells
       ? `<div class="reason"><p>${escapeHtml(error.message)}</p><p>${escapeHtml(error.hint)}</p><p><code>${error.code}</code></p></div>`
@@ -105,6 +107,11 @@ function texts(app: string): Record<LoginOutcome["kind"], [tone: Tone, title: st
     ],
     finished: ["calm", "This login has already finished", "There is nothing left to do here. You can close this window."],
   };
+}
+
+/** The user has done everything; whoever sent the browser here has left out what says for which login. */
+function unmatched(app: string): ReturnType<typeof texts>["foreign"] {
+  return ["bad", "This answer belongs to no login", `It came without “state”, so ${app} cannot use it and is still waiting.`];
 }
 
 const colors: Record<Tone, string> = { good: "#1f883d", bad: "#d1242f", calm: "#6e7781" };
