@@ -1,7 +1,7 @@
 /** Difficult servers, trait by trait and in the pairs in which real ones have them, through the life of a login. */
 import { describe, expect, test } from "vitest";
 import type { TokenManagerOptions } from "../../src/index.ts";
-import { type ProtectedServer, person, type TraitName, traits } from "../fixture/index.ts";
+import { type ProtectedServer, type TraitName, traits } from "../fixture/index.ts";
 import { failure, minutes, tally } from "../storm/support.ts";
 import { add, type End, expectWhole, sharedServer, stage } from "./support.ts";
 
