@@ -41,7 +41,7 @@ export const authMethods: readonly TokenEndpointAuthMethod[] = ["none", "client_
 
 /**
  * The method by which a client authenticates where none is given: `preferred` where the server's list allows it or there is no
- * list, else the first of ours in the list.
+ * list, else the first one of the list that this client can do. A server names first what its own clients use.
  *
  * @see RFC 8414 §2 (an absent list means `client_secret_basic`), REQ-REG-07
  */
@@ -50,7 +50,8 @@ export function chooseAuthMethod(
   preferred: TokenEndpointAuthMethod = "client_secret_basic",
 ): TokenEndpointAuthMethod {
   const listed = server.token_endpoint_auth_methods_supported;
-  return !listed || listed.includes(preferred) ? preferred : (authMethods.find((method) => listed.includes(method)) ?? preferred);
+  if (!listed || listed.includes(preferred)) return preferred;
+  return listed.map((name) => authMethods.find((method) => method === name)).find((method) => method !== undefined) ?? preferred;
 }
 
 /**

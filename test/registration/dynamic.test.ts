@@ -75,6 +75,7 @@ describe("what is asked for (RFC 7591 §2)", () => {
     [undefined, "none"],
     [["client_secret_basic", "none"], "none"],
     [["client_secret_post", "client_secret_basic"], "client_secret_post"],
+    [["client_secret_basic", "client_secret_post"], "client_secret_basic"],
     [["client_secret_basic"], "client_secret_basic"],
     [["client_secret_post"], "client_secret_post"],
     [["private_key_jwt", "client_secret_post"], "client_secret_post"],
