@@ -50,7 +50,8 @@ export type AuthEventFacts =
  * - `issuer-template`: its metadata name all tenants of its provider (Entra ID); that name
  * - `issuer-alias`: its metadata or its response to a login name another issuer, which the option `issuerAlias` allows; the other name
  * - `issuer-pointer`: a protected server without metadata of its own names it; where
- * - `issuer-missing`: the document of a protected server without metadata of its own names endpoints, but no issuer: it is the server's own; where
+ * - `issuer-missing`: the document at the origin of a protected server names endpoints, but no issuer: it is the server's own;
+ *   where
  * - `issuer-published-elsewhere`: it has no metadata, a protected server of the same provider publishes them; where
  * - `metadata-place`: its metadata are at another place than its name says; where
  * - `pkce-not-listed`: it does not list S256, which a profile or the option `assumePkce` says it supports; which of the two

@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { noEndpoint } from "../discovery/endpoints.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import { faultOf } from "../http/fault.ts";
+import { faultOf, firewall } from "../http/fault.ts";
 import type { Http } from "../http/http.ts";
 import { defined, explanation, members, text } from "../http/json.ts";
 import { hintFor } from "../http/refusal-hints.ts";
@@ -158,7 +158,7 @@ export function endpointError(
   const transient = [408, 425].includes(status) || serverError === "temporarily_unavailable" || serverError === "server_error";
   const final = serverError === "invalid_grant" || serverError === "invalid_client" ? serverError : "token_request_refused";
   const hint = final === "token_request_refused" ? hintFor(serverError, serverDescription) : undefined;
-  return new McpAuthError(transient ? "server_error" : final, { ...details, hint });
+  return new McpAuthError(transient ? "server_error" : final, { ...details, hint, ...firewall(response) });
 }
 
 /** Text of the server without secrets that it may have echoed, decoded or encoded. */

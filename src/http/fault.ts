@@ -38,3 +38,12 @@ function retryAfter(response: Response, now: number): number | undefined {
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
+
+/** What to say of a firewall that responds in the server's place and asks for a browser. Cloudflare marks such pages. */
+export function firewall({ headers }: Response): { detail: string; hint: string } | undefined {
+  if (headers.get("cf-mitigated") !== "challenge") return undefined;
+  return {
+    detail: "a firewall before the server, Cloudflare's, asks for a browser",
+    hint: "Try from another network, or ask the operator of the server to let programs pass.",
+  };
+}

@@ -70,8 +70,8 @@ const registrationRules = (): Rules<RegisterClientOptions> => ({
  * then of the other, in the order given.
  *
  * @throws McpAuthError `registration_unsupported` without registration endpoint; `invalid_option` for a redirect URI
- *   that is neither https nor loopback; `registration_refused`; `discovery_failed` where nothing is published; `server_error`, `rate_limited` and the codes of
- *   {@link Http} when asking failed; `signal.reason`.
+ *   that is neither https nor loopback; `registration_refused`; `discovery_failed` where nothing is published;
+ *   `server_error`, `rate_limited` and the codes of {@link Http} when asking failed; `signal.reason`.
  * @see RFC 7591 §3; MCP 2026-07-28, Dynamic Client Registration
  */
 export async function registerClient(options: RegisterClientOptions): Promise<ClientRegistration> {

@@ -1,4 +1,5 @@
 import { McpAuthError } from "../errors.ts";
+import { firewall } from "../http/fault.ts";
 import { explanation, text } from "../http/json.ts";
 
 /** What a refused registration had asked for. */
@@ -28,6 +29,8 @@ export function refusalOf(
   const { status } = response;
   const said = { serverError: text(body.error), serverDescription: explanation(body) };
   if (response.ok) return new McpAuthError("registration_refused", { issuer, status, ...said, detail: "the response has no `client_id`" });
+  const blocked = firewall(response);
+  if (blocked) return new McpAuthError("registration_refused", { issuer, status, ...said, ...blocked });
   const subject = subjectOf(status, said);
   const asked = subject === "redirect URIs" ? `the redirect URIs were ${redirectUris.join(" and ")}` : undefined;
   const detail = subject === "scopes" && scopes ? `the scopes were ${scopes.join(" ")}` : asked;

@@ -435,6 +435,16 @@ describe("a server that answers 401 within a session that it has lost", () => {
   });
 });
 
+// https://github.com/Waishnav/devspace/issues/295, https://github.com/punkpeye/awesome-remote-mcp-servers/pull/59
+test.each([
+  ["registration", "registration_refused", (page: Answer): Report => ({ server: "", answers: { [registrationEndpoint]: page } })],
+  ["token request", "token_request_refused", (page: Answer): Report => ({ server: "", tokens: [page] })],
+] as const)("a firewall's page in place of an answer to the %s: it is named, and who can help", async (_what, code, stage) => {
+  const page = text("<title>Just a moment...</title>", { status: 403, type: "text/html", headers: { "cf-mitigated": "challenge" } });
+  const { login } = await replay(stage(page));
+  expect(login).toMatchObject({ code, message: expect.stringContaining("firewall"), hint: expect.stringContaining("another network") });
+});
+
 // https://github.com/mnfst/llm-gateway/issues/2927
 test("a refusal of the registration in words of its own is passed on, too", async () => {
   const { login } = await replay({
