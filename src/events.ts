@@ -6,7 +6,7 @@ export type AuthEventFacts =
   | { type: "discovery.finished"; resource: string; issuer: string; legacy: boolean }
   /** Something was accepted that the letter of the specification would refuse. */
   | { type: "discovery.concession"; concession: IssuerConcession; issuer: string; detail: string }
-  /** The URL in a challenge, `detail`, has no valid document; a well-known place has one. */
+  /** The URL in a challenge, `detail`, has no valid document; a well-known place has one, or the server has metadata as of 2025-03-26. */
   | { type: "discovery.concession"; concession: "resource-metadata-url"; detail: string }
   | { type: "registration.finished"; issuer: string; kind: "pre-registered" | "metadata-document" | "dynamic"; clientId: string }
   | {

@@ -1,13 +1,13 @@
 import type { Clock } from "../clock.ts";
-import { McpAuthError, withoutQuery } from "../errors.ts";
+import { isTransient, McpAuthError, withoutQuery } from "../errors.ts";
 import type { Emit } from "../events.ts";
 import type { Http } from "../http/http.ts";
 import { type Found, firstByPriority } from "./candidates.ts";
 import type { Challenge } from "./challenge.ts";
 import { findGivenServer, type GivenServer, givenEndpoints, hintFor } from "./given-server.ts";
 import { type IssuerRules, isSameIssuer } from "./issuer-names.ts";
-import { findLegacyServer } from "./legacy.ts";
-import { findProtectedResource, type ProtectedResource, type Speculation } from "./resource-metadata.ts";
+import { findLegacyServer, isAssumed } from "./legacy.ts";
+import { findProtectedResource, type ProtectedResource, type Speculation, shown } from "./resource-metadata.ts";
 import {
   type AuthorizationServerMetadata,
   type FoundServer,
@@ -78,11 +78,18 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
   emit({ type: "discovery.started" });
 
   const given = givenEndpoints(options);
-  const protectedResource = given ? undefined : await findProtectedResource(serverUrl, options);
+  const { protectedResource, broken } = given ? {} : await lookForResource(serverUrl, options);
   // What the app says is not kept: it says it each time.
   const found: FoundServer = given
     ? { value: given, cacheable: false, maxAgeMs: undefined }
-    : await findServer(serverUrl, protectedResource, options);
+    : await findServer(serverUrl, protectedResource, options).catch((error: unknown) => {
+        throw broken && !isTransient(error) ? broken : error;
+      });
+  if (broken) {
+    // A guess is no way around a server that says where its metadata are.
+    if (isAssumed(found.value)) throw broken;
+    emit({ type: "discovery.concession", concession: "resource-metadata-url", detail: shown(String(options.challenge?.resourceMetadata)) });
+  }
 
   const fetchedAt = clock.now();
   // The resource's metadata is asked for anew at each login: what is kept is the authorization server's.
@@ -103,6 +110,19 @@ export async function discover(serverUrl: URL, options: DiscoverOptions): Promis
   const { resource, issuer, legacy } = discovery;
   emit({ type: "discovery.finished", resource, issuer, legacy });
   return discovery;
+}
+
+/** Metadata of the resource; `broken` where the challenge names some that are nowhere, which counts as if it named none. */
+async function lookForResource(
+  serverUrl: URL,
+  options: DiscoverOptions,
+): Promise<{ protectedResource?: Found<ProtectedResource> | undefined; broken?: McpAuthError }> {
+  try {
+    return { protectedResource: await findProtectedResource(serverUrl, options) };
+  } catch (error) {
+    if (!(error instanceof McpAuthError) || error.code !== "invalid_resource_metadata") throw error;
+    return { broken: error };
+  }
 }
 
 async function findServer(serverUrl: URL, found: Found<ProtectedResource> | undefined, options: DiscoverOptions): Promise<FoundServer> {

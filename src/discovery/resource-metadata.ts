@@ -157,7 +157,7 @@ function noDocument(named: string, { href: serverUrl }: URL, cause: McpAuthError
 }
 
 /** A URL from a challenge, fit for messages and events: no user name, no query, no control characters. */
-function shown(url: string): string {
+export function shown(url: string): string {
   return quoted(withoutQuery(url).replace(/\/\/[^/]*@/, "//")).slice(1, -1);
 }
 

@@ -38,6 +38,36 @@ const run = (options: Partial<DiscoverOptions> = {}, url = server) => {
   return Object.assign(discover(url, { http, clock: eagerClock(), emit, ...options }), { events });
 };
 
+describe("a challenge names metadata of the resource that are nowhere", () => {
+  const challenge = { status: 401, challenges: [], resourceMetadata: pathForm };
+
+  test("metadata as of 2025-03-26 count, with a concession", async () => {
+    serve({ [pathForm]: 401, [rootForm]: 401, [origin]: metadata("https://mcp.example") });
+    const running = run({ challenge });
+    expect(await running).toMatchObject({ issuer: "https://mcp.example", legacy: true });
+    expect(running.events).toContainEqual({ type: "discovery.concession", concession: "resource-metadata-url", detail: pathForm });
+  });
+
+  test("so does the issuer that the app names", async () => {
+    serve({ [pathForm]: 401, [wellKnown(a)]: metadata(a) });
+    expect(await run({ challenge, issuer: a })).toMatchObject({ issuer: a, legacy: true });
+  });
+
+  test.each<[rule: string, answers: Record<string, Answer>, code: string]>([
+    ["endpoints are not guessed", {}, "invalid_resource_metadata"],
+    ["nor is a flawed document used", { [origin]: { issuer: "https://mcp.example" } }, "invalid_resource_metadata"],
+    ["what fails for the moment is said", { [pathForm]: 503 }, "server_error"],
+    [
+      "metadata of another resource end the search",
+      { [pathForm]: { ...resource(a), resource: "https://evil.example/" } },
+      "resource_mismatch",
+    ],
+  ])("%s: %s", async (_, answers, code) => {
+    serve({ [pathForm]: 401, ...answers });
+    expect((await failure(run({ challenge }))).code).toBe(code);
+  });
+});
+
 describe("from a server's URL to its authorization server", () => {
   test("what is found, and the events", async () => {
     serve({ [pathForm]: { ...resource(a), scopes_supported: ["x"] }, [wellKnown(a)]: metadata(a) });
