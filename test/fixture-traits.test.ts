@@ -98,6 +98,23 @@ describe("metadata", () => {
     expect(rest.authorization_endpoint).toBe(before.authorization_endpoint);
   });
 
+  test("first-server-incomplete: the first that is listed has no endpoints, the second is the right one", async () => {
+    give("first-server-incomplete");
+    const { origin } = server.mcpServer;
+    const resource = (await (await fetch(`${origin}/.well-known/oauth-protected-resource/mcp`)).json()) as Json;
+    expect(resource.authorization_servers).toEqual([`${origin}/elsewhere`, server.authorizationServer.issuer]);
+    const first = await fetch(`${origin}/.well-known/oauth-authorization-server/elsewhere`);
+    expect([first.status, await first.json()]).toEqual([200, { issuer: `${origin}/elsewhere` }]);
+  });
+
+  test("first-place-locked: no URL in the challenge, 403 at the path's place, the document at the root's", async () => {
+    give("first-place-locked");
+    const place = `${server.mcpServer.origin}/.well-known/oauth-protected-resource`;
+    expect((await call()).challenge).not.toContain("resource_metadata");
+    expect((await fetch(`${place}/mcp`)).status).toBe(403);
+    expect(await (await fetch(place)).json()).toMatchObject({ resource: server.mcpServer.resource });
+  });
+
   test("without traits the documents list S256 and `none`", async () => {
     const found = await document("oauth-authorization-server");
     expect(found.code_challenge_methods_supported).toEqual(["S256"]);
@@ -144,6 +161,14 @@ describe("how clients prove themselves", () => {
     give("metadata-documents-without-none");
     expect((await authorize({ client_id: id })).code).toBeTruthy();
     expect(await exchange(id, { client_id: id })).toMatchObject({ status: 401, json: { error: "invalid_client" } });
+  });
+
+  test("metadata-documents-refused: users come back without a code, other clients' users with one", async () => {
+    give("metadata-documents-refused");
+    expect(await document("oauth-authorization-server")).toMatchObject({ client_id_metadata_document_supported: true });
+    const refused = await authorize({ client_id: "https://app.example/client.json" });
+    expect(refused).toMatchObject({ error: "invalid_client", state: "s", iss: server.authorizationServer.issuer });
+    expect((await authorize({ client_id: await registerByHand(server.authorizationServer) })).code).toBeTruthy();
   });
 });
 

@@ -33,6 +33,8 @@ const alone: Whole[] = [
   { traits: ["metadata-documents-without-none"], options: withDocument },
   { traits: ["first-metadata-incomplete"] },
   { traits: ["first-metadata-without-s256"] },
+  { traits: ["first-server-incomplete"] },
+  { traits: ["first-place-locked"] },
   { traits: ["unneeded-endpoints-empty"] },
   { traits: ["unneeded-endpoints-relative"] },
   { traits: ["unneeded-endpoints-http"] },
@@ -67,7 +69,15 @@ const pairs: (Whole & { like: string })[] = [
   { like: "Cloudflare Access", traits: ["challenge-of-another-scheme", "refused-told-foreign-redirect"], end: "revoked" },
   { like: "behind a proxy that ends TLS", traits: ["challenge-url-http", "unneeded-endpoints-http"] },
   { like: "Envoy AI gateway", traits: ["challenge-url-dead", "unneeded-endpoints-empty"] },
-  { like: "Retool", traits: ["challenge-url-401", "first-metadata-incomplete"] },
+  { like: "Retool", traits: ["first-place-locked", "first-metadata-incomplete"] },
+  { like: "neotoma", traits: ["challenge-url-401", "first-server-incomplete"] },
+  {
+    like: "Microsoft Entra ID behind a gateway",
+    traits: ["s256-not-listed", "first-metadata-incomplete", "refused-told-403"],
+    end: "revoked",
+    options: assumingPkce,
+  },
+  { like: "Keycloak behind a gateway", traits: ["registration-forbids-scopes", "challenge-url-dead"] },
   { like: "gitbook", traits: ["challenge-url-relative", "refused-told-redirect"], end: "revoked" },
   { like: "mcp-handler", traits: ["refused-told-insufficient-scope", "no-expires-in"], end: "revoked" },
   { like: "exa", traits: ["no-expires-in", "fresh-token-refused"], end: "revoked" },
@@ -82,6 +92,17 @@ const run = async ({ traits, end = "expired", options }: Whole) => {
 describe("one window, one refresh an expiry, a second process without a window, a logout that ends it", () => {
   test.each(alone.map((row) => [row.traits.join() || "a server that goes by the book", row] as const))("%s", (_name, row) => run(row));
   test.each(pairs.map((row) => [`${row.like}: ${row.traits.join(" + ")}`, row] as const))("%s", (_name, row) => run(row));
+});
+
+test("metadata-documents-refused: registers in the same login, once; the user is sent a second time", async () => {
+  const server = shared.get(["metadata-documents-refused"]);
+  const { as, attended, unattended, user, end, refreshes } = stage(server, ["metadata-documents-refused"], withDocument(server));
+  await attended().authorize();
+  expect([user.opened, as.registrations.length]).toEqual([2, 1]);
+  end("expired");
+  const other = unattended();
+  expect(await tally(Array.from({ length: 50 }, () => add(other)))).toEqual({ 3: 50 });
+  expect([user.opened, as.registrations.length, refreshes()]).toEqual([2, 1, 1]);
 });
 
 /** Logins that must not succeed. */
@@ -161,7 +182,7 @@ describe("a registration that the server forgot is replaced at the next login at
 test("every trait is in the matrix", () => {
   const listed = [...alone, ...pairs].flatMap((row) => row.traits).concat(impossible.flatMap(([names]) => names));
   const elsewhere = Object.keys(traits).filter((name) =>
-    /^(dead-refresh|forgotten)-|^(resources-by-query|answers-without-state)$/.test(name),
+    /^(dead-refresh|forgotten)-|^(resources-by-query|answers-without-state|metadata-documents-refused)$/.test(name),
   );
   expect(new Set([...listed, ...elsewhere])).toEqual(new Set(Object.keys(traits)));
 });
