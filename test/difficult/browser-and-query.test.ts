@@ -38,12 +38,3 @@ test("answers-without-state: the login fails, and what is missing is said", asyn
   expect(error.message).toMatch(/`state`/);
   expect(user.opened).toBe(1);
 });
-
-test("forgotten-unauthorized-client, at a refresh: one more window, one more registration", async () => {
-  const { as, attended, user, end } = stage(shared.get(["forgotten-unauthorized-client"]), ["forgotten-unauthorized-client"]);
-  const auth = attended();
-  await auth.authorize();
-  as.forgetClients();
-  end("expired");
-  expect([await add(auth), user.opened, as.registrations.length]).toEqual(["3", 2, 2]);
-});

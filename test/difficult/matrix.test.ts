@@ -157,7 +157,7 @@ describe("a login whose refresh token is dead: one refresh, then the user is ask
 
 describe("a registration that the server forgot is replaced at the next login at the latest", () => {
   const forgotten: TraitName[] = ["forgotten-invalid-client", "forgotten-unauthorized-client", "forgotten-error-page"];
-  test.each(forgotten.filter((name) => name !== "forgotten-unauthorized-client"))("%s, at a refresh", async (name) => {
+  test.each(forgotten)("%s, at a refresh", async (name) => {
     const { as, attended, user, end } = stage(shared.get([name]), [name]);
     const auth = attended();
     await auth.authorize();
