@@ -93,8 +93,10 @@ async function logInAtStored(
   const elsewhere = await findElsewhere(session, plan, discovery);
   if (elsewhere) return elsewhere;
   const moved = new AbortController();
+  // Apart from the login's own signal: that its check ends must not end the page that the user may still load.
+  const over = new AbortController();
   const signal = AbortSignal.any([plan.signal, moved.signal]);
-  const verified = stillHolds(session, discovery, signal).then((holds) => {
+  const verified = stillHolds(session, discovery, AbortSignal.any([signal, over.signal])).then((holds) => {
     if (!holds) moved.abort(new McpAuthError("state_mismatch", { detail: "the server has moved to another authorization server" }));
   });
   verified.catch(() => {});
@@ -106,7 +108,7 @@ async function logInAtStored(
     if (!moved.signal.aborted || plan.signal.aborted) throw error;
     return undefined;
   } finally {
-    moved.abort();
+    over.abort();
   }
 }
 

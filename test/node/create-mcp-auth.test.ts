@@ -1,5 +1,6 @@
 /** What `createMcpAuth` composes: its options reach the login on this machine. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { MemoryStore } from "../../src/index.ts";
 import { createMcpAuth, type LoginOutcome, type McpAuthOptions } from "../../src/node/index.ts";
 import { type PersonResult, type ProtectedServer, person, startProtectedServer } from "../fixture/index.ts";
 
@@ -41,6 +42,24 @@ test("the store's events name the server as all others do, without its query", a
   await auth.logout();
   expect(servers).toMatchObject({ "store.opened": "https://mcp.example/", "tokens.deleted": "https://mcp.example/" });
   expect(new Set(Object.values(servers)).size).toBe(1);
+});
+
+test("the page can be loaded again after the login, also after one that began with stored metadata; `dispose()` ends that", async () => {
+  const callbacks: string[] = [];
+  const openBrowser = async (url: URL) => {
+    const { callbackUrl } = await person(url, { followCallback: false });
+    callbacks.push(callbackUrl?.href ?? "");
+    await fetch(callbackUrl?.href ?? "", { headers: { "sec-purpose": "prefetch" } });
+  };
+  const auth = createMcpAuth(server.url, { interactive: true, print: () => {}, openBrowser, store: new MemoryStore() });
+  onTestFinished(() => auth.dispose());
+  for (const scopes of [["mcp:read"], ["mcp:read", "mcp:write"]]) {
+    await auth.authorize({ scopes });
+    expect(await (await fetch(callbacks.at(-1) ?? "")).text()).toContain("You’re logged in");
+  }
+  expect(callbacks).toHaveLength(2);
+  await auth.dispose();
+  await expect.poll(() => fetch(callbacks.at(-1) ?? "").catch(() => "gone")).toBe("gone");
 });
 
 describe("options of the listener", () => {
