@@ -23,8 +23,8 @@ export function sqlite(): typeof import("node:sqlite") {
   // Loading is synchronous: no other warning is lost.
   process.emitWarning = () => {};
   try {
-    // Undefined before Node 22.13, in a Node that was built without it, and in other runtimes.
-    const found = process.getBuiltinModule("node:sqlite") as typeof import("node:sqlite") | undefined;
+    // Undefined before Node 22.13, as is what gives modules before 22.3, in a Node that was built without it, and in other runtimes.
+    const found = process.getBuiltinModule?.("node:sqlite") as typeof import("node:sqlite") | undefined;
     if (found) return found;
   } finally {
     process.emitWarning = emitWarning;

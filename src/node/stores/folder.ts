@@ -1,6 +1,7 @@
 import { McpAuthError } from "../../errors.ts";
 import type { AppNameSpace } from "../../events.ts";
 import { fs, homedir, isAbsolute, join } from "../builtins.ts";
+import { sqlite } from "./database.ts";
 import type { FolderOptions } from "./options.ts";
 import { programNameSpace } from "./program.ts";
 
@@ -13,9 +14,12 @@ export interface AppFolder {
 /**
  * The folder of an app. Nothing is created yet.
  *
- * @throws McpAuthError `invalid_option` for a relative `MCP_AUTH_DATA_DIR`; `store_unusable` where the program's package.json is damaged
+ * @throws McpAuthError `unsupported_runtime`; `invalid_option` for a relative `MCP_AUTH_DATA_DIR`; `store_unusable` where the program's package.json is damaged
  */
-export function appFolder({ app, folder = dataFolder() }: FolderOptions): AppFolder {
+export function appFolder({ app, folder: given }: FolderOptions): AppFolder {
+  // First: a Node without it may lack what the rest needs, too.
+  sqlite();
+  const folder = given ?? dataFolder();
   const space: AppNameSpace =
     app === undefined ? programNameSpace((name) => fs.existsSync(join(folder, name))) : { name: app, from: "option" };
   return { path: join(folder, space.name), app: space };
