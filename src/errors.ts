@@ -32,7 +32,11 @@ const texts = {
   server_error: ["The server failed", wait, "server", true],
   rate_limited: ["The server asks for fewer requests", wait, "server", true],
   response_too_large: ["The response is too large", askOperator, as],
-  redirect_refused: ["The server redirects to another place", "Use the final URL.", as],
+  redirect_refused: [
+    "The server redirects to another place",
+    "If the URL is yours, use the final one; else tell the operator of the server.",
+    as,
+  ],
   // discovery
   discovery_failed: ["No usable metadata of an authorization server was found", askOperator, as],
   invalid_resource_metadata: ["The protected resource metadata is not valid", askOperator, "server"],

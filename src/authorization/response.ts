@@ -1,4 +1,5 @@
-import { McpAuthError } from "../errors.ts";
+import { McpAuthError, withoutQuery } from "../errors.ts";
+import { quoted } from "../http/json.ts";
 import { hintFor } from "../http/refusal-hints.ts";
 import { checkOptions, flag, needed, query, record, text } from "../options.ts";
 import type { PendingAuthorization } from "./pending.ts";
@@ -45,8 +46,8 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
 
   const iss = single(parameters, "iss", issuer);
   if (iss === undefined ? pending.issParameterSupported : iss !== issuer && iss !== pending.issuerAlias) {
-    // Nothing of what an unknown sender wrote may reach the error: not even its description.
-    if (iss !== undefined) throw new McpAuthError("issuer_mismatch", { issuer });
+    // Nothing else of what an unknown sender wrote may reach the error: not even its description.
+    if (iss !== undefined) throw otherIssuer(iss, issuer);
     throw new McpAuthError("issuer_mismatch", {
       issuer,
       detail: "`iss` is missing, and the server's metadata promise it in every response",
@@ -68,6 +69,12 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
   const code = single(parameters, "code", issuer);
   if (!code) throw new McpAuthError("invalid_authorization_response", { issuer, detail: "it has neither `code` nor `error`" });
   return { code };
+}
+
+function otherIssuer(iss: string, issuer: string): McpAuthError {
+  const hint =
+    "Do not log in there. If it is the right server, its operator must send the `issuer` of its metadata; `issuerAlias` accepts one other name.";
+  return new McpAuthError("issuer_mismatch", { issuer, detail: `\`iss\` is ${quoted(withoutQuery(iss))}`, hint });
 }
 
 function isResponse(parameters: URLSearchParams): boolean {

@@ -1,6 +1,6 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { type Clock, systemClock } from "../clock.ts";
-import { codeOf, isTransient, McpAuthError, type McpAuthErrorDetails, type McpAuthErrorParty } from "../errors.ts";
+import { codeOf, detailOf, factsOf, isTransient, McpAuthError, type McpAuthErrorDetails, type McpAuthErrorParty } from "../errors.ts";
 import { type AuthEventFacts, type Emit, quietly } from "../events.ts";
 import { createHttp, type Http } from "../http/http.ts";
 import { quoted } from "../http/json.ts";
@@ -206,19 +206,37 @@ export function isFlawed(error: unknown): boolean {
 
 /**
  * Throws one error for all places that were tried. First what is nearest to a login, then a mismatch: it is the one that may
- * be an attack.
+ * be an attack. A place that is empty says nothing where another fails for the moment: there a server may have its document.
  */
 export function noServer(issuer: string, reasons: readonly unknown[], otherwise?: string): never {
   const rank = (reason: unknown) => (codeOf(reason) === "pkce_unsupported" ? 2 : Number(isMismatch(reason)));
   const errors = [...reasons].sort((a, b) => rank(b) - rank(a));
-  const code = (rank(errors[0]) > 0 || errors.every(isTransient) ? codeOf(errors[0]) : undefined) ?? "discovery_failed";
+  const failure = errors.every((error) => isTransient(error) || isAbsence(error)) ? errors.find(isTransient) : undefined;
+  const code = (rank(errors[0]) > 0 ? codeOf(errors[0]) : failure?.code) ?? "discovery_failed";
   const isUnanswered = code === "network_error" || code === "timeout";
   const party = isUnanswered ? "network" : "authorization-server";
   const found = [...new Set(errors.flatMap((error) => flawOf(error) ?? []))].join("; ");
   const hint = code === "discovery_failed" ? otherwise : undefined;
-  const error = new McpAuthError(code, { issuer, party, hint, detail: found || undefined, cause: new AggregateError(errors) });
+  const detail = found || failedPlaces(errors);
+  const facts = failure && code === failure.code ? factsOf(failure) : undefined;
+  const error = new McpAuthError(code, { ...facts, issuer, party, hint, detail, cause: new AggregateError(errors) });
   if (found) flaws.set(error, found);
   throw error;
+}
+
+/** Nothing is there. */
+function isAbsence(error: unknown): boolean {
+  return error instanceof McpAuthError && error.code === "discovery_failed" && !flaws.has(error);
+}
+
+/** Where was asked, and what was answered: for one who looks into it by hand. */
+function failedPlaces(errors: readonly unknown[]): string | undefined {
+  const places = errors.map((error) => (error instanceof McpAuthError ? (detailOf(error) ?? error.code) + status(error) : undefined));
+  return [...new Set(places)].filter(Boolean).slice(0, 4).join("; ") || undefined;
+}
+
+function status({ status }: McpAuthError): string {
+  return status === undefined ? "" : ` (${status})`;
 }
 
 function flawOf(error: unknown): string | undefined {

@@ -126,7 +126,8 @@ function registrableScopes({ scopes, server, clientMetadata }: RegistrationReque
   if (clientMetadata?.scope !== undefined) return undefined;
   const known = server.scopes_supported;
   const registrable = known ? scopes?.filter((scope) => known.includes(scope)) : scopes;
-  return registrable?.length ? registrable : undefined;
+  // That alone would leave out what the login is for: a list that has none of it is not a list of the resource's scopes.
+  return registrable?.some((scope) => scope !== "offline_access") ? registrable : undefined;
 }
 
 /**

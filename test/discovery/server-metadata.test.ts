@@ -412,7 +412,8 @@ describe("REQ-ASM-05 servers that misbehave", () => {
     ["unreachable everywhere", ["unreachable", "unreachable", "unreachable"], "network_error", true],
     ["5xx everywhere", [500, 502, 503], "server_error", true],
     ["429 everywhere", [429, 429, 429], "rate_limited", true],
-    ["5xx and 404", [500, 404, 404], "discovery_failed", false],
+    ["5xx and 404", [500, 404, 404], "server_error", true],
+    ["5xx, and a place that wants a login", [500, 401, 404], "server_error", true],
     ["nothing anywhere", [404, 404, 404], "discovery_failed", false],
   ])("no metadata, %s", async (_, [a, b, c], code, transient) => {
     serve({ [oauth]: a ?? 404, [inserted]: b ?? 404, [appended]: c ?? 404 });

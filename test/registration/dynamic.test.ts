@@ -247,6 +247,12 @@ describe("scopes that are registered", () => {
     ["those that the login asks for", {}, ["a offline_access"], scopes],
     ["those that the server lists", { server: { ...server, scopes_supported: ["a", "b"] } }, ["a"], ["a"]],
     ["none that the server lists", { server: { ...server, scopes_supported: ["b"] } }, [undefined], []],
+    [
+      "none, where the server lists nothing but `offline_access`",
+      { server: { ...server, scopes_supported: ["openid", "offline_access"] } },
+      [undefined],
+      [],
+    ],
     ["none, where none are asked for", { scopes: [] }, [undefined], []],
     ["what the app says", { clientMetadata: { scope: "x y" } }, ["x y"], ["x", "y"]],
     ["none, as the app says", { clientMetadata: { scope: undefined } }, [undefined], []],
