@@ -1,13 +1,14 @@
-import { withoutQuery } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
 import type { Discovery } from "./discovery.ts";
 
 /**
  * Reads an earlier discovery, expired or not: the caller decides whether `validUntil` matters. A record that cannot be read
  * counts as none: it is only a cache.
+ *
+ * @param serverName the protected server's name in keys
  */
-export async function readDiscovery(store: Store, serverUrl: string | URL): Promise<Discovery | undefined> {
-  const record = await store.get(keyOf(serverUrl));
+export async function readDiscovery(store: Store, serverName: string): Promise<Discovery | undefined> {
+  const record = await store.get(keyOf(serverName));
   if (record?.v !== 1) return undefined;
   const { v: _, ...discovery } = record as unknown as Discovery & { v: number };
   const { serverUrl: url, resource, issuer, server, fetchedAt, validUntil } = discovery;
@@ -20,10 +21,10 @@ export async function readDiscovery(store: Store, serverUrl: string | URL): Prom
 }
 
 /** Stores a discovery, if it may be kept. */
-export async function writeDiscovery(store: Store, discovery: Discovery): Promise<void> {
-  if (discovery.validUntil > discovery.fetchedAt) await store.set(keyOf(discovery.serverUrl), { v: 1, ...discovery });
+export async function writeDiscovery(store: Store, serverName: string, discovery: Discovery): Promise<void> {
+  if (discovery.validUntil > discovery.fetchedAt) await store.set(keyOf(serverName), { v: 1, ...discovery });
 }
 
-function keyOf(serverUrl: string | URL): string {
-  return `servers/${withoutQuery(new URL(serverUrl).href)}`;
+function keyOf(serverName: string): string {
+  return `servers/${serverName}`;
 }

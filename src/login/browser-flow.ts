@@ -39,8 +39,8 @@ export async function runBrowserFlow(session: Session, authorization: Authorizat
   try {
     const { redirectUris } = receiver;
     const scopes = requestedScopes(authorization);
-    const login = await loginName(session);
-    const client = await obtainClient({ ...options, server, serverUrl, store, http, clock, emit, signal, redirectUris, scopes, login });
+    const [serverName, login] = [await session.serverName(), await loginName(session)];
+    const client = await obtainClient({ ...options, server, serverName, store, http, clock, emit, signal, redirectUris, scopes, login });
     return await requestAuthorization(session, authorization, client, receiver);
   } finally {
     await receiver.close();

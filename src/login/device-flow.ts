@@ -34,7 +34,7 @@ export function offersDeviceCode({ options }: Session, server: AuthorizationServ
  * @throws McpAuthError every code of registration, and of `beginDeviceLogin`
  */
 export async function startDeviceFlow(session: Session, authorization: Authorization): Promise<StartedDeviceFlow> {
-  const { options, server: serverUrl, store, http, clock, emit } = session;
+  const { options, store, http, clock, emit } = session;
   const { discovery, scopes, resource, parameters, signal } = authorization;
   const { issuer, server } = discovery;
   // The user types the code in where this server says.
@@ -45,7 +45,7 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
   const client = await obtainClient({
     ...options,
     server,
-    serverUrl,
+    serverName: await session.serverName(),
     store,
     http,
     clock,

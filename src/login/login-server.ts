@@ -28,7 +28,7 @@ export async function findLoginServer(
   session: Session,
   { challenge, operation, speculation, signal }: LoginServerSearch,
 ): Promise<Discovery> {
-  const { serverUrl, http, clock, emit, store, options } = session;
+  const { serverUrl, serverName, http, clock, emit, store, options } = session;
   const discovery = await discover(serverUrl, {
     ...options,
     http,
@@ -44,7 +44,7 @@ export async function findLoginServer(
   if (options.issuer && !options.clientId && !isSameIssuer(options.issuer, issuer, options)) {
     throw new McpAuthError("issuer_mismatch", { issuer, detail: `\`issuer\` is ${options.issuer}` });
   }
-  await writeDiscovery(store, { ...discovery, ...(refusesSessions(operation) && { refusesSessions: true }) });
+  await writeDiscovery(store, await serverName(), { ...discovery, ...(refusesSessions(operation) && { refusesSessions: true }) });
   const profile = requestProfile(session, issuer, server);
   if (profile.name) emit({ type: "discovery.concession", concession: "profile", issuer, detail: profile.name });
   return discovery;

@@ -24,12 +24,12 @@ export function createSession(options: LoginOptions): Session {
   if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
   const session = createServerSession(options);
   checkGiven(options, session.http);
-  const { store, clock, emit, server: serverUrl } = session;
+  const { store, clock, emit, serverName } = session;
   // Assigned, not spread: a copy would miss later changes of the session's fields.
   return Object.assign(session, {
     options,
     loginTimeout: options.loginTimeout ?? 300_000,
-    keeper: new TokenKeeper({ store, clock, emit, serverUrl, account, clientId, requestTimeout }),
+    keeper: new TokenKeeper({ store, clock, emit, serverName, account, clientId, requestTimeout }),
   });
 }
 

@@ -17,10 +17,10 @@ export function refusesSessions(operation: string | undefined): boolean {
  *
  * @throws McpAuthError what reading the store throws
  */
-export async function storedLoginServer({ store, server, clock, options }: Session): Promise<Discovery | undefined> {
+export async function storedLoginServer({ store, serverName, clock, options }: Session): Promise<Discovery | undefined> {
   // Where the app wants to be asked, or wants requests in the specification's order, it is; what it says itself is stored nowhere.
   if (options.chooseAuthorizationServer || options.speculate === false || isGiven(options)) return undefined;
-  const stored = await readDiscovery(store, server);
+  const stored = await readDiscovery(store, await serverName());
   if (!stored || stored.validUntil <= clock.now()) return undefined;
   return options.issuer === undefined || isSameIssuer(options.issuer, stored.issuer, options) ? stored : undefined;
 }

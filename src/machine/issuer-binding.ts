@@ -17,10 +17,17 @@ export class IssuerBinding {
 
   /** @throws McpAuthError `client_issuer_mismatch` when this program belongs to another authorization server */
   async bind(issuer: string): Promise<true> {
-    const { serverUrl, store, options } = this.#session;
+    const { serverName, store, options } = this.#session;
     const { issuerAlias } = options;
     const lenient = { ...store, set: (key: string, value: StoredRecord) => store.set(key, value).catch(() => {}) };
-    await bindIssuer({ store: lenient, clientId: this.#client, serverUrl, configured: this.#bound, issuer, issuerAlias });
+    await bindIssuer({
+      store: lenient,
+      clientId: this.#client,
+      serverName: await serverName(),
+      configured: this.#bound,
+      issuer,
+      issuerAlias,
+    });
     this.#bound = issuer;
     return true;
   }

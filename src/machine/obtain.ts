@@ -56,8 +56,8 @@ async function obtainToken(
   serverDemand: ServerDemand = {},
 ): Promise<RefreshOutcome<MachineRecord>> {
   const { store, clock, emit, tokens } = session;
-  const key = machineKey(session);
   const waitingSince = clock.now();
+  const key = await machineKey(session);
   const fingerprint = await fingerprintOf(session);
   return store.withLock(
     `refresh/${key}`,

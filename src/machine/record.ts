@@ -18,17 +18,17 @@ export interface MachineRecord extends IssuedToken {
 
 /** Whose token, for which protected server. */
 interface Owner {
-  server: string;
+  serverName: () => Promise<string>;
   options: MachineTokenManagerOptions;
 }
 
 /** The store's key of a program's token. Managers that request the same token share it. */
-export function machineKey({ server, options }: Owner): string {
+export async function machineKey({ serverName, options }: Owner): Promise<string> {
   const { account = "default", clientId, assertion, scopes = [] } = options;
   // With an assertion a client acts for somebody else: its tokens must not be mixed with its own.
   const subject = assertion && `assertion ${assertion.identity ?? ""}`;
   const parts = [account, clientId ?? "", subject ?? "", [...scopes].sort().join(" ")];
-  return `machine/${parts.map(encodeURIComponent).join("/")}/${server}`;
+  return `machine/${parts.map(encodeURIComponent).join("/")}/${await serverName()}`;
 }
 
 /** The options that shape a token and are not in its key. A token with others is of no use. */
@@ -62,7 +62,7 @@ export class MachineTokenStore {
   /** The token, if it fits these options. @throws McpAuthError what reading the store throws */
   async read(): Promise<MachineRecord | undefined> {
     const { store } = this.#session;
-    const found = await store.get(machineKey(this.#session));
+    const found = await store.get(await machineKey(this.#session));
     const { v, accessToken, issuer, resource, requestedScopes, issuedAt, request } = (found ?? {}) as Partial<MachineRecord>;
     // A record that cannot be understood is ignored: a new token can be requested.
     const isSound = [accessToken, issuer, resource].every((text) => typeof text === "string") && Array.isArray(requestedScopes);
@@ -73,17 +73,17 @@ export class MachineTokenStore {
 
   /** Replaces the token that was read last, even if this throws. @throws McpAuthError what the store throws */
   async write(held: HeldLock, record: MachineRecord): Promise<void> {
-    await this.#replacing(held.set(machineKey(this.#session), record as unknown as StoredRecord));
+    await this.#replacing(async (key) => held.set(key, record as unknown as StoredRecord));
   }
 
   /** Deletes the token that was read last, because it was refused. */
   async delete(held: HeldLock): Promise<void> {
-    await this.#replacing(held.delete(machineKey(this.#session))).catch(() => {});
+    await this.#replacing(async (key) => held.delete(key)).catch(() => {});
   }
 
-  async #replacing(work: Promise<void>): Promise<void> {
+  async #replacing(work: (key: string) => Promise<void>): Promise<void> {
     try {
-      await work;
+      await work(await machineKey(this.#session));
     } catch (error) {
       this.#replaced = this.#found;
       throw error;

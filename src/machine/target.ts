@@ -76,8 +76,8 @@ async function placeOf(
 }
 
 async function storedPlace(session: RequestSession, refusal: Challenge | undefined): Promise<Place | undefined> {
-  const { store, server, serverUrl, http, clock, options } = session;
-  const stored = await readDiscovery(store, server);
+  const { store, serverName, serverUrl, http, clock, options } = session;
+  const stored = await readDiscovery(store, await serverName());
   if (!stored) return undefined;
   const { issuer, resource, scopesSupported } = stored;
   // Only the server's challenge says which of all scopes are needed.
@@ -96,7 +96,7 @@ function isBoundTo(session: RequestSession, issuer: string): Promise<boolean> {
 
 /** Discovers the authorization server. Requests to the well-known URLs run beside the first request to the server. */
 async function discoverPlace(session: RequestSession, refusal: Challenge | undefined): Promise<Place | undefined> {
-  const { serverUrl, http, clock, emit, store, options } = session;
+  const { serverUrl, serverName, http, clock, emit, store, options } = session;
   const speculating = new AbortController();
   const speculation = refusal?.resourceMetadata ? new Map() : speculate(serverUrl, { http, clock, signal: speculating.signal });
   try {
@@ -106,7 +106,7 @@ async function discoverPlace(session: RequestSession, refusal: Challenge | undef
     const { strictIssuer, issuerAlias } = options;
     const discovery = await discover(serverUrl, { http, clock, emit, challenge, speculation, strictIssuer, issuerAlias });
     await session.binding.bind(discovery.issuer);
-    await writeDiscovery(store, discovery).catch(() => {});
+    await writeDiscovery(store, await serverName(), discovery).catch(() => {});
     return { ...discovery, scopes: scopesOf(challenge, discovery.scopesSupported) };
   } finally {
     // A request that hangs would keep the process alive.

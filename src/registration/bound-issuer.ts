@@ -1,5 +1,6 @@
 import { type IssuerRules, isSameIssuer } from "../discovery/issuer-names.ts";
-import { McpAuthError, withoutQuery } from "../errors.ts";
+import { formerName, isOfQuery, queryOf } from "../discovery/server-name.ts";
+import { McpAuthError } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
 import { readRecord, registrationKey } from "./stored.ts";
 
@@ -7,8 +8,8 @@ import { readRecord, registrationKey } from "./stored.ts";
 export interface BoundClient extends Pick<IssuerRules, "issuerAlias"> {
   store: Store;
   clientId: string;
-  /** The protected server that leads to the authorization server. */
-  serverUrl: string | URL;
+  /** The protected server that leads to the authorization server: its name in keys. */
+  serverName: string;
   /** The authorization server that the app has named. Default: the first one that the client was used at. */
   configured: string | undefined;
   /** The authorization server that was found. */
@@ -24,12 +25,15 @@ export interface BoundClient extends Pick<IssuerRules, "issuerAlias"> {
  *
  * @throws McpAuthError `client_issuer_mismatch`
  */
-export async function bindIssuer({ store, clientId, serverUrl, configured, issuer, issuerAlias }: BoundClient): Promise<void> {
-  const key = registrationKey(`pre-registered/${clientId}/${withoutQuery(new URL(serverUrl).href)}`);
+export async function bindIssuer({ store, clientId, serverName, configured, issuer, issuerAlias }: BoundClient): Promise<void> {
+  const keyAt = (name: string) => registrationKey(`pre-registered/${clientId}/${name}`);
+  const [key, formerKey] = [keyAt(serverName), keyAt(formerName(serverName))];
   const remembered = await readRecord(store, key);
-  const bound = configured ?? remembered?.issuer;
+  // What former versions have bound stays bound.
+  const former = remembered || key === formerKey ? undefined : await readRecord(store, formerKey);
+  const bound = configured ?? (remembered ?? (former && isOfQuery(former.query, serverName) ? former : undefined))?.issuer;
   if (bound !== undefined && !isSameIssuer(String(bound), issuer, { issuerAlias })) {
     throw new McpAuthError("client_issuer_mismatch", { issuer, detail: `${clientId} belongs to ${bound}` });
   }
-  if (remembered?.issuer !== issuer) await store.set(key, { v: 1, issuer });
+  if (remembered?.issuer !== issuer) await store.set(key, { v: 1, issuer, query: queryOf(serverName) });
 }

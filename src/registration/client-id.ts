@@ -13,8 +13,8 @@ export interface ObtainClientOptions extends RegistrationRequest, Pick<IssuerRul
   store: Store;
   /** The name of the login that the client is for. */
   login: string;
-  /** The protected server that the login is for. */
-  serverUrl: string | URL;
+  /** The protected server that the login is for: its name in keys. */
+  serverName: string;
   /** A client registered beforehand. */
   clientId?: string | undefined;
   clientSecret?: string | undefined;
@@ -82,9 +82,9 @@ async function registerAnew(options: ObtainClientOptions, stored: ClientRegistra
 
 /** A client registered beforehand, at the one authorization server that it is bound to. */
 async function preRegistered(clientId: string, options: ObtainClientOptions, createdAt: number): Promise<ClientRegistration> {
-  const { server, store, serverUrl, clientSecret, tokenEndpointAuthMethod, issuerAlias } = options;
+  const { server, store, serverName, clientSecret, tokenEndpointAuthMethod, issuerAlias } = options;
   const { issuer } = server;
-  await bindIssuer({ store, clientId, serverUrl, configured: options.issuer, issuer, issuerAlias });
+  await bindIssuer({ store, clientId, serverName, configured: options.issuer, issuer, issuerAlias });
   return {
     issuer,
     kind: "pre-registered",

@@ -18,10 +18,10 @@ export async function serverMetadata(
   session: ServerSession & { options: IssuerRules & GivenServer },
   { issuer, resource }: { issuer: string; resource: string },
 ): Promise<AuthorizationServerMetadata> {
-  const { store, server, clock, http, emit, options } = session;
+  const { store, server, serverName, clock, http, emit, options } = session;
   const given = givenEndpoints(options);
   if (given?.issuer === issuer) return given;
-  const known = await readDiscovery(store, server);
+  const known = await readDiscovery(store, await serverName());
   const cached = known?.issuer === issuer ? known : undefined;
   const now = clock.now();
   if (cached && now < cached.validUntil) return cached.server;
@@ -35,7 +35,7 @@ export async function serverMetadata(
     // Where another server is known, the login is about to move there. A cache that cannot be written costs nothing but time.
     if (cached || !known) {
       const base = cached ?? { serverUrl: server, resource, issuer, legacy: false };
-      await writeDiscovery(store, { ...base, server: found.value, ...times }).catch(() => {});
+      await writeDiscovery(store, await serverName(), { ...base, server: found.value, ...times }).catch(() => {});
     }
     return found.value;
   };

@@ -1,3 +1,4 @@
+import { formerName, isOfQuery, nameInKeys, queryOf } from "../discovery/server-name.ts";
 import { unless } from "../errors.ts";
 import { text } from "../http/json.ts";
 import type { Store } from "../stores/store.ts";
@@ -7,7 +8,8 @@ import { indexKey, loginOf, readTokens, type TokenRecord, tokenKey } from "./tok
 /** Whose logins at which server. */
 export interface LoginRecordsOptions {
   store: Store;
-  serverUrl: string;
+  /** The server's name in keys. */
+  serverName: () => Promise<string>;
   /** Default: the store's default account at this server. */
   account: string | undefined;
   /** The client that logins must belong to. Default: any. */
@@ -25,8 +27,9 @@ export class LoginRecords {
 
   /** Whose login it is. What the app does not say is read once: an MCP session belongs to one user from beginning to end. */
   account(): Promise<string> {
-    const { store, serverUrl, account } = this.#options;
-    this.#account ??= (account === undefined ? defaultAccount(store, serverUrl) : Promise.resolve(account)).catch((error: unknown) => {
+    const { store, serverName, account } = this.#options;
+    const find = async () => account ?? defaultAccount(store, await serverName());
+    this.#account ??= find().catch((error: unknown) => {
       this.#account = undefined;
       throw error;
     });
@@ -51,8 +54,9 @@ export class LoginRecords {
 
   /** To which resource the server URL has led this account. */
   async resource(account: string): Promise<string | undefined> {
-    const { store, serverUrl } = this.#options;
-    return text((await store.get(indexKey(account, serverUrl)))?.resource);
+    const name = await this.#options.serverName();
+    const found = await this.#ledTo(account, name);
+    return found ?? (queryOf(name) ? this.#ledTo(account, formerName(name)) : undefined);
   }
 
   /** The stored login at a resource, if it is this client's. */
@@ -61,8 +65,10 @@ export class LoginRecords {
   }
 
   async #read(resource: string, account: string): Promise<TokenRecord | undefined> {
-    const { store, clientId } = this.#options;
-    const record = await readTokens(store, tokenKey(account, resource));
+    const { clientId } = this.#options;
+    const [key, formerKey] = [await this.key(account, resource), tokenKey(account, resource)];
+    const former = () => unless("invalid_record", this.readAt(formerKey));
+    const record = (await this.readAt(key)) ?? (key === formerKey ? undefined : await former());
     return clientId === undefined || record?.client.clientId === clientId ? record : undefined;
   }
 
@@ -71,20 +77,41 @@ export class LoginRecords {
    * server URL leads to it, too.
    */
   async former(resource: string): Promise<TokenRecord | undefined> {
-    const { store, serverUrl } = this.#options;
-    const account = await this.account();
+    const { store, serverName } = this.#options;
+    const [account, name] = [await this.account(), await serverName()];
     const former = await this.resource(account);
     if (former === undefined || former === resource) return undefined;
-    for (const key of await store.keys(indexKey(account, ""))) {
-      if (key !== indexKey(account, serverUrl) && (await store.get(key))?.resource === former) return undefined;
+    const prefix = indexKey(account, "");
+    for (const key of await store.keys(prefix)) {
+      const other = key.slice(prefix.length);
+      if (other !== name && queryOf(other) === queryOf(name) && (await this.#ledTo(account, other)) === former) return undefined;
     }
     return unless("invalid_record", this.#read(former, account));
   }
 
   /** Remembers to which resource the server URL leads. */
-  async index(resource: string): Promise<void> {
-    const { store, serverUrl } = this.#options;
-    const account = await this.account();
-    if ((await this.resource(account)) !== resource) await store.set(indexKey(account, serverUrl), { v: 1, resource });
+  async index(resource: string, account?: string): Promise<void> {
+    const { store, serverName } = this.#options;
+    const [owner, name] = [account ?? (await this.account()), await serverName()];
+    if ((await this.#ledTo(owner, name)) !== resource) await store.set(indexKey(owner, name), { v: 1, resource });
+  }
+
+  /** Where the login at a resource is. Each query of the server's URL has its own, also where the resource is the same. */
+  async key(account: string, resource: string): Promise<string> {
+    const query = queryOf(await this.#options.serverName());
+    // A resource has no fragment (RFC 9728 §1.2): no query of its own is mistaken for the server's.
+    return tokenKey(account, (await nameInKeys(resource)) + query.replace("?", "#"));
+  }
+
+  /** What is stored at a key, unless it belongs to another query of the server's URL. */
+  protected async readAt(key: string): Promise<TokenRecord | undefined> {
+    const { store, serverName } = this.#options;
+    const record = await readTokens(store, key);
+    return record && isOfQuery(record.query, await serverName()) ? record : undefined;
+  }
+
+  /** To which resource a server of this name has led. */
+  async #ledTo(account: string, name: string): Promise<string | undefined> {
+    return text((await this.#options.store.get(indexKey(account, name)))?.resource);
   }
 }

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from "../clock.ts";
+import { nameInKeys } from "../discovery/server-name.ts";
 import { aboutServer, McpAuthError, withoutQuery } from "../errors.ts";
 import { type Emit, emitter } from "../events.ts";
 import { boundedHttp, type Http } from "../http/http.ts";
@@ -10,8 +11,10 @@ import type { SessionOptions } from "./options.ts";
 /** What a manager of tokens has to do with one protected server, whoever the tokens are for. */
 export interface ServerSession {
   readonly serverUrl: URL;
-  /** The server's name in keys, events and errors: its URL without query, which may be secret, and fragment. */
+  /** The server's name in events and errors: its URL without query, which may be secret, and fragment. */
   readonly server: string;
+  /** The server's name in keys of the store. Computed once, at its first use. */
+  readonly serverName: () => Promise<string>;
   readonly options: SessionOptions;
   readonly store: Store;
   readonly http: Http;
@@ -34,7 +37,12 @@ export function createServerSession(options: SessionOptions): ServerSession {
   const server = withoutQuery(serverUrl.href);
   const emit = emitter(options.onEvent, server);
   const store = namingFailures(options.store ?? new MemoryStore(), server);
-  return { serverUrl, server, options, store, http, clock, emit, lastError: undefined, disposed: undefined };
+  let name: Promise<string> | undefined;
+  const serverName = () => {
+    name ??= nameInKeys(serverUrl.href);
+    return name;
+  };
+  return { serverUrl, server, serverName, options, store, http, clock, emit, lastError: undefined, disposed: undefined };
 }
 
 /** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */

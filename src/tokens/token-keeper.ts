@@ -1,10 +1,12 @@
 import type { Clock } from "../clock.ts";
+import { queryOf } from "../discovery/server-name.ts";
 import { codeOf } from "../errors.ts";
 import type { Emit } from "../events.ts";
-import type { HeldLock } from "../stores/store.ts";
+import type { HeldLock, StoredRecord } from "../stores/store.ts";
 import { lockTimeoutFor } from "./attempts.ts";
+import { takeOverLogin } from "./former-key.ts";
 import { LoginRecords, type LoginRecordsOptions } from "./login-records.ts";
-import { asStored, readTokens, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
+import { asStored, sameTokens, type TokenRecord, tokenKey } from "./token-record.ts";
 
 /** What a keeper works with. */
 export interface TokenKeeperOptions extends LoginRecordsOptions {
@@ -107,10 +109,25 @@ export class TokenKeeper extends LoginRecords {
    */
   locked<T>(resource: string, action: (login: LockedLogin) => Promise<T>, known?: TokenRecord): Promise<T> {
     return this.#inQueue(async () => {
-      const key = tokenKey(await this.account(), resource);
+      const account = await this.account();
+      const key = await this.key(account, resource);
       const unsaved = this.#unsaved.get(key);
-      return unsaved?.state === "kept" ? action(this.#locked(unsaved.hold)) : this.#acquire(key, action, known);
+      if (unsaved?.state === "kept") return action(this.#locked(unsaved.hold));
+      await this.takeOver(account, resource).catch((error: unknown) => {
+        // A new login needs no old one.
+        if (known) throw error;
+      });
+      return this.#acquire(key, action, known);
     });
+  }
+
+  /** Makes a login that a former version has stored this server's own. @throws McpAuthError `lock_timeout`, `store_failed` */
+  async takeOver(account: string, resource: string): Promise<void> {
+    const { store, serverName, requestTimeout } = this.#options;
+    const [from, to] = [tokenKey(account, resource), await this.key(account, resource)];
+    const query = queryOf(await serverName());
+    const index = (found: string) => this.index(found, account);
+    await takeOverLogin({ store, from, to, query, index }, { lockTimeout: lockTimeoutFor(requestTimeout) });
   }
 
   /** Deletes the record that {@link former} gave, after the new login has its tokens. One that was refreshed meanwhile is in use. */
@@ -141,7 +158,7 @@ export class TokenKeeper extends LoginRecords {
       `refresh/${key}`,
       async (held) => {
         try {
-          const stored = await readTokens(store, key);
+          const stored = await this.readAt(key);
           const hold = { key, held, stored, next: stored };
           await this.#restore(hold, known);
           outcome.resolve(await action(this.#locked(hold)));
@@ -167,15 +184,15 @@ export class TokenKeeper extends LoginRecords {
 
   #locked(hold: Hold): LockedLogin {
     const { key, held, next: current } = hold;
-    const { store, clock } = this.#options;
+    const { clock } = this.#options;
     return {
       current,
       markRefresh: async () => {
         // What is stored has been spent already: there is nothing to protect by writing first.
-        if (current && !isUnsaved(hold)) await held.set(key, asStored({ ...current, refreshStartedAt: clock.now() }));
+        if (current && !isUnsaved(hold)) await held.set(key, await this.#own({ ...current, refreshStartedAt: clock.now() }));
       },
       isReplaced: async () => {
-        const found = await readTokens(store, key);
+        const found = await this.readAt(key);
         return !sameTokens(hold.stored, found) && !(found === undefined && held.restarted);
       },
       note: async (facts) => {
@@ -183,7 +200,7 @@ export class TokenKeeper extends LoginRecords {
         const noted = { ...current, ...facts };
         if (isUnsaved(hold)) return noted;
         try {
-          await held.set(key, asStored(noted));
+          await held.set(key, await this.#own(noted));
           hold.stored = noted;
           hold.next = noted;
         } catch {
@@ -263,9 +280,14 @@ export class TokenKeeper extends LoginRecords {
     const { key, held, next, stored } = hold;
     // First, because nothing shows later that it is missing: a login that is stored but not found is lost with this process.
     if (next && !stored) await this.index(next.resource);
-    if (next) await held.set(key, asStored(next));
+    if (next) await held.set(key, await this.#own(next));
     else await held.delete(key);
     hold.stored = next;
+  }
+
+  /** For the store: says for which query of the server's URL it is. */
+  async #own(record: TokenRecord): Promise<StoredRecord> {
+    return asStored({ ...record, query: queryOf(await this.#options.serverName()) });
   }
 
   #reportSaved(): void {

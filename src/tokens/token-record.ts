@@ -41,18 +41,20 @@ export interface TokenRecord extends IssuedToken {
   expiresAt?: number | undefined;
   /** Set before a refresh token is sent: a refresh that began and may have been lost with its process. */
   refreshStartedAt?: number;
+  /** What the server's name in keys says of its query; empty: none. Absent: a former version has stored it, for whatever query. */
+  query?: string | undefined;
   /** Refresh tokens of the logins before this one: a logout revokes them too. Earlier would be wrong: some servers end the new login with the old token. */
   superseded?: readonly SupersededToken[];
 }
 
-/** Keys of one account's login at one server. */
+/** Where the tokens of one account's login are. @param resource as keys name it */
 export function tokenKey(account: string, resource: string): string {
   return `tokens/${account}/${resource}`;
 }
 
 /** Where it is remembered to which resource a server URL leads. */
-export function indexKey(account: string, serverUrl: string): string {
-  return `index/${account}/${serverUrl}`;
+export function indexKey(account: string, serverName: string): string {
+  return `index/${account}/${serverName}`;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { splitScope } from "../authorization/scopes.ts";
+import { formerName } from "../discovery/server-name.ts";
 import { unless } from "../errors.ts";
 import { text } from "../http/json.ts";
 import type { Session } from "../login/session.ts";
@@ -32,9 +33,9 @@ export interface AccountStatus extends StoredLogin {
 }
 
 /** @param known the login in memory: what a store that was lost does not have */
-export async function statusOf({ store, server, keeper, clock }: Session, known: TokenRecord | undefined): Promise<AccountStatus> {
+export async function statusOf({ store, serverName, keeper, clock }: Session, known: TokenRecord | undefined): Promise<AccountStatus> {
   const record = (await keeper.load()) ?? known;
-  const login = describe(await keeper.account(), await defaultAccount(store, server), record ?? {});
+  const login = describe(await keeper.account(), await defaultAccount(store, await serverName()), record ?? {});
   const isUsable = record !== undefined && freshness(record, clock.now(), 1) !== "expired";
   return { ...login, isLoggedIn: login.canRefresh || isUsable, store: await store.status?.() };
 }
@@ -42,7 +43,7 @@ export async function statusOf({ store, server, keeper, clock }: Session, known:
 /** The logins stored for the server of the session, one an account; without details where a record cannot be read. */
 export async function listAccounts(session: Session): Promise<StoredLogin[]> {
   const logins: StoredLogin[] = [];
-  const usual = await defaultAccount(session.store, session.server);
+  const usual = await defaultAccount(session.store, await session.serverName());
   for (const [account, record] of await storedRecords(session)) {
     if (record === "unreadable") logins.push(describe(account, usual, {}));
     else if (loginOf(record)) logins.push(describe(account, usual, record));
@@ -51,11 +52,12 @@ export async function listAccounts(session: Session): Promise<StoredLogin[]> {
 }
 
 /** What is stored for the server of the session, by account, also where superseded tokens are all that is left. */
-export async function storedRecords({ store, server, keeper }: Session): Promise<Map<string, TokenRecord | "unreadable">> {
+export async function storedRecords({ store, serverName, keeper }: Session): Promise<Map<string, TokenRecord | "unreadable">> {
   const records = new Map<string, TokenRecord | "unreadable">();
+  const name = await serverName();
   for (const key of await store.keys("index/")) {
     const account = key.split("/")[1] ?? "";
-    if (key !== indexKey(account, server)) continue;
+    if (key !== indexKey(account, name) && key !== indexKey(account, formerName(name))) continue;
     const record = await unless("invalid_record", keeper.stored(account), "unreadable" as const);
     if (record) records.set(account, record);
   }

@@ -3,9 +3,9 @@ import { codeOf, McpAuthError, unless } from "../errors.ts";
 import type { Session } from "../login/session.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, forgetRegistration } from "../registration/stored.ts";
-import { defaultAccount, defaultKey } from "../tokens/default-account.ts";
+import { forgetAccount } from "../tokens/default-account.ts";
 import type { LockedLogin } from "../tokens/token-keeper.ts";
-import { loginOf, readTokens, type TokenRecord, tokenKey } from "../tokens/token-record.ts";
+import { loginOf, readTokens, type TokenRecord } from "../tokens/token-record.ts";
 import { storedRecords } from "./accounts.ts";
 import { type Revoked, revokeAll } from "./revoke.ts";
 
@@ -42,13 +42,12 @@ const nothing: Revoked = { refreshTokenRevoked: false, accessTokenRevoked: false
  * @see RFC 7009
  */
 export async function logout(session: Session, known: TokenRecord | undefined, account?: string): Promise<LogoutResult> {
-  const { emit, keeper, store, server } = session;
+  const { emit, keeper, store, serverName } = session;
   const own = await keeper.account();
   account ??= own;
   const ended = await (account === own ? endOwn(session, known) : endStored(session, account));
   await forgetClient(session, ended?.client);
-  // Nobody is led to an account that has no login.
-  if ((await defaultAccount(store, server)) === account) await store.delete(defaultKey(server));
+  await forgetAccount(store, await serverName(), account);
   if (ended) {
     emit({ type: "tokens.deleted", reason: "logout" });
     emit({ type: "logout.finished", revoked: ended.refreshTokenRevoked });
@@ -61,8 +60,8 @@ export async function logout(session: Session, known: TokenRecord | undefined, a
  * Forgets the registration, so that a logout also helps where the server has lost it and no login is possible. Other logins keep
  * their own copy.
  */
-async function forgetClient({ store, server }: Session, client: ClientRegistration | undefined): Promise<void> {
-  const issuer = client?.issuer ?? (await readDiscovery(store, server))?.issuer;
+async function forgetClient({ store, serverName }: Session, client: ClientRegistration | undefined): Promise<void> {
+  const issuer = client?.issuer ?? (await readDiscovery(store, await serverName()))?.issuer;
   const registration = issuer === undefined ? undefined : await findRegistration(store, issuer);
   if (registration && registration.clientId === (client?.clientId ?? registration.clientId)) {
     await forgetRegistration(store, registration.issuer, registration.clientId);
@@ -112,7 +111,9 @@ async function endStored(session: Session, account: string): Promise<Ended | und
   const { store, keeper } = session;
   const resource = await keeper.resource(account);
   if (resource === undefined) return undefined;
-  const key = tokenKey(account, resource);
+  // What cannot be moved stays where it is: no other login depends on it.
+  await keeper.takeOver(account, resource).catch(() => {});
+  const key = await keeper.key(account, resource);
   return store.withLock(`refresh/${key}`, async (held) => {
     const record = await unless("invalid_record", readTokens(store, key));
     const revoked = record ? await revokeAll(session, record) : nothing;

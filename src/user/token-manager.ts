@@ -9,7 +9,7 @@ import { LoginPrompt } from "../login/prompt.ts";
 import { createSession, type Session } from "../login/session.ts";
 import { insufficiency } from "../login/step-up.ts";
 import { checkOptions, scopes as scopesRule, signal as signalRule } from "../options.ts";
-import { defaultKey } from "../tokens/default-account.ts";
+import { chooseAccount } from "../tokens/default-account.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { assertUsable, endSession, remember, remembering } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
@@ -176,8 +176,8 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `store_failed`
    */
   async makeDefault(): Promise<void> {
-    const { store, server, keeper } = this.#session;
-    await store.set(defaultKey(server), { v: 1, account: await keeper.account() });
+    const { store, serverName, keeper } = this.#session;
+    await chooseAccount(store, await serverName(), await keeper.account());
   }
 
   /**

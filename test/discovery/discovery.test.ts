@@ -544,19 +544,20 @@ describe("records", () => {
     fetchedAt: 1000,
     validUntil: 2000,
   };
-  const key = "servers/https://mcp.example/mcp";
+  const name = discovery.serverUrl;
+  const key = `servers/${name}`;
 
-  test("what is written is read, under the server's URL without query, which may be secret, and fragment", async () => {
+  test("what is written is read, under the server's name", async () => {
     const store = new MemoryStore();
-    await writeDiscovery(store, discovery);
+    await writeDiscovery(store, name, discovery);
     expect(await store.keys("")).toEqual([key]);
-    expect(await readDiscovery(store, "https://mcp.example/mcp?key=1#part")).toEqual(discovery);
+    expect(await readDiscovery(store, name)).toEqual(discovery);
     expect(await readDiscovery(store, "https://mcp.example/mcp2")).toBeUndefined();
   });
 
   test("REQ-ASM-05 what must not be kept is not", async () => {
     const store = new MemoryStore();
-    await writeDiscovery(store, { ...discovery, validUntil: discovery.fetchedAt });
+    await writeDiscovery(store, name, { ...discovery, validUntil: discovery.fetchedAt });
     expect(await store.keys("")).toEqual([]);
   });
 

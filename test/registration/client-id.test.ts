@@ -11,7 +11,7 @@ import { eagerClock, failure, recorded, world } from "../discovery/support.ts";
 
 const { asked, serve } = world();
 const issuer = "https://as.example";
-const serverUrl = "https://mcp.example/mcp?key=1";
+const serverName = "https://mcp.example/mcp";
 const ip = "http://127.0.0.1:5000/callback";
 const name = "http://localhost:5000/callback";
 const now = eagerClock().now();
@@ -41,7 +41,7 @@ const obtain = (options: Options = {}) =>
   obtainClient({
     server: server(),
     store: new MemoryStore(),
-    serverUrl,
+    serverName,
     login,
     redirectUris: [ip, name],
     http: createHttp(),
@@ -161,18 +161,25 @@ describe("a client registered beforehand", () => {
       expect(await obtain({ store, clientId: "given" })).toMatchObject({ clientId: "given" });
     });
 
-    test("the server's query does not make it another server", async () => {
+    test("another query is another server; what a former version has bound stays bound for every query", async () => {
       const store = new MemoryStore();
+      const other = { store, clientId: "given", server: elsewhere, serverName: `${serverName}?digest` };
       await obtain({ store, clientId: "given" });
-      const other = { store, clientId: "given", server: elsewhere, serverUrl: "https://mcp.example/mcp?key=2" };
-      expect((await failure(obtain(other))).code).toBe("client_issuer_mismatch");
-      expect((await store.keys("")).join()).not.toContain("key");
+      expect(await obtain(other)).toMatchObject({ issuer: elsewhere.issuer });
+      expect((await failure(obtain({ ...other, server: server() }))).code).toBe("client_issuer_mismatch");
+
+      const former = new MemoryStore();
+      await former.set(`registrations/pre-registered/given/${serverName}`, { v: 1, issuer });
+      expect((await failure(obtain({ ...other, store: former }))).code).toBe("client_issuer_mismatch");
+      await obtain({ ...other, store: former, server: server() });
+      await former.delete(`registrations/pre-registered/given/${serverName}`);
+      expect((await failure(obtain({ ...other, store: former }))).code).toBe("client_issuer_mismatch");
     });
 
     test("the same ID at another protected server is another client", async () => {
       const store = new MemoryStore();
       await obtain({ store, clientId: "mcp" });
-      const other = { store, clientId: "mcp", serverUrl: "https://other.example/mcp", server: server({}, "https://as2.example") };
+      const other = { store, clientId: "mcp", serverName: "https://other.example/mcp", server: server({}, "https://as2.example") };
       expect(await obtain(other)).toMatchObject({ issuer: "https://as2.example" });
     });
 

@@ -87,7 +87,7 @@ class Stage {
     await auth.setTokens({ accessToken, refreshToken, ...(announced && { expiresIn: lifetime }), issuer, clientId: "app", resource });
     if (isDiscovered) {
       const times = { fetchedAt: world.now, validUntil: world.now + 7 * day };
-      await writeDiscovery(store, { serverUrl: resource, resource, issuer, server: metadata, legacy: false, ...times });
+      await writeDiscovery(store, resource, { serverUrl: resource, resource, issuer, server: metadata, legacy: false, ...times });
     }
     for (const key of await store.keys("")) {
       const record = await store.get(key);

@@ -141,7 +141,7 @@ async function importTokens(
   tokens: McpRemoteTokens,
   { client, discovery, isProven, resource, clientId = "", overwrite }: TokenImport,
 ): Promise<Outcome> {
-  const { keeper, store, clock } = session;
+  const { keeper, store, serverName, clock } = session;
   const issuer = isProven ? discovery.issuer : "";
   const { requestedScope, ...given } = tokens;
   const record: TokenRecord = {
@@ -171,7 +171,7 @@ async function importTokens(
   if (!sameTokens(await keeper.read(record.resource), record))
     throw new McpAuthError("store_failed", { detail: "the login could not be written" });
   // A cache that cannot be written costs nothing but time.
-  await writeDiscovery(store, discovery).catch(() => {});
+  await writeDiscovery(store, await serverName(), discovery).catch(() => {});
   const refreshable = record.refreshToken !== undefined;
   return { tokens: true, refreshable, registration: false, reason: withheld, notice: refreshable ? notice : undefined };
 }
