@@ -46,6 +46,18 @@ test.each<[relation: string, options: Partial<MachineTokenManagerOptions>, token
   expect(servers.tokenRequests()).toHaveLength(tokens);
 });
 
+test("programs of two queries of one URL have a token each, which is found again; no key shows a query", async () => {
+  const servers = scripted();
+  const store = new MemoryStore();
+  const token = (query: string) => scriptedProgram(servers, { store, serverUrl: `${serverUrl}${query}` }).auth.getAccessToken();
+  const tokens = [await token("?project=a"), await token("?project=b"), await token("")];
+  expect(new Set(tokens).size).toBe(3);
+  expect([await token("?project=a"), await token("?project=b"), await token("")]).toEqual(tokens);
+  expect(servers.tokenRequests()).toHaveLength(3);
+  expect(await store.keys("machine/")).toContain(`machine/default/ci///${serverUrl}`);
+  expect((await store.keys("")).join("\n")).not.toContain("project");
+});
+
 test.each([
   ["while it is good", 8, 2],
   ["not shortly before it expires", 10.7, 3],
