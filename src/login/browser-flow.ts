@@ -80,15 +80,16 @@ async function requestAuthorization(
   const login = await loginName(session);
   const isForgettable = client.kind === "dynamic";
   if (isForgettable) await markUnanswered(store, client, login);
+  // A note that cannot be written costs one registration more.
+  const note = async () => (isForgettable ? markAnswered(store, client, login).catch(() => {}) : undefined);
   // A handler that ignores an aborted signal would wait without end.
   signal.throwIfAborted();
   emit({ type: "login.opened", issuer, redirectUri: pending.redirectUri });
 
   let record: TokenRecord | undefined;
   const receive = async (response: URLSearchParams) => {
-    const { code } = await readAnswer(response, pending, async () => {
-      if (isForgettable) await markAnswered(store, client, login);
-    });
+    // Nothing is awaited before `state` is used up: a response that comes twice must not be taken twice.
+    const { code, noted } = readAnswer(response, pending, note);
     const { issuerAlias: detail } = pending;
     if (detail !== undefined && response.get("iss") === detail)
       emit({ type: "discovery.concession", concession: "issuer-alias", issuer, detail });
@@ -96,7 +97,7 @@ async function requestAuthorization(
     authorization.onResponse();
     // `state` is valid once: a repeated response is refused.
     pending.state = generateState();
-    await authorization.verified;
+    await Promise.all([authorization.verified, noted]);
     signal.throwIfAborted();
     const exchange = { server, http, clock, code, codeVerifier, redirectUri: pending.redirectUri, resource };
     const { answer: tokens, client: known } = await withAuthMethod(client, (identity) => sendCode({ ...exchange, client: identity }));
@@ -127,15 +128,15 @@ function notMatched({ issuer, hint }: McpAuthError, serverUrl: string, cause: un
 }
 
 /** Reads the answer to this login, and notes that there was one: also an error shows that the server knows the client. */
-async function readAnswer(response: URLSearchParams, pending: PendingAuthorization, note: () => Promise<void>): Promise<{ code: string }> {
-  let isOurs = true;
+function readAnswer(
+  response: URLSearchParams,
+  pending: PendingAuthorization,
+  note: () => Promise<void>,
+): { code: string; noted: Promise<void> } {
   try {
-    return readAuthorizationResponse(response, pending);
+    return { ...readAuthorizationResponse(response, pending), noted: note() };
   } catch (error) {
-    isOurs = codeOf(error) !== "state_mismatch";
+    if (codeOf(error) !== "state_mismatch") note();
     throw error;
-  } finally {
-    // A note that cannot be written costs one registration more.
-    if (isOurs) await note().catch(() => {});
   }
 }

@@ -2,7 +2,7 @@ import type { IssuerRules } from "../discovery/issuer-names.ts";
 import type { Store } from "../stores/store.ts";
 import { bindIssuer } from "./bound-issuer.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
-import { type RegistrationRequest, register } from "./dynamic.ts";
+import { type RegistrationRequest, register, registrableScopes } from "./dynamic.ts";
 import { acceptsDocument, isDocumentRefused } from "./metadata-document.ts";
 import { type ClientRegistration, secretMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 import { findRegistration, type StaleReason, saveRegistration, staleReason } from "./stored.ts";
@@ -62,11 +62,8 @@ async function usesDocument({ server, store, clock }: ObtainClientOptions, clien
 }
 
 async function whyStale(stored: ClientRegistration, options: ObtainClientOptions): Promise<StaleReason | undefined> {
-  const { server, store, clock, login, clientMetadata } = options;
-  // What the app says is registered as it is; scopes that the server does not list cannot be registered.
-  const known = server.scopes_supported;
-  const scopes = clientMetadata?.scope === undefined ? options.scopes?.filter((scope) => known?.includes(scope) ?? true) : [];
-  const reason = staleReason(stored, { ...options, scopes }, clock.now());
+  const { store, clock, login } = options;
+  const reason = staleReason(stored, { ...options, scopes: registrableScopes(options) }, clock.now());
   return reason ?? ((await isUnanswered(store, stored, login)) ? "unanswered" : undefined);
 }
 

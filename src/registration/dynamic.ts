@@ -121,7 +121,11 @@ export async function register(options: RegistrationRequest): Promise<ClientRegi
 }
 
 /** Those that the login will ask for, as far as the server knows them: one that it does not know may cost the registration. */
-function registrableScopes({ scopes, server, clientMetadata }: RegistrationRequest): readonly string[] | undefined {
+export function registrableScopes({
+  scopes,
+  server,
+  clientMetadata,
+}: Pick<RegistrationRequest, "scopes" | "server" | "clientMetadata">): readonly string[] | undefined {
   // What the app says is sent as it is.
   if (clientMetadata?.scope !== undefined) return undefined;
   const known = server.scopes_supported;

@@ -13,7 +13,7 @@ import {
   registerByHand,
   startAuthorizationServer,
 } from "../../fixture/index.ts";
-import { callTool, codeOf, connect, failure, manager, post, seed, shiftedClock, WatchedStore } from "../../storm/support.ts";
+import { callTool, codeOf, connect, endLogin, failure, manager, post, seed, shiftedClock, WatchedStore } from "../../storm/support.ts";
 import { copyOf, type Leftovers, mcpRemote, startServer, temporaryFolder } from "./support.ts";
 
 /** A login by mcp-remote that no test spends: each has a copy of it. */
@@ -90,7 +90,7 @@ test("a tool call without a login, then a refresh, and the next login needs no r
   expect(as.tokenRequests().map(({ grantType, status }) => [grantType, status])).toEqual([["refresh_token", 200]]);
   expect(as.liveLogins).toBe(1);
 
-  await auth.logout();
+  await endLogin(auth, store);
   const again = createMcpAuth(server.url, {
     store,
     interactive: true,
