@@ -82,15 +82,15 @@ function isResponse(parameters: URLSearchParams): boolean {
 }
 
 /**
- * Authorization servers must repeat `state` (RFC 6749 §4.1.2, §4.1.2.1); one that does not cannot be told from any page that
- * sends the browser here. Nothing else in the response proves more: `iss` is public. So the login goes on, and nothing of
+ * Authorization servers must repeat `state` (RFC 6749 §4.1.2, §4.1.2.1); one that does not is like any page that
+ * sends the browser here. Nothing else in the response says more: `iss` is public. So the login goes on, and nothing of
  * what the sender wrote is believed or repeated.
  */
 function withoutState(issuer: string): McpAuthError {
   return new McpAuthError("state_mismatch", {
     issuer,
     party: "authorization-server",
-    detail: "a response without `state` cannot be matched to a login; authorization servers must repeat it",
+    detail: "the response has no `state`, without which it cannot be matched to a login",
     hint: "If the authorization server sent it, the mistake is the server's: ask its operator. Its own page or log says why it answered.",
   });
 }

@@ -4,7 +4,7 @@ import type { Http } from "../http/http.ts";
 import { strings } from "../http/json.ts";
 
 /**
- * The members of a document, as far as they can be used: those of a wrong type, and endpoints that are no URL for OAuth, are
+ * The members of a document, as far as they can be used: those of a wrong type, and endpoints that cannot be used for OAuth, are
  * left out, so that no later check is needed. The endpoints are named in `unusable_endpoints`.
  */
 export function usableMembers(json: Readonly<Record<string, unknown>>, http: Http): Record<string, unknown> {

@@ -24,7 +24,7 @@ export function formerName(serverName: string): string {
 
 /**
  * What a server's name says of its query; empty where there is none. Records carry it, so that those of former versions, which
- * do not, can be told from those of the same URL without query: only the former are anybody's.
+ * do not, differ from those of the same URL without query: only the former are anybody's.
  */
 export function queryOf(serverName: string): string {
   return serverName.slice(formerName(serverName).length);

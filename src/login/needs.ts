@@ -18,7 +18,7 @@ export function lacksForLogin(session: Session): (server: AuthorizationServerMet
 }
 
 /**
- * Refuses servers that do not support PKCE with S256. What is assumed is told in an event.
+ * Refuses servers that do not support PKCE with S256. An event says what is assumed.
  *
  * @throws McpAuthError `pkce_unsupported`
  */

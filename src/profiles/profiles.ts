@@ -29,7 +29,7 @@ export interface Profile {
 const auth0: Profile = { name: "Auth0", audienceFromResource: true };
 
 /**
- * Where each is publicly told stands beside it (November 2026). Hosts are matched by whole labels from the right; `*` stands
+ * The public source of each stands beside it (November 2026). Hosts are matched by whole labels from the right; `*` stands
  * for one label. The first that fits counts.
  */
 const entries: readonly [profile: Profile, issuers: readonly string[], servers?: readonly string[]][] = [

@@ -12,13 +12,17 @@ interface Asked {
 /** What a refusal is about, as far as its words say. */
 type Subject = "redirect URIs" | "scopes" | "client name" | "access";
 
-const byHand = "Register a client there by hand and pass its `clientId`.";
-const hints: Readonly<Record<Subject, string>> = {
-  "redirect URIs": `Set \`redirectHost\` or \`redirectUris\` to what the server accepts. Or: ${byHand.replace("Register", "register")}`,
-  scopes: `Set \`scopes\` to those that the server knows. Or: ${byHand.replace("Register", "register")}`,
-  "client name": `Only certain clients may register there. ${byHand}`,
-  access: `Registration is not open to everybody there. ${byHand}`,
-};
+/** What may help, and what helps in any case. */
+function hintFor(subject: Subject): string {
+  const byHand = "register a client there by hand and pass its `clientId`.";
+  const hints: Readonly<Record<Subject, string>> = {
+    "redirect URIs": `Set \`redirectHost\` or \`redirectUris\` to what the server accepts. Or: ${byHand}`,
+    scopes: `Set \`scopes\` to those that the server knows. Or: ${byHand}`,
+    "client name": `Only certain clients may register there: ${byHand}`,
+    access: `Registration is not open to everybody there: ${byHand}`,
+  };
+  return hints[subject];
+}
 
 /** The error for a server that did not register this client: what it said, and what may help. */
 export function refusalOf(
@@ -34,7 +38,7 @@ export function refusalOf(
   const subject = subjectOf(status, said);
   const asked = subject === "redirect URIs" ? `the redirect URIs were ${redirectUris.join(" and ")}` : undefined;
   const detail = subject === "scopes" && scopes ? `the scopes were ${scopes.join(" ")}` : asked;
-  return new McpAuthError("registration_refused", { issuer, status, ...said, detail, hint: subject && hints[subject] });
+  return new McpAuthError("registration_refused", { issuer, status, ...said, detail, hint: subject && hintFor(subject) });
 }
 
 /** The error for a server that says nothing of logins, where the place that is assumed then registers nobody either. */

@@ -4,7 +4,7 @@ import { McpAuthError } from "../errors.ts";
 const unknown: readonly (string | undefined)[] = ["invalid_client", "unauthorized_client"];
 
 /**
- * Whether a refusal means that the server does not know the client (any more), at whatever endpoint it was told.
+ * Whether a refusal means that the server does not know the client (any more), whichever endpoint said so.
  *
  * @see RFC 6749 §4.1.2.1, §5.2
  */

@@ -310,7 +310,7 @@ const rows: [row: Mistake, read: Read][] = [
       "registration_refused",
       "authorization-server",
       `The authorization server did not register this client ${at.slice(0, -1)}, status 401, error invalid_token).`,
-      `Registration is not open to everybody there. Register a client there by hand and pass its \`clientId\`.`,
+      `Registration is not open to everybody there: register a client there by hand and pass its \`clientId\`.`,
     ],
   ],
   [
