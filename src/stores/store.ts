@@ -43,7 +43,7 @@ export interface LockOptions {
  * Keeps records, and locks that protect them.
  *
  * Writes are atomic and durable: after a crash at any moment a key holds its old or its new value. Keys are readable
- * (`tokens/<account>/<resource>`) and private to one app. `test/stores/store-contract.ts` tests any implementation.
+ * (`tokens/<account>/<resource>`), show no query of a URL, and are private to one app. `test/stores/store-contract.ts` tests any implementation.
  */
 export interface Store {
   /** The record, or `undefined`. A copy: changing it changes nothing stored. */
