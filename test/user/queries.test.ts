@@ -20,10 +20,11 @@ async function loggedIn() {
 /** What a former version leaves in the store: its keys and records say nothing of the query. */
 async function leftByFormer(server: ProtectedServer, store: Store, clock = shiftedClock()) {
   const { resource } = server.mcpServer;
-  await seed(server, store, { clock });
-  const [key = ""] = await store.keys("tokens/");
-  const { query: _, ...record } = (await store.get(key)) ?? { v: 1 };
-  await store.delete(key);
+  const newer = new MemoryStore();
+  await seed(server, newer, { clock });
+  const [key = ""] = await newer.keys("tokens/");
+  const { query: _, ...record } = (await newer.get(key)) ?? { v: 1 };
+  await store.set(`index/default/${server.url}`, { v: 1, resource });
   const former = `tokens/default/${resource}`;
   await store.set(former, record as StoredRecord);
   return { former, record };
@@ -316,6 +317,34 @@ describe("a login that a former version has stored", () => {
     expect(await manager(server, { store }).auth.status()).toMatchObject({ isLoggedIn: true });
     expect(server.authorizationServer.liveLogins).toBe(2);
     expect(await store.keys("tokens/")).toHaveLength(2);
+  });
+
+  test("is left to others by a query that has its own", async () => {
+    const { server, start, store, clock, as } = await loggedIn();
+    const { former } = await leftByFormer(server, store, clock);
+    expect(await store.keys("tokens/")).toHaveLength(3);
+    const a = start("a");
+    await a.getAccessToken();
+    clock.shift(minutes(60));
+    await a.getAccessToken();
+    expect(await store.get(former)).toBeDefined();
+    expect([as.liveLogins, as.tokenRequests("refresh_token").length]).toEqual([3, 1]);
+  });
+
+  test("that cannot be moved does not keep a new login from being used", async () => {
+    const server = await startServer();
+    const [inner, clock] = [new MemoryStore(), shiftedClock()];
+    await leftByFormer(server, inner, clock);
+    const store = new WatchedStore(inner);
+    store.beforeWrite = (key) => {
+      if (key.startsWith("tokens/")) throw new Error("disk full");
+    };
+    const { auth } = manager(at(server, "a"), { store, clock, loginHandler: userAtHand() });
+    const old = await auth.getAccessToken();
+    await auth.authorize({ scopes: ["mcp:write"] });
+    expect(await auth.getAccessToken()).not.toBe(old);
+    expect(server.authorizationServer.tokenRequests("authorization_code")).toHaveLength(1);
+    store.beforeWrite = () => {};
   });
 
   test("of a resource with a query: its readable key goes with the next refresh", async () => {
