@@ -64,7 +64,9 @@ export function mayBeOfScopes(error: unknown): boolean {
   const refusal = asRefusal(error);
   if (!refusal?.status || refusal.status < 400 || refusal.status >= 500) return false;
   const said = words(refusal);
-  return isAboutScopes(said) || !([401, 404, 405, 410].includes(refusal.status) || isAboutRedirectUris(said));
+  // Without a word, 403 is a firewall's.
+  const isOther = [401, 404, 405, 410].includes(refusal.status) || (refusal.status === 403 && said.trim() === "");
+  return isAboutScopes(said) || !(isOther || isAboutRedirectUris(said));
 }
 
 function asRefusal(error: unknown): McpAuthError | undefined {

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { internal } from "../fixture/http-server.ts";
 import type { AuthorizationServer, Hook, LoggedRequest } from "../fixture/index.ts";
 import { answer, pathEnds, registerByHand, tokenRequest, when } from "../fixture/index.ts";
+import { endLogin } from "../storm/support.ts";
 import { codeOf, connect, desktop, minutes, startServer } from "./support.ts";
 
 const redirectUri = (url: URL | undefined) => new URL(url?.searchParams.get("redirect_uri") ?? "none:");
@@ -15,7 +16,7 @@ describe("the second login fails: the stored registration has another port", () 
     const { authorizationServer: as, url } = await startServer();
     const { auth, opened, store } = desktop(url);
     await auth.authorize();
-    await auth.logout();
+    await endLogin(auth, store);
     const next = desktop(url, { store });
     expect(await next.auth.authorize()).toBe("authorized");
     expect(redirectUri(next.opened[0]).href).toBe(redirectUri(opened[0]).href);
@@ -26,7 +27,7 @@ describe("the second login fails: the stored registration has another port", () 
     const { authorizationServer: as, url } = await startServer();
     const { auth, opened, store } = desktop(url);
     await auth.authorize();
-    await auth.logout();
+    await endLogin(auth, store);
     const other = createServer().listen(Number(redirectUri(opened[0]).port), "127.0.0.1");
     onTestFinished(() => void other.close());
     const next = desktop(url, { store });
@@ -42,7 +43,7 @@ describe("the server has forgotten the registration", () => {
     const { authorizationServer: as, url } = await startServer();
     const { auth, opened, store } = desktop(url);
     await auth.authorize();
-    await auth.logout();
+    await endLogin(auth, store);
     as.forgetClients();
 
     const second = desktop(url, { store, loginTimeout: 500 });
@@ -72,7 +73,7 @@ describe("the server has forgotten the registration", () => {
     const { authorizationServer: as, url } = await startServer();
     const { auth, store } = desktop(url);
     await auth.authorize();
-    await auth.logout();
+    await endLogin(auth, store);
     const clientId = await registerByHand(as, {});
     as.intercept(when(tokenRequest("authorization_code"), answer(401, { error: "invalid_client" })));
     const other = desktop(url, { store, clientId });

@@ -77,10 +77,16 @@ test.each<[way: Way, registration: boolean, expected: number]>([
   ["initialize", true, 3],
 ])("%s, the registration is stored: %s: %i round trips to the first authorised response", async (way, registration, expected) => {
   const { server, store, as } = await visitedServer(way, { registration });
-  // What is stored is looked at while the user is there, however fast the server answers.
-  const held = gate(pathEnds("/oauth-authorization-server"));
-  as.intercept(held.hook);
-  const { visit, fetch, user } = visitor(server, store, { until: async () => held.open() });
+  // What is stored is looked at while the user is there, however fast the servers answer.
+  const held = [as, server.mcpServer].map((each) => {
+    const hold = gate(({ path }) => path.startsWith("/.well-known/"));
+    each.intercept(hold.hook);
+    return hold;
+  });
+  const until = async () => {
+    for (const { open } of held) open();
+  };
+  const { visit, fetch, user } = visitor(server, store, { until });
   expect(await visit(way)).toBe(200);
   expect([user.opened, roundTrips(fetch.log)]).toEqual([1, expected]);
   // What was stored has been looked at again.
