@@ -6,8 +6,8 @@ import { answerBrowser, browserOf, computer } from "./support.ts";
 
 const grant = "urn:ietf:params:oauth:grant-type:device_code";
 
-/** Programs over SSH ask for the tokens every half second, and wait for locks and the user for half a minute. */
-const overSsh = { interactive: true, overSsh: true, hurry: 10 };
+/** Programs over SSH ask for the tokens every second, and wait for locks and the user for a minute. */
+const overSsh = { interactive: true, overSsh: true, hurry: 5 };
 
 /** A code that a program has shown. */
 interface Shown {
