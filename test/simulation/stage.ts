@@ -176,7 +176,8 @@ class Stage {
   async #lastCall(): Promise<void> {
     const { judge } = this.#around;
     const login = judge.storedLogin;
-    this.#world.pass(2 * this.#setting.lifetime * second);
+    // The token has expired, and a refresh token that was refused, though not for good, is no longer left alone.
+    this.#world.pass(Math.max(2 * this.#setting.lifetime * second, hour));
     const last = new SimulatedProcess("the last process", { ...this.#around, user: undefined });
     this.#all.push(last);
     last.call();
