@@ -52,7 +52,7 @@ test("a seed decides the sample, and leaves nothing out", () => {
   expect(shuffled(100, 5).toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
 });
 
-test("a mutant is noticed by the tests that look at what it changes, and by no others", { timeout: 120_000 }, async () => {
+test("a mutant is noticed by the tests that look at what it changes, and by no others", { timeout: 400_000 }, async () => {
   const scratch = createScratch(["src/tokens/freshness.ts"]);
   const reach = await recordReach(scratch, ["test/tokens/freshness.test.ts"]);
   const find = (change: string) => scratch.mutants.findIndex(({ key }) => key.endsWith(`: ${change}`));

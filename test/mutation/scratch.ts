@@ -25,8 +25,8 @@ export function createScratch(sources: readonly string[]): Scratch {
   const files = globSync([...sources], { cwd: root }).sort();
   if (files.length === 0) throw new Error(`no such files: ${sources.join(" ")}`);
   const texts = new Map(files.map((file) => [file, readFileSync(join(root, file), "utf8")]));
-  // What else changes is copied again, or does not change what is reached.
-  const made = JSON.stringify([readFileSync(join(import.meta.dirname, "mutants.ts"), "utf8"), ...texts]);
+  // What else changes is copied again, or does not change what is reached. Two clones of the project do not meet.
+  const made = JSON.stringify([root, readFileSync(join(import.meta.dirname, "mutants.ts"), "utf8"), ...texts]);
   const hash = createHash("sha256").update(made).digest("hex").slice(0, 12);
   const folder = join(tmpdir(), `mcp-client-auth-mutation-${hash}`);
   const isNew = !existsSync(join(folder, "active"));
@@ -35,7 +35,8 @@ export function createScratch(sources: readonly string[]): Scratch {
     rmSync(join(folder, name), { recursive: true, force: true });
     cpSync(join(root, name), join(folder, name), { recursive: true });
   }
-  if (isNew) symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  rmSync(join(folder, "node_modules"), { force: true });
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
 
   const mutants: Mutant[] = [];
   for (const [file, text] of texts) {
