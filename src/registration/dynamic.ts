@@ -22,7 +22,7 @@ import {
   text as textRule,
   texts,
 } from "../options.ts";
-import { mayBeOfRedirectUris, mayBeOfScopes, nothingPublished, refusalOf } from "./refusal.ts";
+import { isWordless, mayBeOfRedirectUris, mayBeOfScopes, nothingPublished, refusalOf } from "./refusal.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod, secretMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 
 /** Options of {@link registerClient}. */
@@ -117,7 +117,9 @@ export async function register(options: RegistrationRequest): Promise<ClientRegi
       if (!mayBeOfRedirectUris(error)) break;
     }
   }
-  throw refusal;
+  // A refusal without a word, which no other redirect URI has ended.
+  if (!scopes || scopesAreRefused || !isWordless(refusal)) throw refusal;
+  return request(endpoint, { uris: redirectUris, scopes, scopesAreRefused: true }, options);
 }
 
 /** Those that the login will ask for, as far as the server knows them: one that it does not know may cost the registration. */

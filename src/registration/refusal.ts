@@ -64,9 +64,15 @@ export function mayBeOfScopes(error: unknown): boolean {
   const refusal = asRefusal(error);
   if (!refusal?.status || refusal.status < 400 || refusal.status >= 500) return false;
   const said = words(refusal);
-  // Without a word, 403 is a firewall's.
-  const isOther = [401, 404, 405, 410].includes(refusal.status) || (refusal.status === 403 && said.trim() === "");
+  // Without a word, 403 is more likely a firewall's.
+  const isOther = [404, 405, 410].includes(refusal.status) || isWordless(error);
   return isAboutScopes(said) || !(isOther || isAboutRedirectUris(said));
+}
+
+/** A 403 that does not say what it is about. */
+export function isWordless(error: unknown): boolean {
+  const refusal = asRefusal(error);
+  return refusal?.status === 403 && words(refusal).trim() === "";
 }
 
 function asRefusal(error: unknown): McpAuthError | undefined {

@@ -273,7 +273,8 @@ describe("scopes that are registered", () => {
     [400, "invalid_client_metadata", "", ["a", undefined]],
     [403, "insufficient_scope", "Policy 'Allowed Client Scopes' rejected request", ["a", undefined]],
     [422, "", "", ["a", undefined]],
-    [401, "invalid_token", "", ["a"]],
+    [401, "invalid_token", "", ["a", undefined]],
+    [403, "", "", ["a", undefined]],
     [404, "", "", ["a"]],
   ])("refused with %i %s %s: sent with scopes %j", async (status, error, description, sent) => {
     const bodies = serving(({ scope }) =>
