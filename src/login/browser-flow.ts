@@ -88,16 +88,22 @@ async function requestAuthorization(
 
   let record: TokenRecord | undefined;
   const receive = async (response: URLSearchParams) => {
-    // Nothing is awaited before `state` is used up: a response that comes twice must not be taken twice.
-    const { code, noted } = readAnswer(response, pending, note);
+    let code: string;
+    try {
+      code = readAuthorizationResponse(response, pending).code;
+    } catch (error) {
+      // An error is an answer, too: the server knows the client.
+      if (codeOf(error) !== "state_mismatch") await note();
+      throw error;
+    }
     const { issuerAlias: detail } = pending;
     if (detail !== undefined && response.get("iss") === detail)
       emit({ type: "discovery.concession", concession: "issuer-alias", issuer, detail });
     // The time limit is for the user: it must not interrupt the exchange of the code.
     authorization.onResponse();
-    // `state` is valid once: a repeated response is refused.
+    // `state` is valid once: a repeated response is refused. Nothing is awaited before.
     pending.state = generateState();
-    await Promise.all([authorization.verified, noted]);
+    await Promise.all([authorization.verified, note()]);
     signal.throwIfAborted();
     const exchange = { server, http, clock, code, codeVerifier, redirectUri: pending.redirectUri, resource };
     const { answer: tokens, client: known } = await withAuthMethod(client, (identity) => sendCode({ ...exchange, client: identity }));
@@ -125,18 +131,4 @@ async function requestAuthorization(
 function notMatched({ issuer, hint }: McpAuthError, serverUrl: string, cause: unknown): McpAuthError {
   const detail = "a response without `state` had arrived, which authorization servers must repeat (RFC 6749 §4.1.2)";
   return new McpAuthError("login_timeout", { serverUrl, issuer, party: "authorization-server", detail, hint, cause });
-}
-
-/** Reads the answer to this login, and notes that there was one: also an error shows that the server knows the client. */
-function readAnswer(
-  response: URLSearchParams,
-  pending: PendingAuthorization,
-  note: () => Promise<void>,
-): { code: string; noted: Promise<void> } {
-  try {
-    return { ...readAuthorizationResponse(response, pending), noted: note() };
-  } catch (error) {
-    if (codeOf(error) !== "state_mismatch") note();
-    throw error;
-  }
 }

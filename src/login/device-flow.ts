@@ -59,7 +59,8 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
   const request = { server, http, clock, signal, parameters, resource, scopes };
   const { answer: code, client: known } = await withAuthMethod(client, (identity) => beginDeviceLogin({ ...request, client: identity }));
   // Some servers look at the secret with the tokens only.
-  return { client: known.tokenEndpointAuthMethod === client.tokenEndpointAuthMethod ? client : known, code };
+  const isFirst = known.tokenEndpointAuthMethod === client.tokenEndpointAuthMethod && known.clientIdInBody === client.clientIdInBody;
+  return { client: isFirst ? client : known, code };
 }
 
 /**

@@ -64,6 +64,21 @@ describe("a registration of an earlier login", () => {
     expect(found).toEqual({ result, again, stale: again ? ["refused"] : [] });
   });
 
+  test.each<[what: string, response: Record<string, string>]>([
+    ["a code", { code: "c" }],
+    ["a user's no", { error: "access_denied" }],
+    ["an error of the server", { error: "server_error" }],
+  ])("%s is an answer: when the login ends, nothing says that there was none", async (_what, response) => {
+    protectedWorld(net);
+    const store = new MemoryStore();
+    await manager({ store, loginHandler: userWith(response) })
+      .auth.authorize()
+      .catch(() => {});
+    const [key = ""] = await store.keys("registrations/");
+    expect(await store.get(key)).toMatchObject({ clientId: "client-1" });
+    expect(await store.get(key)).not.toHaveProperty("unanswered");
+  });
+
   test("once: what the server says of a new one stands", async () => {
     const refusal = json({ error: "invalid_client" }, 401);
     expect(await secondLogin(stubUser(), [refusal, refusal])).toEqual({ result: "invalid_client", again: 1, stale: ["refused"] });
