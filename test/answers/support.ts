@@ -14,6 +14,16 @@ export const serverUrl = "https://mcp.example/mcp";
 export const issuer = "https://as.example";
 export const tokenEndpoint = `${issuer}/token`;
 
+/** What the authorization server says about itself. */
+export const asMetadata = {
+  issuer,
+  authorization_endpoint: `${issuer}/authorize`,
+  token_endpoint: tokenEndpoint,
+  registration_endpoint: `${issuer}/register`,
+  code_challenge_methods_supported: ["S256"],
+  token_endpoint_auth_methods_supported: ["none"],
+};
+
 /** What the first login brings; the lifetime is 1000 s. */
 export const first = { access_token: "access-1", token_type: "Bearer", expires_in: 1000, refresh_token: "refresh-1", scope: "a" };
 
@@ -103,14 +113,7 @@ export function protectedWorld({ serve }: ReturnType<typeof world>) {
       resource: serverUrl,
       authorization_servers: [issuer],
     },
-    [`${issuer}/.well-known/oauth-authorization-server`]: {
-      issuer,
-      authorization_endpoint: `${issuer}/authorize`,
-      token_endpoint: tokenEndpoint,
-      registration_endpoint: `${issuer}/register`,
-      code_challenge_methods_supported: ["S256"],
-      token_endpoint_auth_methods_supported: ["none"],
-    },
+    [`${issuer}/.well-known/oauth-authorization-server`]: asMetadata,
     [`${issuer}/register`]: () => HttpResponse.json({ client_id: "client-1" }, { status: 201 }),
     [tokenEndpoint]: async (request) => {
       const form = Object.fromEntries(new URLSearchParams(await request.clone().text()));

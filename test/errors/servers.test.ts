@@ -5,21 +5,13 @@ import { HttpResponse } from "msw";
 import { expect, onTestFinished, test } from "vitest";
 import { type McpAuthError, systemClock, type TokenManagerOptions } from "../../src/index.ts";
 import { MachineTokenManager } from "../../src/machine/index.ts";
-import { first, issuer, json, manager, protectedWorld, serverUrl, stubUser, text, tokenEndpoint } from "../answers/support.ts";
+import { asMetadata, first, issuer, json, manager, protectedWorld, serverUrl, stubUser, text, tokenEndpoint } from "../answers/support.ts";
 import { type Answer, failure, never, world } from "../discovery/support.ts";
 
 const net = world();
 const metadata = `${issuer}/.well-known/oauth-authorization-server`;
 const resource = "https://mcp.example/.well-known/oauth-protected-resource/mcp";
 const registration = `${issuer}/register`;
-const asMetadata = {
-  issuer,
-  authorization_endpoint: `${issuer}/authorize`,
-  token_endpoint: tokenEndpoint,
-  registration_endpoint: registration,
-  code_challenge_methods_supported: ["S256"],
-  token_endpoint_auth_methods_supported: ["none"],
-};
 const withBasic = { ...asMetadata, token_endpoint_auth_methods_supported: ["client_secret_basic"] };
 const at = `(server ${serverUrl}, authorization server ${issuer})`;
 

@@ -2,7 +2,7 @@
 import { HttpResponse } from "msw";
 import { expect, test } from "vitest";
 import type { LoginHandler } from "../../src/authorization/login-handler.ts";
-import { issuer, json, manager, protectedWorld, serverUrl, TestClock, tokenEndpoint } from "../answers/support.ts";
+import { asMetadata, issuer, json, manager, protectedWorld, serverUrl, TestClock, tokenEndpoint } from "../answers/support.ts";
 import { failure, world } from "../discovery/support.ts";
 
 const servers = world();
@@ -47,14 +47,6 @@ interface Mistake {
 }
 
 const good = (state: string) => ({ state, code: "the-authorization-code" });
-const asMetadata = {
-  issuer,
-  authorization_endpoint: `${issuer}/authorize`,
-  token_endpoint: tokenEndpoint,
-  registration_endpoint: `${issuer}/register`,
-  code_challenge_methods_supported: ["S256"],
-  token_endpoint_auth_methods_supported: ["none"],
-};
 const stateless = {
   code: "login_timeout",
   party: "authorization-server",
