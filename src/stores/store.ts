@@ -13,6 +13,8 @@ export interface HeldLock {
   readonly signal: AbortSignal;
   /** Set when all records were lost while the store was in use (its folder was deleted): what is in memory is the newest then. */
   readonly restarted?: boolean | undefined;
+  /** @throws McpAuthError `lock_lost` when it is known to be lost, such as its lease being over. Asks nobody. */
+  check?(): void;
   /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
   set(key: string, value: StoredRecord): Promise<void>;
   /** @throws McpAuthError `lock_lost` when the lock is not held any more. */
