@@ -8,11 +8,13 @@ export interface Deadline {
   stop(): void;
 }
 
-/** A signal that aborts after `ms` milliseconds, or with `outer`. Its timer keeps no process alive. */
+/**
+ * A signal that aborts after `ms` milliseconds in which the program could run, or with `outer`. Its timer keeps no process alive.
+ */
 export function deadline(clock: Clock, ms: number, reason: () => unknown, outer?: AbortSignal): Deadline {
   const over = new AbortController();
   const stopped = new AbortController();
-  clock.sleep(ms, { signal: stopped.signal, background: true }).then(
+  clock.sleep(ms, { signal: stopped.signal, background: true, limit: true }).then(
     () => over.abort(reason()),
     () => {},
   );

@@ -10,7 +10,7 @@ export { generateCodeChallenge, generateCodeVerifier, generateState } from "./au
 export { type AuthorizationRequest, buildAuthorizationUrl } from "./authorization/request.ts";
 export { type AuthorizationResponse, checkAuthorizationResponse } from "./authorization/response.ts";
 export type { ClientAuth, ClientIdentity } from "./client-auth/secret.ts";
-export { type Clock, systemClock } from "./clock.ts";
+export { type Clock, type SleepOptions, systemClock } from "./clock.ts";
 export type { Credential, CredentialRequest } from "./credential.ts";
 export { type AuthenticateChallenge, type Challenge, parseChallenges, readChallenge } from "./discovery/challenge.ts";
 export type { IssuerAlias } from "./discovery/issuer-names.ts";

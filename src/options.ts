@@ -45,6 +45,7 @@ export const ports: Rule = [
 ];
 
 export const seconds: Rule = ["a number of seconds, 0 or more", (value) => within(value, 0, Number.MAX_SAFE_INTEGER)];
+export const count: Rule = ["a whole number, 1 or more", (value) => Number.isInteger(value) && within(value, 1, 2 ** 31 - 1)];
 export const bytes: Rule = [
   "a number of bytes, 1 or more",
   (value) => Number.isInteger(value) && within(value, 1, Number.MAX_SAFE_INTEGER),

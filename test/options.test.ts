@@ -31,6 +31,7 @@ const callback = ["x", {}, null] as const;
 const texts = ["a", [1], [""], {}] as const;
 const textsByName = ["a=b", [], { a: 1 }, null] as const;
 const scopes = ["read write", ["read write"], [""], ["é"], [1]] as const;
+const counts = [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "16"] as const;
 const timeouts = [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "1000"] as const;
 const clock = [Date, { now: Date.now }, null] as const;
 const signal = [{ aborted: false }, 1, new AbortController()] as const;
@@ -63,6 +64,7 @@ const session = {
   resourceParameter: flag,
   fetch: callback,
   requestTimeout: timeouts,
+  maxTokenRequests: counts,
   allowInsecure: texts,
   onEvent: callback,
   clock,

@@ -57,7 +57,7 @@ export async function firstByPriority<T, None>(
     let certain = true;
     let patience: Promise<readonly []> | undefined;
     for (const higher of outcomes.slice(0, index)) {
-      patience ??= clock.sleep(patienceMs, { signal: whileNeeded }).then(nothing, nothing);
+      patience ??= clock.sleep(patienceMs, { signal: whileNeeded, limit: true }).then(nothing, nothing);
       const [outcome] = await Promise.race([higher, patience]);
       signal?.throwIfAborted();
       if (outcome?.status === "fulfilled") return { ...outcome.value.found, cacheable: outcome.value.found.cacheable && certain };

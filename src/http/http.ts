@@ -34,10 +34,11 @@ export interface Http {
    * A `fetch` whose responses have arrived whole. GETs follow at most 3 redirects, within the origin; others only such that add
    * or remove a final slash, with method and body. Any status is a response, not an error.
    *
+   * @param limitMs time for it in place of `requestTimeout`, in ms
    * @throws McpAuthError `insecure_url`, `invalid_url`, `network_error`, `timeout`, `response_too_large`,
    *   `redirect_refused`; the caller's `signal.reason` when it aborts.
    */
-  fetch(url: string | URL, init?: RequestInit): Promise<Response>;
+  fetch(url: string | URL, init?: RequestInit, limitMs?: number): Promise<Response>;
   /**
    * The URL, parsed, if it may be used for OAuth: https, or http on loopback or an allowed host; no user info.
    *
@@ -108,15 +109,15 @@ export function boundedHttp(options: HttpOptions): Http {
 
   return {
     checkUrl,
-    async fetch(input, init = {}) {
+    async fetch(input, init = {}, limitMs) {
       const url = checkUrl(input);
       const end = new AbortController();
       const signal = init.signal ? AbortSignal.any([init.signal, end.signal]) : end.signal;
       signal.throwIfAborted();
       // What a POST spends, such as a code, is spent although nobody waits for the answer any more.
-      const requestTimeout = options.requestTimeout ?? (isGet(init) ? metadataMs : spendingMs);
+      const requestTimeout = limitMs ?? options.requestTimeout ?? (isGet(init) ? metadataMs : spendingMs);
       const tooLate = () => end.abort(new McpAuthError("timeout", { detail: `${withoutQuery(url.href)}, ${requestTimeout} ms` }));
-      clock.sleep(requestTimeout, { signal: end.signal, background: true }).then(tooLate, () => {});
+      clock.sleep(requestTimeout, { signal: end.signal, background: true, limit: true }).then(tooLate, () => {});
       try {
         // A `fetch` of the app's own may ignore the signal: waiting ends all the same.
         return await abortable(load(url, { ...init, signal }), signal);

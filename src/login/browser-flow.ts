@@ -12,6 +12,7 @@ import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, redirectUriOf } from "../registration/stored.ts";
 import { markAnswered, markUnanswered } from "../registration/unanswered.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
+import { tokenHttp } from "../tokens/token-requests.ts";
 import { type Authorization, requestedScopes, storeLogin } from "./authorization.ts";
 import { loginName } from "./login-name.ts";
 import { checkNonce } from "./nonce.ts";
@@ -105,7 +106,7 @@ async function requestAuthorization(
     pending.state = generateState();
     await Promise.all([authorization.verified, note()]);
     signal.throwIfAborted();
-    const exchange = { server, http, clock, code, codeVerifier, redirectUri: pending.redirectUri, resource };
+    const exchange = { server, http: tokenHttp(session, issuer), clock, code, codeVerifier, redirectUri: pending.redirectUri, resource };
     const { answer: tokens, client: known } = await withAuthMethod(client, (identity) => sendCode({ ...exchange, client: identity }));
     checkNonce(tokens, pending, emit);
     record = await storeLogin(session, authorization, known, tokens);

@@ -6,6 +6,7 @@ import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
+import { tokenHttp } from "../tokens/token-requests.ts";
 import { type Authorization, requestedScopes, storeLogin } from "./authorization.ts";
 import { loginName } from "./login-name.ts";
 import type { Session } from "./session.ts";
@@ -74,7 +75,7 @@ export async function finishDeviceFlow(
   authorization: Authorization,
   { client, code }: StartedDeviceFlow,
 ): Promise<TokenRecord> {
-  const { options, http, clock, emit, store } = session;
+  const { options, clock, emit, store } = session;
   const { server } = authorization.discovery;
   const { deviceCode: _, intervalMs: __, ...prompt } = { ...code, expiresAt: Math.min(code.expiresAt, authorization.endsAt) };
   emit({ type: "login.device-code", issuer: server.issuer, verificationUri: withoutQuery(code.verificationUri) });
@@ -82,7 +83,7 @@ export async function finishDeviceFlow(
   const unseen = new AbortController();
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);
-  const request = { server, http, clock, code, resource: authorization.resource, signal };
+  const request = { server, http: tokenHttp(session, server.issuer), clock, code, resource: authorization.resource, signal };
   const { answer, client: known } = await withAuthMethod(client, (identity) => awaitDeviceLogin({ ...request, client: identity }));
   const record = await storeLogin(session, authorization, known, answer);
   await keepAuthMethod(store, client, known);

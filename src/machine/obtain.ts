@@ -7,6 +7,7 @@ import { lockTimeoutFor } from "../tokens/attempts.ts";
 import type { RefreshDemand, RefreshOutcome } from "../tokens/cached-token.ts";
 import { freshness } from "../tokens/freshness.ts";
 import { fromAnswer, sameTokens } from "../tokens/token-record.ts";
+import { tokenRequests } from "../tokens/token-requests.ts";
 import { fingerprintOf, type MachineRecord, machineKey, requestOf } from "./record.ts";
 import { requestToken } from "./request.ts";
 import { type RequestSession, requestSession } from "./request-session.ts";
@@ -59,43 +60,46 @@ async function obtainToken(
   const waitingSince = clock.now();
   const key = await machineKey(session);
   const fingerprint = await fingerprintOf(session);
-  return store.withLock(
-    `refresh/${key}`,
-    async (held) => {
-      const current = await tokens.read();
-      if (current && meetsDemand(current, known, serverDemand, clock.now())) {
-        emit({ type: "refresh.shared", issuer: current.issuer });
-        return { record: current, isShared: true };
-      }
-      // After `dispose()` nobody waits for a new request.
-      if (session.disposed) throw session.disposed;
-      const previous = current ?? known;
-      let issuer = previous?.issuer ?? "";
-      try {
-        return await sharingRefusal(session, `${key}/${fingerprint}`, { waitingSince }, async () => {
-          const target = await findTarget(session, previous, serverDemand.refusal);
-          if (!target) return { record: undefined };
-          issuer = target.server.issuer;
-          emit({ type: "refresh.started", issuer, reason: demand.reason });
-          const record = await requestWithFallback(session, target, previous, serverDemand);
-          // A token that cannot be stored is still valid here. The next process requests its own.
-          await tokens.write(held, record).catch((error: unknown) => {
-            emit({ type: "tokens.unsaved", code: codeOf(error) ?? "store_failed" });
+  const underLock = (onLock: () => void) =>
+    store.withLock(
+      `refresh/${key}`,
+      async (held) => {
+        onLock();
+        const current = await tokens.read();
+        if (current && meetsDemand(current, known, serverDemand, clock.now())) {
+          emit({ type: "refresh.shared", issuer: current.issuer });
+          return { record: current, isShared: true };
+        }
+        // After `dispose()` nobody waits for a new request.
+        if (session.disposed) throw session.disposed;
+        const previous = current ?? known;
+        let issuer = previous?.issuer ?? "";
+        try {
+          return await sharingRefusal(session, `${key}/${fingerprint}`, { waitingSince }, async () => {
+            const target = await findTarget(session, previous, serverDemand.refusal);
+            if (!target) return { record: undefined };
+            issuer = target.server.issuer;
+            emit({ type: "refresh.started", issuer, reason: demand.reason });
+            const record = await requestWithFallback(session, target, previous, serverDemand);
+            // A token that cannot be stored is still valid here. The next process requests its own.
+            await tokens.write(held, record).catch((error: unknown) => {
+              emit({ type: "tokens.unsaved", code: codeOf(error) ?? "store_failed" });
+            });
+            emit({ type: "refresh.finished", issuer, rotated: false });
+            return { record };
           });
-          emit({ type: "refresh.finished", issuer, rotated: false });
-          return { record };
-        });
-      } catch (error) {
-        if (!(error instanceof McpAuthError)) throw error;
-        emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
-        if (error.transient) throw error;
-        if (demand.reason !== "refused") return { record: previous, error };
-        if (current) await tokens.delete(held);
-        return { record: undefined, error };
-      }
-    },
-    { lockTimeout: lockTimeoutFor(session.options.requestTimeout) },
-  );
+        } catch (error) {
+          if (!(error instanceof McpAuthError)) throw error;
+          emit({ type: "refresh.failed", issuer, code: error.code, transient: error.transient });
+          if (error.transient) throw error;
+          if (demand.reason !== "refused") return { record: previous, error };
+          if (current) await tokens.delete(held);
+          return { record: undefined, error };
+        }
+      },
+      { lockTimeout: lockTimeoutFor(session.options.requestTimeout) },
+    );
+  return tokenRequests(session, known?.issuer ?? session.server).whileLocked(session, underLock);
 }
 
 /**

@@ -63,7 +63,7 @@ function send(
   scopes: readonly string[],
   clientSecret: string | undefined,
 ): Promise<TokenResponse> {
-  const { options, http, clock } = session;
+  const { options, clock } = session;
   const { clientId = "" } = options;
   const { issuer } = target.server;
   const credentials = { ...options, clientSecret };
@@ -79,13 +79,13 @@ function send(
     scopes,
     parameters: options.tokenParameters,
   };
-  return attempts(session, issuer, async (signal) => {
+  return attempts(session, issuer, async (http) => {
     const watch = watchServerTime(http);
     // A new one for each attempt: servers accept an assertion once.
-    const assertion = await suppliedAssertion(session, { ...target, server }, grant.scopes, signal);
+    const assertion = await suppliedAssertion(session, { ...target, server }, grant.scopes);
     if (assertion !== undefined) session.refusedAssertion.throwIfRefused(assertion);
     try {
-      const request = { ...grant, http: watch.http, signal };
+      const request = { ...grant, http: watch.http };
       return await (assertion === undefined ? sendClientCredentials(request) : sendAssertion({ ...request, assertion }));
     } catch (error) {
       const explanation = explainRefusal(error, { session, scopes, assertion, serverTime: watch.serverTime() });

@@ -2,6 +2,7 @@ import { abortable, deadline } from "../async.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError, type McpAuthErrorCode, type McpAuthErrorDetails } from "../errors.ts";
 import { readJwtClaims } from "../grants/jwt-claims.ts";
+import { tokenRequestLimit } from "../tokens/attempts.ts";
 import type { RequestSession } from "./request-session.ts";
 import type { Target } from "./target.ts";
 
@@ -51,21 +52,22 @@ export async function suppliedAssertion(
   session: RequestSession,
   { server, resource }: Target,
   scopes: readonly string[],
-  signal: AbortSignal,
 ): Promise<string | undefined> {
   const { options, http, clock } = session;
   const { assertion: source } = options;
   if (!source) return undefined;
   if (typeof source !== "function") throw new McpAuthError("invalid_option", { detail: "`assertion` must be a function" });
   const { issuer, token_endpoint: tokenEndpoint = "" } = server;
+  const { signal, stop } = deadline(
+    clock,
+    tokenRequestLimit(options.requestTimeout),
+    () => new McpAuthError("timeout", { issuer, party: "app", detail: "the function `assertion`" }),
+  );
   const request = { issuer, tokenEndpoint, resource, scopes: scopes.length > 0 ? scopes : undefined, http, clock, signal };
   const supplied: unknown = await abortable(
     supply(() => source(request), "assertion_unavailable", { issuer }),
     signal,
-  ).catch((error: unknown) => {
-    // The time limit is the token request's, which was not sent yet.
-    throw signal.aborted ? new McpAuthError("timeout", { issuer, party: "app", detail: "the function `assertion`" }) : error;
-  });
+  ).finally(stop);
   const assertion = typeof supplied === "string" ? supplied.trim() : "";
   if (!assertion) throw new McpAuthError("assertion_unavailable", { issuer, detail: "the function `assertion` returned nothing" });
   // An assertion that cannot be read has no known audience, so it is refused.

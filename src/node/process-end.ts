@@ -1,3 +1,5 @@
+import { systemClock } from "../clock.ts";
+
 /** How long the end of the process may be put off, in milliseconds. */
 const limitMs = 10_000;
 
@@ -15,7 +17,7 @@ let ending = false;
 let watching = false;
 let listening = false;
 let raisedAt: number | undefined;
-let limit: NodeJS.Timeout | undefined;
+const died = new AbortController();
 
 /**
  * Keeps SIGINT, SIGTERM and SIGHUP from ending the process before `work` has settled, for at most 10 s: a refresh that is
@@ -64,7 +66,10 @@ function onSignal(signal: Signal): void {
   ending = true;
   if (raisedAt === undefined) {
     raisedAt = performance.now();
-    limit = setTimeout(die, limitMs, signal);
+    systemClock.sleep(limitMs, { signal: died.signal, limit: true }).then(
+      () => die(signal),
+      () => {},
+    );
     void finish(signal);
   } else if (signal === "SIGINT" && performance.now() - raisedAt > sameKeyMs) {
     die(signal);
@@ -85,7 +90,7 @@ async function finish(signal: Signal): Promise<void> {
 
 /** The signal's own action, so that the exit status says what happened. */
 function die(signal: Signal): void {
-  clearTimeout(limit);
+  died.abort();
   stopListening();
   process.kill(process.pid, signal);
 }

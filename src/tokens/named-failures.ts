@@ -31,6 +31,7 @@ export function namingFailures(store: Store, serverUrl: string): Store {
             get restarted() {
               return held.restarted;
             },
+            check: () => held.check?.(),
             set: (name, value) => named(held.set(name, value)),
             delete: (name) => named(held.delete(name)),
           });

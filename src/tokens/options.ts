@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { IssuerAlias } from "../discovery/issuer-names.ts";
 import type { AuthEventListener } from "../events.ts";
-import { callback, clock, flag, having, milliseconds, needed, type Rule, type Rules, text, texts, url } from "../options.ts";
+import { callback, clock, count, flag, having, milliseconds, needed, type Rule, type Rules, text, texts, url } from "../options.ts";
 import type { Store } from "../stores/store.ts";
 
 /** Options of every token manager, for a user or a program. */
@@ -34,6 +34,11 @@ export interface SessionOptions {
    * something (codes, refresh tokens, registrations, a program's credentials), 10,000 for metadata.
    */
   requestTimeout?: number | undefined;
+  /**
+   * Token requests in flight at most, for all logins of this process at one authorization server. The others wait, first come,
+   * first served; a server that answers 429 or 503 gets fewer at once for a while. Default 16.
+   */
+  maxTokenRequests?: number | undefined;
   /** Host names to which plain http is allowed although they are not loopback. Tokens can be read on the way there. */
   allowInsecure?: readonly string[] | undefined;
   /** Receives events. They hold no secret. */
@@ -67,6 +72,7 @@ export const sessionRules = (): Rules<SessionOptions> => ({
   resourceParameter: flag,
   fetch: callback,
   requestTimeout: milliseconds,
+  maxTokenRequests: count,
   allowInsecure: texts,
   onEvent: callback,
   clock: clock(),

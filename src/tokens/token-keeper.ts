@@ -26,6 +26,8 @@ export interface LockedLogin {
    * @throws McpAuthError `store_failed` or whatever the store throws.
    */
   markRefresh(): Promise<void>;
+  /** @throws McpAuthError `lock_lost` when the lock is known to be lost: what is sent now, another holder may have sent. */
+  check(): void;
   /** Whether somebody without the lock has deleted or replaced the login meanwhile. */
   isReplaced(): Promise<boolean>;
   /**
@@ -191,6 +193,7 @@ export class TokenKeeper extends LoginRecords {
         // What is stored has been spent already: there is nothing to protect by writing first.
         if (current && !isUnsaved(hold)) await held.set(key, await this.#own({ ...current, refreshStartedAt: clock.now() }));
       },
+      check: () => held.check?.(),
       isReplaced: async () => {
         const found = await this.readAt(key);
         return !sameTokens(hold.stored, found) && !(found === undefined && held.restarted);

@@ -11,26 +11,27 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 /**
  * Sends the refresh token until there is an answer.
  *
+ * @param check throws when the lock of the login is known to be lost
  * @returns the answer, and the client with the authentication method that worked
  * @throws McpAuthError as `sendRefreshToken`, after bounded repetition
  */
 export async function requestRefresh(
   session: Session,
   record: TokenRecord & { refreshToken: string },
+  check: () => void,
 ): Promise<{ answer: TokenResponse; client: ClientRegistration }> {
-  const { clock, http } = session;
+  const { clock } = session;
   const { issuer, client, refreshToken, resource } = record;
   const server = await serverMetadata(session, record);
   const profile = requestProfile(session, issuer);
   const grant = {
     server,
-    http,
     clock,
     refreshToken,
     resource: profile.resourceParameter === false ? undefined : resource,
     scopes: profile.refreshScope ? (record.scope === undefined ? record.requestedScopes : splitScope(record.scope)) : undefined,
   };
   return withAuthMethod(client, (identity) =>
-    attempts(session, issuer, (signal) => sendRefreshToken({ ...grant, client: identity, signal })),
+    attempts(session, issuer, (http) => sendRefreshToken({ ...grant, http, client: identity }), check),
   );
 }

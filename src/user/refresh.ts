@@ -8,6 +8,7 @@ import { freshness } from "../tokens/freshness.ts";
 import { historyOf, holdingBack, withFailure, withRefusal } from "../tokens/refresh-history.ts";
 import type { LockedLogin } from "../tokens/token-keeper.ts";
 import { afterRefresh, loginOf, sameTokens, type TokenRecord, without } from "../tokens/token-record.ts";
+import { tokenRequests } from "../tokens/token-requests.ts";
 import { requestRefresh } from "./refresh-request.ts";
 import { revoke } from "./revoke.ts";
 
@@ -19,15 +20,22 @@ const loginHelps = "Try again later; if it lasts, log in again: call `authorize(
 /**
  * Refreshes a login once, however many processes want it.
  *
- * 1. Takes the lock and reads the login again: if another holder has refreshed it, that result is used.
- * 2. Notes durably that the refresh token is about to be sent, so that a full disk costs nothing.
- * 3. Sends it, and stores the answer before anybody gets the new access token.
+ * 1. Waits until it may take a lock: few are held at once, however many logins expire together.
+ * 2. Takes the lock and reads the login again: if another holder has refreshed it, that result is used.
+ * 3. Notes durably that the refresh token is about to be sent, so that a full disk costs nothing.
+ * 4. Sends it, and stores the answer before anybody gets the new access token.
  *
  * @throws McpAuthError a transient fault, `lock_timeout`, `store_failed`; nothing is deleted then.
  * @see RFC 6749 §6, §10.4
  */
 export async function refreshLogin(session: Session, known: TokenRecord, demand: RefreshDemand): Promise<RefreshOutcome<TokenRecord>> {
-  const outcome = await session.keeper.locked(known.resource, (login) => refreshOnce(session, login, known, demand), known);
+  const outcome = await tokenRequests(session, known.issuer).whileLocked(session, (onLock) => {
+    const refresh = (login: LockedLogin) => {
+      onLock();
+      return refreshOnce(session, login, known, demand);
+    };
+    return session.keeper.locked(known.resource, refresh, known);
+  });
   return { ...outcome, record: loginOf(outcome.record) };
 }
 
@@ -52,7 +60,7 @@ async function refreshOnce(
   await login.markRefresh();
   emit({ type: "refresh.started", issuer, reason: demand.reason });
   try {
-    const { answer, client } = await requestRefresh(session, { ...current, refreshToken });
+    const { answer, client } = await requestRefresh(session, { ...current, refreshToken }, login.check);
     const next = afterRefresh({ ...current, client }, answer, clock.now());
     if (await isReplaced(login)) return await discard(session, next);
     await login.save(next);

@@ -34,6 +34,7 @@ import { describeOptions, secret } from "../option-table.ts";
 const serverUrl = "https://mcp.example/mcp";
 const store = new MemoryStore();
 
+const counts = [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "16"] as const;
 const badTimeouts = [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "1000"] as const;
 const badPlace = {
   app: ["", `../${secret}`, "a/b", "a\\b", ".hidden", "a\0b", "x".repeat(101), 1],
@@ -55,6 +56,7 @@ const badSession = {
   store: [{}, "sqlite", { get() {}, set() {} }],
   fetch: ["x", {}],
   requestTimeout: badTimeouts,
+  maxTokenRequests: counts,
   allowInsecure: ["mcp.example", [1], [""]],
   keepFresh: ["yes", 1],
   onEvent: [{}, secret],

@@ -5,6 +5,7 @@ import { type GivenTokens, McpAuthError, type Store, systemClock, type TokenMana
 import { createMcpAuth, sqliteStore } from "../../src/node/index.ts";
 import type { WrongStore } from "../chaos/wrong-stores.ts";
 import { toolRequest } from "../fixture/tool-request.ts";
+import type { Moment } from "./moments.ts";
 import { textOf } from "./text.ts";
 
 /** How a program is told to work. */
@@ -22,6 +23,8 @@ export interface ProgramSettings {
   /** It runs in a session over SSH, without a display: what it prints is for the user. */
   overSsh?: boolean;
   keepFresh?: boolean;
+  /** Blocks its event loop, once, at a moment of a refresh. */
+  block?: { at: Moment; ms: number };
   /** A store that breaks promises, to show that this is found. */
   wrongStore?: WrongStore;
 }
@@ -58,6 +61,8 @@ const methods = {
     const { wrongStore } = settings;
     store = wrongStore ? (await import("../chaos/wrong-stores.ts")).wrongStores[wrongStore](settings.folder) : sqliteStore();
     if (tellLocks) store = impatient(store, hurry);
+    const blocking = settings.block && blockAt(settings.block);
+    if (blocking) store = blocking.store(store);
     auth = createMcpAuth(settings.serverUrl, {
       interactive: settings.interactive ?? false,
       keepFresh: settings.keepFresh,
@@ -71,7 +76,8 @@ const methods = {
       clock: { now: () => Date.now() + aheadMs, sleep: (ms, options) => systemClock.sleep(ms / hurry, options) },
       onEvent: (event) => tell({ news: "event", type: event.type, ...("code" in event && { code: event.code }) }),
       // Otherwise the default, which is the same.
-      ...((tellLocks || wrongStore) && { store }),
+      ...((tellLocks || wrongStore || blocking) && { store }),
+      ...(blocking && { fetch: blocking.fetch }),
     });
   },
   /** How often each outcome came: statuses, error codes. */
@@ -153,6 +159,54 @@ function impatient(store: Store, hurry: number): Store {
     withLock: (key, action, options) => {
       tell({ news: "lock", key, lockTimeout: options?.lockTimeout });
       return store.withLock(key, action, { ...options, lockTimeout: (options?.lockTimeout ?? 60_000) / hurry });
+    },
+  };
+}
+
+/** Blocks the event loop when a refresh comes to a moment for the first time. */
+function blockAt({ at, ms }: { at: Moment; ms: number }): { store(store: Store): Store; fetch: typeof fetch } {
+  let isOver = false;
+  const reached = (moment: Moment) => {
+    if (moment !== at || isOver) return;
+    isOver = true;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  };
+  let isNoted = false;
+  return {
+    store: (store) => ({
+      get: (key) => store.get(key),
+      set: (key, value) => store.set(key, value),
+      delete: (key) => store.delete(key),
+      take: (key) => store.take(key),
+      keys: (prefix) => store.keys(prefix),
+      withLock: (key, action, options) =>
+        store.withLock(
+          key,
+          (held) => {
+            if (key.startsWith("refresh/")) reached("lock");
+            const set: typeof held.set = async (name, value) => {
+              const [before, after]: [Moment, Moment] = isNoted ? ["store", "stored"] : ["note", "noted"];
+              reached(before);
+              const writing = held.set(name, value);
+              isNoted = true;
+              await writing;
+              reached(after);
+            };
+            return action({ signal: held.signal, delete: (name) => held.delete(name), check: () => held.check?.(), set });
+          },
+          options,
+        ),
+    }),
+    async fetch(url, init) {
+      if (!String(init?.body ?? "").includes("refresh_token=")) return fetch(url, init);
+      reached("send");
+      const answering = fetch(url, init);
+      reached("sent");
+      const response = await answering;
+      reached("answered");
+      const body = await response.arrayBuffer();
+      reached("read");
+      return new Response(body, response);
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { systemClock } from "../../../clock.ts";
 import { McpAuthError } from "../../../errors.ts";
 import type { Answer } from "./page.ts";
 
@@ -78,12 +79,10 @@ export async function listen(options: ListenerOptions): Promise<Listener | undef
 
 async function closeAll(servers: readonly Server[], answering: ReadonlySet<Promise<void>>): Promise<void> {
   const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
-  let timer: NodeJS.Timeout | undefined;
-  const tooLong = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, flushMs);
-  });
+  const flushed = new AbortController();
+  const tooLong = systemClock.sleep(flushMs, { signal: flushed.signal, limit: true }).catch(() => {});
   await Promise.race([Promise.all(answering), tooLong]);
-  clearTimeout(timer);
+  flushed.abort();
   for (const server of servers) server.closeAllConnections();
   await Promise.all(closed);
 }

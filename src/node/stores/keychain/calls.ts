@@ -55,7 +55,7 @@ export class BoundedKeychain implements Keychain {
   async #call<T>(work: () => Promise<T>): Promise<T> {
     const answered = new AbortController();
     let givenUp = false;
-    const limit = systemClock.sleep(this.#timeoutMs, { signal: answered.signal }).then(() => {
+    const limit = systemClock.sleep(this.#timeoutMs, { signal: answered.signal, limit: true }).then(() => {
       givenUp = true;
       throw new McpAuthError("keychain_timeout", { detail: `${this.name}, ${this.#timeoutMs} ms` });
     });
