@@ -1,5 +1,5 @@
 import { checkOptions } from "../../options.ts";
-import type { Store } from "../../stores/store.ts";
+import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
 import { type KeychainStoreOptions, keychainRules, type SqliteStoreOptions, sqliteRules } from "./options.ts";
 
 /**
@@ -16,7 +16,7 @@ import { type KeychainStoreOptions, keychainRules, type SqliteStoreOptions, sqli
  */
 export function sqliteStore(options: SqliteStoreOptions = {}): Store {
   checkOptions(options, sqliteRules());
-  return whenNeeded(async () => new (await import("./sqlite.ts")).SqliteStore(options));
+  return new StoreOnDemand(async () => (await import("./shared.ts")).sharedStore(options));
 }
 
 /**
@@ -34,27 +34,52 @@ export function sqliteStore(options: SqliteStoreOptions = {}): Store {
  */
 export function keychainStore(options: KeychainStoreOptions = {}): Store {
   checkOptions(options, keychainRules());
-  return whenNeeded(async () => new (await import("./keychain/store.ts")).KeychainStore(options));
+  return new StoreOnDemand(async () => new (await import("./keychain/store.ts")).KeychainStore(options));
 }
 
-/** A store whose code is loaded with its first use. */
-function whenNeeded(load: () => Promise<Required<Store>>): Store {
-  let loading: Promise<Required<Store>> | undefined;
-  const store = () => {
-    // A failure is not kept: a package.json may have been corrected.
-    loading ??= load().catch((error: unknown) => {
-      loading = undefined;
+/** A store whose code is loaded with its first use. There may be one for each user. */
+class StoreOnDemand implements Required<Store> {
+  readonly #load: () => Promise<Required<Store>>;
+  #loading: Promise<Required<Store>> | undefined;
+
+  constructor(load: () => Promise<Required<Store>>) {
+    this.#load = load;
+  }
+
+  async get(key: string): Promise<StoredRecord | undefined> {
+    return (await this.#store()).get(key);
+  }
+
+  async set(key: string, value: StoredRecord): Promise<void> {
+    return (await this.#store()).set(key, value);
+  }
+
+  async delete(key: string): Promise<void> {
+    return (await this.#store()).delete(key);
+  }
+
+  async take(key: string): Promise<StoredRecord | undefined> {
+    return (await this.#store()).take(key);
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    return (await this.#store()).keys(prefix);
+  }
+
+  async withLock<T>(key: string, action: (held: HeldLock) => Promise<T>, options?: LockOptions): Promise<T> {
+    return (await this.#store()).withLock(key, action, options);
+  }
+
+  async status(): Promise<StoreStatus> {
+    return (await this.#store()).status();
+  }
+
+  /** A failure is not kept: a package.json may have been corrected. */
+  #store(): Promise<Required<Store>> {
+    this.#loading ??= this.#load().catch((error: unknown) => {
+      this.#loading = undefined;
       throw error;
     });
-    return loading;
-  };
-  return {
-    get: async (key) => (await store()).get(key),
-    set: async (key, value) => (await store()).set(key, value),
-    delete: async (key) => (await store()).delete(key),
-    take: async (key) => (await store()).take(key),
-    keys: async (prefix) => (await store()).keys(prefix),
-    withLock: async (key, action, options) => (await store()).withLock(key, action, options),
-    status: async () => (await store()).status(),
-  };
+    return this.#loading;
+  }
 }

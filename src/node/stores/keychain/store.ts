@@ -6,7 +6,8 @@ import { fileAt, readText, replaceFile, secureFile, secureFolder, unusable } fro
 import { type AppFolder, appFolder } from "../folder.ts";
 import { FileLocks } from "../lock.ts";
 import type { KeychainStoreOptions } from "../options.ts";
-import { SqliteStore } from "../sqlite.ts";
+import { sharedStore } from "../shared.ts";
+import type { SqliteStore } from "../sqlite.ts";
 import type { BoundedKeychain } from "./calls.ts";
 import { isKeychainError } from "./error.ts";
 import { findInKeychains, keychainService, openKeychains } from "./keychain.ts";
@@ -157,7 +158,7 @@ export class KeychainStore implements Store {
 
   /** This store reports by itself where its key is. */
   #inDatabase(): SqliteStore {
-    return new SqliteStore({ onEvent: this.#options.onEvent, keychain: false }, this.#place);
+    return sharedStore({ onEvent: this.#options.onEvent, keychain: false }, this.#place);
   }
 
   #marker(): Marker | undefined {
