@@ -1,22 +1,20 @@
-import type { DatabaseSync } from "node:sqlite";
 import { deadline } from "../../async.ts";
 import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import { MemoryStore } from "../../stores/memory.ts";
 import type { LockOptions } from "../../stores/store.ts";
-import { fs, join, sha256 } from "../builtins.ts";
-import { isBusy, isDamaged, openDatabase, sqlite } from "./database.ts";
+import { join, sha256 } from "../builtins.ts";
+import { sqlite } from "./database.ts";
 import { storeError } from "./error.ts";
-import { isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";
-import { checkLockable, checkLocking } from "./lock-check.ts";
-
-/** Longest pause between two attempts, in ms: waiting costs little CPU, and a free lock is noticed soon. */
-const longestPauseMs = 40;
+import { checkLocking } from "./lock-check.ts";
+import { type LockFolder, lockFolder, type Ticket } from "./lock-folder.ts";
 
 /** A lock while it is held. */
 export interface FileLock {
-  /** Aborts when {@link FileLock.write} finds the lock lost. */
+  /** Aborts when the lock is found lost. */
   readonly signal: AbortSignal;
+  /** Asks no other process. @throws McpAuthError `lock_lost` when the lock is known to be lost */
+  check(): void;
   /** Writes while the lock is held. @throws McpAuthError `lock_lost` when it is not any more */
   write(work: () => Promise<void>): Promise<void>;
 }
@@ -25,10 +23,17 @@ export interface FileLock {
 const lines = new MemoryStore();
 
 /**
- * Locks between the processes of one machine. The operating system frees a lock when its holder dies.
+ * Locks between the processes of one machine. The operating system frees them when their holder dies.
  *
- * Each lock is a transaction in a small SQLite database. SQLite's own waiting would block the event loop, so attempts are
- * repeated here. A lock file is never deleted: its holder would go on, beside the holder of the new file.
+ * A folder of locks has a table of what is held, by which owner, and a file for each owner, which its process keeps locked while it
+ * holds anything. These files come and go; there are never two holders, because
+ * 1. a key has one row, and a row is written in a transaction;
+ * 2. an owner is locked before its first row is written, and until its last one is deleted; its name is random and never used again;
+ * 3. so a row may be deleted by others once its owner has no locked file: whoever could use it has died, or knows it lost
+ *    (`lock_lost`: its file was deleted);
+ * 4. a lock is held only if table and owner are still in their places after the row was written;
+ * 5. a table that is new, because the old one was deleted or damaged, is used only when no owner lives whose rows it lacks: who took a
+ *    lock in the old one has locked its owner before (2) the new one was there (4), and is seen.
  */
 export class FileLocks {
   readonly #folder: string;
@@ -48,88 +53,47 @@ export class FileLocks {
    * @throws McpAuthError `lock_timeout` after `lockTimeout`, `lock_unsupported`; `store_denied`, `store_unusable`, `store_failed`; `signal.reason`.
    */
   withLock<T>(key: string, action: (lock: FileLock) => Promise<T>, { signal, lockTimeout = 60_000 }: LockOptions = {}): Promise<T> {
-    const path = join(this.#folder, `${sha256(key).slice(0, 32)}.lock`);
+    const name = sha256(key).slice(0, 32);
     const limit = deadline(systemClock, lockTimeout, () => new McpAuthError("lock_timeout", { detail: key }), signal);
-    const turn = async () => {
-      const held = await this.#acquire(path, limit.signal).finally(limit.stop);
+    const locked = async () => {
+      const folder = lockFolder(this.#folder);
+      const ticket = await folder.take(name, limit.signal).finally(limit.stop);
       try {
-        await checkLocking(this.#folder, path).catch((error: unknown) => {
+        await checkLocking(this.#folder, ticket.ownerPath).catch((error: unknown) => {
           throw storeError(error, this.#folder);
         });
-        return await action(held);
+        return await action(new HeldFileLock(folder, ticket));
       } finally {
-        held.release();
+        await folder.release(ticket);
       }
     };
-    return lines.withLock(path, turn, { signal: limit.signal, lockTimeout }).finally(limit.stop);
-  }
-
-  async #acquire(path: string, patience: AbortSignal): Promise<HeldFileLock> {
-    for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
-      patience.throwIfAborted();
-      const held = this.#try(path);
-      if (held) return held;
-      await systemClock.sleep(pauseMs * (0.5 + Math.random()), { signal: patience });
-    }
-  }
-
-  #try(path: string): HeldFileLock | undefined {
-    let database: DatabaseSync | undefined;
-    try {
-      secureFolder(this.#folder);
-      const inode = secureFile(path);
-      secureJournal(path);
-      database = openDatabase(path);
-      database.exec("BEGIN IMMEDIATE");
-      // Another file may be at the path by now.
-      if (isStillAt(path, inode)) return new HeldFileLock(path, inode, database);
-    } catch (error) {
-      database?.close();
-      this.#recover(path, error);
-      return undefined;
-    }
-    database.close();
-    return undefined;
-  }
-
-  /** Returns `undefined` when another attempt may succeed. */
-  #recover(path: string, error: unknown): void {
-    try {
-      if (isDamaged(error)) fs.truncateSync(path);
-      else if (isBusy(error)) checkLockable(this.#folder);
-      else throw error;
-    } catch (cause) {
-      throw storeError(cause, path);
-    }
+    return lines.withLock(join(this.#folder, name), locked, { signal: limit.signal, lockTimeout }).finally(limit.stop);
   }
 }
 
-/** Keeps the database, too: a garbage-collected one frees its lock. */
 class HeldFileLock implements FileLock {
-  readonly #path: string;
-  readonly #inode: number;
+  readonly #folder: LockFolder;
+  readonly #ticket: Ticket;
   readonly #lost = new AbortController();
-  #database: DatabaseSync | undefined;
 
-  constructor(path: string, inode: number, database: DatabaseSync) {
-    this.#path = path;
-    this.#inode = inode;
-    this.#database = database;
+  constructor(folder: LockFolder, ticket: Ticket) {
+    this.#folder = folder;
+    this.#ticket = ticket;
   }
 
   get signal(): AbortSignal {
     return this.#lost.signal;
   }
 
-  async write(work: () => Promise<void>): Promise<void> {
-    if (this.#database && isStillAt(this.#path, this.#inode)) return work();
-    const error = new McpAuthError("lock_lost", { detail: this.#database ? "its file was deleted" : "it was released" });
+  check(): void {
+    if (this.#folder.holds(this.#ticket)) return;
+    const error = new McpAuthError("lock_lost", { detail: "it was released, or its files were deleted" });
     this.#lost.abort(error);
     throw error;
   }
 
-  release(): void {
-    this.#database?.close();
-    this.#database = undefined;
+  async write(work: () => Promise<void>): Promise<void> {
+    this.check();
+    await work();
   }
 }
