@@ -74,17 +74,17 @@ export async function checkStore(finished: Finished): Promise<string[]> {
   return found;
 }
 
-/** Below the interface: no lock file is locked, the database is whole, nothing was set aside. */
+/** Below the interface: nobody holds a lock, the database is whole, nothing was set aside. */
 function files(folder: string): string[] {
   const found = globSync("*/records.sqlite.*-*", { cwd: folder }).map((file) => `${file} was set aside`);
-  for (const file of globSync("*/locks/*.lock", { cwd: folder })) {
-    const lock = new DatabaseSync(join(folder, file));
+  for (const file of globSync("*/locks/*.owner", { cwd: folder })) {
+    const owner = new DatabaseSync(join(folder, file));
     try {
-      lock.exec("BEGIN IMMEDIATE");
+      owner.exec("BEGIN EXCLUSIVE");
     } catch (error) {
       found.push(`${file}: ${String(error)}`);
     } finally {
-      lock.close();
+      owner.close();
     }
   }
   for (const file of globSync("*/records.sqlite", { cwd: folder })) {

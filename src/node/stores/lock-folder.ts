@@ -79,6 +79,7 @@ export class LockFolder {
   #isWatching = false;
   #pauseMs = 1;
   #probedAt = Number.NEGATIVE_INFINITY;
+  #later: NodeJS.Timeout | undefined;
   #linger: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
@@ -168,8 +169,10 @@ export class LockFolder {
   }
 
   #scheduleIn(ms: number): void {
-    this.#isScheduled = true;
-    void systemClock.sleep(ms, { background: this.#wanted.size === 0 }).then(() => this.#work());
+    clearTimeout(this.#later);
+    this.#later = setTimeout(() => this.#schedule(), ms);
+    // What is only to be deleted keeps no process alive: its end frees it, too.
+    if (this.#wanted.size === 0) this.#later.unref();
   }
 
   /** @returns `false` when another attempt may succeed */

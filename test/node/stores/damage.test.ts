@@ -16,7 +16,7 @@ import type { Store } from "../../../src/stores/store.ts";
 import { FakeKeychain } from "./keychain/support.ts";
 
 const login = { v: 1, refreshToken: "the-only-one" };
-const lockName = (key: string) => join("locks", `${sha256(key).slice(0, 32)}.lock`);
+const lockTable = join("locks", "held.sqlite");
 
 /** What takes the place of a file, which held `before`. */
 const damages: Record<string, (path: string, before: Buffer) => void> = {
@@ -74,8 +74,8 @@ const cases: Record<string, Case> = {
     outcomes: all("aside", { empty: "empty", ...noFiles }),
   },
   "its journal": { file: "records.sqlite-journal", open: sqlite, outcomes: all("kept", noFiles) },
-  "a lock": { file: lockName("refresh"), open: sqlite, outcomes: all("kept", noFiles) },
-  "a lock's journal": { file: `${lockName("refresh")}-journal`, open: sqlite, outcomes: all("kept", noFiles) },
+  "the table of locks": { file: lockTable, open: sqlite, outcomes: all("kept", noFiles) },
+  "its journal, too": { file: `${lockTable}-journal`, open: sqlite, outcomes: all("kept", noFiles) },
   "the word where the keychain store keeps records": { file: "keychain-store.json", open: inKeychain, outcomes: all("store_unusable") },
   "the same, of one that has no keychain": { file: "keychain-store.json", open: inKeychainsPlace, outcomes: all("store_unusable") },
   "the version of a record in the keychain": {
