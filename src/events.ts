@@ -1,6 +1,6 @@
 import type { McpAuthErrorCode } from "./errors.ts";
 
-/** The contents of an event, without the server that it is about. */
+/** The contents of an event, without the server and the account that it is about. */
 export type AuthEventFacts =
   | { type: "discovery.started" }
   | { type: "discovery.finished"; resource: string; issuer: string; legacy: boolean }
@@ -98,6 +98,8 @@ export type StoreEvent =
 export type AuthEvent = AuthEventFacts & {
   /** The protected server. */
   serverUrl: string;
+  /** Whose login it is, where the app has given an `account`. */
+  account?: string | undefined;
 };
 
 /** Receives events. What it throws is ignored. */
@@ -107,8 +109,9 @@ export type AuthEventListener = (event: AuthEvent) => void;
 export type Emit = (event: AuthEventFacts) => void;
 
 /** Reports to the app's listener. What that throws never breaks a login. */
-export function emitter(listener: AuthEventListener | undefined, serverUrl: string): Emit {
-  return quietly(listener && ((event) => listener({ serverUrl, ...event })));
+export function emitter(listener: AuthEventListener | undefined, serverUrl: string, account?: string): Emit {
+  const about = account === undefined ? { serverUrl } : { serverUrl, account };
+  return quietly(listener && ((event) => listener({ ...about, ...event })));
 }
 
 /** A listener of the app's own that cannot fail. */

@@ -4,7 +4,7 @@ import { McpAuthError } from "../errors.ts";
 import { defined } from "../http/json.ts";
 import { type Profile, profileFor } from "../profiles/profiles.ts";
 import { checkClientMetadataUrl } from "../registration/client-metadata-url.ts";
-import { createServerSession, type ServerSession } from "../tokens/session.ts";
+import { createServerAccess, createServerSession, type ServerAccess, type ServerSession } from "../tokens/session.ts";
 import { TokenKeeper } from "../tokens/token-keeper.ts";
 import type { LoginOptions } from "./options.ts";
 
@@ -16,21 +16,33 @@ export interface Session extends ServerSession {
   readonly loginTimeout: number;
 }
 
+/** What the managers of all accounts share, where the app has given its options once. */
+export interface LoginAccess extends ServerAccess {
+  readonly options: LoginOptions;
+}
+
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
-export function createSession(options: LoginOptions): Session {
-  const { account, clientId, clientSecret, requestTimeout } = options;
+export function createLoginAccess(options: LoginOptions): LoginAccess {
+  const { clientId, clientSecret, clientMetadataUrl } = options;
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` needs `clientId`" });
-  if (options.clientMetadataUrl !== undefined) checkClientMetadataUrl(options.clientMetadataUrl);
-  const session = createServerSession(options);
-  checkGiven(options, session.http);
+  if (clientMetadataUrl !== undefined) checkClientMetadataUrl(clientMetadataUrl);
+  const access = createServerAccess(options);
+  checkGiven(options, access.http);
+  return { ...access, options };
+}
+
+/**
+ * @param access what is there already, for the same options
+ * @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`.
+ */
+export function createSession(options: LoginOptions, access = createLoginAccess(options), account = options.account): Session {
+  const { clientId, requestTimeout, loginTimeout = 300_000 } = options;
+  const session = createServerSession(options, access, account);
   const { store, clock, emit, serverName } = session;
+  const keeper = new TokenKeeper({ store, clock, emit, serverName, account, clientId, requestTimeout });
   // Assigned, not spread: a copy would miss later changes of the session's fields.
-  return Object.assign(session, {
-    options,
-    loginTimeout: options.loginTimeout ?? 300_000,
-    keeper: new TokenKeeper({ store, clock, emit, serverName, account, clientId, requestTimeout }),
-  });
+  return Object.assign(session, { options, loginTimeout, keeper });
 }
 
 /**

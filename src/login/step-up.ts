@@ -79,6 +79,13 @@ export class StepUpMemory {
     this.#refusals.set(keyOf(demands), { error, at: now });
   }
 
+  /** Whether there is nothing to remember now. */
+  isEmpty(now: number): boolean {
+    forgetOld(this.#attempts, now);
+    forgetOld(this.#refusals, now);
+    return this.#attempts.size + this.#refusals.size === 0;
+  }
+
   refusal(demands: readonly string[], now: number): McpAuthError | undefined {
     forgetOld(this.#refusals, now);
     return this.#refusals.get(keyOf(demands))?.error;

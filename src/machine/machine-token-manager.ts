@@ -9,7 +9,7 @@ import { noteResponse, requestInitWith, tokenRefused } from "../tokens/presented
 import { endSession, remember, remembering } from "../tokens/session.ts";
 import { Settling } from "../tokens/settling.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
-import { managedFetch } from "../transports/fetch.ts";
+import { authorizedFetch, sendsWith } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
 import type { ObtainToken } from "./obtain.ts";
 import { type MachineTokenManagerOptions, machineRules } from "./options.ts";
@@ -71,7 +71,8 @@ export class MachineTokenManager implements Credential {
     });
     this.#settling = new Settling(session.clock);
     this.#stepUp = new ScopeStepUp(session, this.#token, () => this.#loadObtainToken());
-    this.fetch = managedFetch(this, this.serverUrl, options.fetch);
+    sendsWith(this, options.fetch);
+    this.fetch = authorizedFetch(this, this.serverUrl, { fetch: options.fetch });
   }
 
   /** The last failure to get a token, for transports that lose errors (SSE). Cleared by the next success. */

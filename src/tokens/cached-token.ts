@@ -61,6 +61,8 @@ export class CachedToken<R extends IssuedToken> {
   #jitter = Math.random();
   #timer: AbortController | undefined;
   #wasRead = false;
+  /** Whether somebody reads it who cannot wait for the store. */
+  #isRead = false;
 
   /** When the authorization server may be asked again. */
   readonly backoff: RefreshBackoff;
@@ -111,6 +113,11 @@ export class CachedToken<R extends IssuedToken> {
   /** Settles with the refresh in flight, however that ends. */
   get running(): Promise<unknown> | undefined {
     return this.#refreshing.running?.catch(() => {});
+  }
+
+  /** Whether nothing runs, waits or is to be kept at hand: what is known here can be had from the store again. */
+  get isAtRest(): boolean {
+    return !this.#refreshing.running && !this.#loading.running && !this.#timer && !this.#isRead && !this.backoff.isPausing;
   }
 
   get isInOutage(): boolean {
@@ -252,6 +259,7 @@ export class CachedToken<R extends IssuedToken> {
   /** The token, for one who cannot wait. Keeps itself fresh by a timer as long as it is read once a lifetime. */
   read(): string | undefined {
     this.#wasRead = true;
+    this.#isRead = true;
     if (!this.#timer) this.#arm();
     const fresh = this.freshness;
     // After a long pause this read fails, and the next one need not.

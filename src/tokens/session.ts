@@ -8,8 +8,8 @@ import type { Store } from "../stores/store.ts";
 import { namingFailures } from "./named-failures.ts";
 import type { SessionOptions } from "./options.ts";
 
-/** What a manager of tokens has to do with one protected server, whoever the tokens are for. */
-export interface ServerSession {
+/** What all managers with the same options share: a protected server, and how it and the store are reached. */
+export interface ServerAccess {
   readonly serverUrl: URL;
   /** The server's name in events and errors: its URL without query, which may be secret, and fragment. */
   readonly server: string;
@@ -19,6 +19,10 @@ export interface ServerSession {
   readonly store: Store;
   readonly http: Http;
   readonly clock: Clock;
+}
+
+/** What a manager of tokens has to do with one protected server, whoever the tokens are for. */
+export interface ServerSession extends ServerAccess {
   readonly emit: Emit;
   /** The last failure to get a token. */
   lastError: McpAuthError | undefined;
@@ -27,22 +31,35 @@ export interface ServerSession {
 }
 
 /** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
-export function createServerSession(options: SessionOptions): ServerSession {
-  const { account, clock = systemClock } = options;
+export function createServerAccess(options: SessionOptions): ServerAccess {
+  const { clock = systemClock } = options;
   const http = boundedHttp({ ...options, clock });
   const serverUrl = http.checkUrl(options.serverUrl);
   serverUrl.hash = "";
-  if (account !== undefined && !/^[^/]+$/.test(account))
-    throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
+  checkAccount(options.account);
   const server = withoutQuery(serverUrl.href);
-  const emit = emitter(options.onEvent, server);
   const store = namingFailures(options.store ?? new MemoryStore(), server);
   let name: Promise<string> | undefined;
   const serverName = () => {
     name ??= nameInKeys(serverUrl.href);
     return name;
   };
-  return { serverUrl, server, serverName, options, store, http, clock, emit, lastError: undefined, disposed: undefined };
+  return { serverUrl, server, serverName, options, store, http, clock };
+}
+
+/** @throws McpAuthError `invalid_option` */
+export function checkAccount(account: string | undefined): void {
+  if (account !== undefined && !/^[^/]+$/.test(account))
+    throw new McpAuthError("invalid_option", { detail: "`account` is empty or holds a slash" });
+}
+
+/** @throws McpAuthError `invalid_url`, `insecure_url` or `invalid_option`. */
+export function createServerSession(
+  options: SessionOptions,
+  access = createServerAccess(options),
+  account = options.account,
+): ServerSession {
+  return { ...access, emit: emitter(options.onEvent, access.server, account), lastError: undefined, disposed: undefined };
 }
 
 /** Keeps a failure for those whom transports do not tell, and says which server it was about. Returns it, to be thrown. */

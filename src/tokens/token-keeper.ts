@@ -89,6 +89,11 @@ export class TokenKeeper extends LoginRecords {
     this.#options = options;
   }
 
+  /** Whether all that is known here is in the store. */
+  get isSaved(): boolean {
+    return this.#unsaved.size === 0;
+  }
+
   override async newest(): Promise<TokenRecord | undefined> {
     const newest = [...this.#unsaved.values()].findLast(({ hold }) => isUnsaved(hold));
     return newest ? newest.hold.next : super.newest();

@@ -49,10 +49,9 @@ export function authFetch(credential: Credential, serverUrl: string | URL, optio
 /** What managers were given to send with. */
 const managersFetch = new WeakMap<Credential, typeof globalThis.fetch>();
 
-/** The `fetch` of a token manager. @param fetch what it was given to send with: an `authFetch` of the app's own uses it, too */
-export function managedFetch(manager: Credential, url: URL, fetch: typeof globalThis.fetch | undefined): typeof globalThis.fetch {
+/** Notes what a token manager was given to send with: an `authFetch` of the app's own uses it, too. */
+export function sendsWith(manager: Credential, fetch: typeof globalThis.fetch | undefined): void {
   if (fetch) managersFetch.set(manager, fetch);
-  return authorizedFetch(manager, url, { fetch });
 }
 
 /** {@link authFetch}, unchecked. */

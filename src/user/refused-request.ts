@@ -35,6 +35,12 @@ export class RefusedRequest {
     this.#settling = new Settling(session.clock);
   }
 
+  /** Whether no refusal is remembered that limits what follows. */
+  get isAtRest(): boolean {
+    const now = this.#session.clock.now();
+    return this.#stepUps.isEmpty(now) && this.#lasting.isEmpty(now);
+  }
+
   /**
    * 401: another token, by what costs least: one that is here already, the same after a moment, a refresh, a login of somebody
    * else, a login.

@@ -1,28 +1,31 @@
-import { abortable } from "../async.ts";
 import { splitScope } from "../authorization/scopes.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { codeOf, isTransient, LoginRequiredError, type McpAuthError } from "../errors.ts";
+import { codeOf, LoginRequiredError, type McpAuthError } from "../errors.ts";
 import { idleLoginOptions } from "../login/options.ts";
-import { probe } from "../login/probe.ts";
-import { LoginPrompt } from "../login/prompt.ts";
-import { createSession, type Session } from "../login/session.ts";
+import { canAsk } from "../login/prompt.ts";
+import { createLoginAccess, createSession, type Session } from "../login/session.ts";
 import { insufficiency } from "../login/step-up.ts";
 import { checkOptions, scopes as scopesRule, signal as signalRule } from "../options.ts";
+import { MemoryStore } from "../stores/memory.ts";
 import { chooseAccount } from "../tokens/default-account.ts";
 import { noteResponse, requestInitWith } from "../tokens/presented-token.ts";
 import { assertUsable, endSession, remember, remembering } from "../tokens/session.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { bearerHeaders, bearerToken } from "../transports/bearer.ts";
-import { managedFetch } from "../transports/fetch.ts";
+import { authorizedFetch, sendsWith } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
+import { AccountOptions } from "./account-options.ts";
 import { type AccountStatus, listAccounts, type StoredLogin, statusOf } from "./accounts.ts";
-import { CurrentToken } from "./current-token.ts";
+import { ActiveLogin } from "./active-login.ts";
+import { authorize } from "./authorize.ts";
 import { type GivenTokens, givenTokensRules, giveTokens } from "./given-tokens.ts";
 import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
 import { type TokenManagerOptions, tokenManagerRules } from "./options.ts";
-import { hasMetadata } from "./own-metadata.ts";
-import { RefusedRequest } from "./refused-request.ts";
+import { residentsOf } from "./residents.ts";
+
+/** What a manager still knows of a login that has left memory. */
+type Remains = Pick<Session, "lastError" | "disposed"> & Pick<ActiveLogin["token"], "refusal">;
 
 /**
  * A user's login at one protected server: the credential that logs in when it must, refreshes before anybody
@@ -39,33 +42,52 @@ import { RefusedRequest } from "./refused-request.ts";
  * ```
  */
 export class TokenManager implements Credential {
-  /** The protected server. */
-  readonly serverUrl: URL;
-  /** How long a request waits for a user's login, in ms. */
-  readonly loginPendingTimeout: number;
-  /** A `fetch` that authorises requests to the protected server. */
-  readonly fetch: typeof globalThis.fetch;
-
-  readonly #session: Session;
-  readonly #token: CurrentToken;
-  readonly #prompt: LoginPrompt;
-  readonly #refused: RefusedRequest;
+  readonly #options: TokenManagerOptions;
+  /** Where the app has given its options once for many accounts. */
+  readonly #shared: AccountOptions | undefined;
+  #serverUrl: URL | undefined;
+  #fetch: typeof globalThis.fetch | undefined;
+  /** While the login is in use, and as long as something is not stored. */
+  #active: ActiveLogin | undefined;
+  /** What is still to be known of a login that has left memory. */
+  #left: Remains | undefined;
 
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
   constructor(options: TokenManagerOptions) {
-    checkOptions(options, tokenManagerRules(), idleLoginOptions);
-    this.#session = createSession(options);
-    this.serverUrl = new URL(this.#session.serverUrl);
-    this.loginPendingTimeout = options.loginPendingTimeout ?? 50_000;
-    this.#token = new CurrentToken(this.#session);
-    this.#prompt = new LoginPrompt(this.#session, this.#token, this.loginPendingTimeout);
-    this.#refused = new RefusedRequest(this.#session, this.#token, this.#prompt);
-    this.fetch = managedFetch(this, this.serverUrl, options.fetch);
+    if (options instanceof AccountOptions) {
+      this.#shared = options;
+      this.#options = options.access.options;
+    } else {
+      checkOptions(options, tokenManagerRules(), idleLoginOptions);
+      createLoginAccess(options);
+      this.#options = options.store ? options : { ...options, store: new MemoryStore() };
+    }
+    sendsWith(this, this.#options.fetch);
+  }
+
+  /** The protected server. */
+  get serverUrl(): URL {
+    if (!this.#serverUrl) {
+      this.#serverUrl = new URL(this.#options.serverUrl);
+      this.#serverUrl.hash = "";
+    }
+    return this.#serverUrl;
+  }
+
+  /** How long a request waits for a user's login, in ms. */
+  get loginPendingTimeout(): number {
+    return this.#options.loginPendingTimeout ?? 50_000;
+  }
+
+  /** A `fetch` that authorises requests to the protected server. */
+  get fetch(): typeof globalThis.fetch {
+    this.#fetch ??= authorizedFetch(this, this.serverUrl, this.#options);
+    return this.#fetch;
   }
 
   /** The last failure to get a token, for transports that lose errors (SSE). Cleared by the next success. */
   get lastError(): McpAuthError | undefined {
-    return this.#session.lastError;
+    return (this.#active?.session ?? this.#left)?.lastError;
   }
 
   /**
@@ -82,35 +104,8 @@ export class TokenManager implements Credential {
     options: { scopes?: readonly string[] | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<"authorized" | "not-required"> {
     checkOptions(options, { scopes: scopesRule, signal: signalRule() });
-    const { scopes, signal } = options;
-    return remembering(this.#session, async () => {
-      while (!(await this.#hasLogin(scopes, signal))) {
-        let { running } = this.#prompt;
-        const stored = await this.#prompt.storedServer();
-        running ??= this.#prompt.running;
-        if (!running && stored) {
-          await abortable(this.#prompt.ask({ stored, known: this.#token.record, scopes }), signal);
-          return "authorized";
-        }
-        if (!running) {
-          const speculation = this.#prompt.speculate();
-          const challenge = await probe(this.#session, signal);
-          if (!challenge && !scopes && !(await hasMetadata(this.#session, speculation))) {
-            this.#prompt.stopSpeculating();
-            return "not-required";
-          }
-          running = this.#prompt.running;
-          if (!running) {
-            const plan = { challenge, operation: "server/discover", known: this.#token.record, scopes };
-            await abortable(this.#prompt.ask(plan), signal);
-            return "authorized";
-          }
-        }
-        // It was begun for others, who may want fewer scopes.
-        await abortable(running, signal);
-      }
-      return "authorized";
-    });
+    const login = this.#login();
+    return remembering(login.session, () => authorize(login, options.scopes, options.signal));
   }
 
   /**
@@ -121,15 +116,17 @@ export class TokenManager implements Credential {
    */
   async getAccessToken(options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     checkOptions(options, { signal: signalRule() });
+    const login = this.#login();
+    const { session, token } = login;
     try {
-      return await remembering(this.#session, async () => {
-        const token = await this.#token.find(options.signal);
-        if (token === undefined) throw this.#token.loginRequired();
-        return token;
+      return await remembering(session, async () => {
+        const found = await token.find(options.signal);
+        if (found === undefined) throw token.loginRequired();
+        return found;
       });
     } catch (error) {
       // That there is no login says less than why the last one failed.
-      if (codeOf(error) === "login_required") this.#session.lastError = this.#prompt.refusal ?? this.#session.lastError;
+      if (codeOf(error) === "login_required") session.lastError = login.prompt.refusal ?? session.lastError;
       throw error;
     }
   }
@@ -141,8 +138,9 @@ export class TokenManager implements Credential {
    */
   async setTokens(tokens: GivenTokens): Promise<void> {
     checkOptions(tokens, givenTokensRules());
-    assertUsable(this.#session);
-    this.#token.use(await giveTokens(this.#session, tokens), "store");
+    const { session, token } = this.#login();
+    assertUsable(session);
+    token.use(await giveTokens(session, tokens), "store");
   }
 
   /**
@@ -161,12 +159,13 @@ export class TokenManager implements Credential {
 
   /** Whose login this is and how it stands, for people: asks no server. @throws McpAuthError what reading the store throws */
   status(): Promise<AccountStatus> {
-    return statusOf(this.#session, this.#token.record);
+    const { session, token } = this.#login();
+    return statusOf(session, token.record);
   }
 
   /** The logins that are stored for this server, one an account. @throws McpAuthError what reading the store throws */
   accounts(): Promise<StoredLogin[]> {
-    return listAccounts(this.#session);
+    return listAccounts(this.#login().session);
   }
 
   /**
@@ -176,7 +175,7 @@ export class TokenManager implements Credential {
    * @throws McpAuthError `store_failed`
    */
   async makeDefault(): Promise<void> {
-    const { store, serverName, keeper } = this.#session;
+    const { store, serverName, keeper } = this.#login().session;
     await chooseAccount(store, await serverName(), await keeper.account());
   }
 
@@ -185,44 +184,52 @@ export class TokenManager implements Credential {
    * token. It cannot log in, retry or step up, and throws `login_required` without a valid token.
    */
   requestInit(): LiveRequestInit {
-    return requestInitWith(this.#session, this.#token, () => this.#token.loginRequired());
+    const { session, token } = this.#login();
+    return requestInitWith(session, token, () => token.loginRequired());
   }
 
   async headers(request: CredentialRequest): Promise<Record<string, string>> {
-    assertUsable(this.#session);
-    let token: string | undefined;
+    const login = this.#login();
+    const { session, token } = login;
+    assertUsable(session);
+    let bearer: string | undefined;
     try {
-      token = await this.#token.get(request.signal);
+      bearer = await token.get(request.signal);
     } catch (error) {
       // After a long outage of the token endpoint a user may be asked, if the server still wants a token.
-      if (!(request.method === "POST" && this.#token.isInOutage && this.#prompt.isPossible)) throw remember(this.#session, error);
+      if (!(request.method === "POST" && token.isInOutage && canAsk(session))) throw remember(session, error);
     }
-    if (token !== undefined) return bearerHeaders(token);
-    if (request.method !== "POST" || !this.#prompt.isPossible) return {};
-    const stored = this.#token.record || this.#prompt.refusal ? undefined : await this.#prompt.storedServer();
+    if (bearer !== undefined) return bearerHeaders(bearer);
+    if (request.method !== "POST" || !canAsk(session)) return {};
+    const { prompt } = login;
+    const stored = token.record || prompt.refusal ? undefined : await prompt.storedServer();
     if (!stored?.refusesSessions) {
-      this.#prompt.speculate();
+      prompt.speculate();
       return {};
     }
     // The server's refusal is known: to hear it once more would cost a round trip.
-    await remembering(this.#session, () => this.#prompt.waitFor(this.#prompt.ask({ stored }), request.signal));
+    await remembering(session, () => prompt.waitFor(prompt.ask({ stored }), request.signal));
     return this.headers(request);
   }
 
   onResponse(response: Response, used: Record<string, string>): void {
-    if (response.ok && !used.authorization) this.#prompt.stopSpeculating();
-    noteResponse(this.#session, this.#token, response, used);
-    if (response.ok) this.#token.keepPresented();
+    const login = this.#active;
+    if (!login) return;
+    const { session, token } = login;
+    if (response.ok && !used.authorization) login.prompt.stopSpeculating();
+    noteResponse(session, token, response, used);
+    if (response.ok) token.keepPresented();
   }
 
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
-    const { record } = this.#token;
+    const { session, token, refused } = this.#login();
+    const { record } = token;
     const granted = record?.scope === undefined ? record?.requestedScopes : splitScope(record.scope);
-    const insufficient = insufficiency(challenge, { serverUrl: this.#session.server, issuer: record?.issuer }, granted);
-    return remembering(this.#session, () =>
+    const insufficient = insufficiency(challenge, { serverUrl: session.server, issuer: record?.issuer }, granted);
+    return remembering(session, () =>
       insufficient
-        ? this.#refused.onInsufficientLogin(challenge, insufficient, bearerToken(used), request)
-        : this.#refused.onRefusedToken(challenge, bearerToken(used), request),
+        ? refused.onInsufficientLogin(challenge, insufficient, bearerToken(used), request)
+        : refused.onRefusedToken(challenge, bearerToken(used), request),
     );
   }
 
@@ -231,14 +238,16 @@ export class TokenManager implements Credential {
     used: Record<string, string>,
     request: CredentialRequest,
   ): Promise<"retry" | "give-up"> {
-    return remembering(this.#session, () => this.#refused.onForeignResponse(foreign, bearerToken(used), request));
+    const { session, refused } = this.#login();
+    return remembering(session, () => refused.onForeignResponse(foreign, bearerToken(used), request));
   }
 
   /** Waits for a refresh in flight until it is stored, ends a login in progress, and uses no timer any more. */
   async dispose(): Promise<void> {
-    await this.#prompt.end(endSession(this.#session));
-    await this.#token.dispose();
-    await this.#session.keeper.dispose();
+    const { session, token, prompt } = this.#login();
+    await prompt.end(endSession(session));
+    await token.dispose();
+    await session.keeper.dispose();
   }
 
   /** For `await using`: {@link dispose}. */
@@ -247,31 +256,46 @@ export class TokenManager implements Credential {
   }
 
   async #logOut<T>(how: (session: Session, known: TokenRecord | undefined) => Promise<T>): Promise<T> {
-    assertUsable(this.#session);
-    await this.#prompt.end(
+    const { session, token, prompt } = this.#login();
+    assertUsable(session);
+    await prompt.end(
       new LoginRequiredError({
-        serverUrl: this.#session.server,
+        serverUrl: session.server,
         detail: "`logout()` was called meanwhile",
         hint: "Call `authorize()` to log in again.",
       }),
     );
-    const result = await how(this.#session, this.#token.record);
-    this.#token.use(undefined, "store");
+    const result = await how(session, token.record);
+    token.use(undefined, "store");
     return result;
   }
 
-  /** Whether there is a login with these scopes, here or in the store. */
-  async #hasLogin(scopes: readonly string[] | undefined, signal: AbortSignal | undefined): Promise<boolean> {
-    assertUsable(this.#session);
-    const token = this.#token;
-    try {
-      if ((await token.find(signal)) === undefined) return false;
-    } catch (error) {
-      // A token endpoint that fails now may still let a user in; a store or lock that fails would not.
-      if (isTransient(error) && error.party === "authorization-server") return false;
-      throw error;
+  /** The login, in memory from now on until it is left alone. */
+  #login(): ActiveLogin {
+    const login = this.#active ?? this.#activate();
+    login.isUsed = true;
+    const { clock } = login.session;
+    residentsOf(clock).sweep(clock.now());
+    return login;
+  }
+
+  #activate(): ActiveLogin {
+    const shared = this.#shared;
+    const session = createSession(this.#options, shared?.access, shared?.account);
+    const login = new ActiveLogin(session, this.loginPendingTimeout, () => {
+      const { lastError, disposed } = session;
+      const { refusal } = login.token;
+      this.#left = lastError || disposed || refusal ? { lastError, disposed, refusal } : undefined;
+      this.#active = undefined;
+    });
+    if (this.#left) {
+      const { refusal, ...state } = this.#left;
+      Object.assign(session, state);
+      login.token.refusal = refusal;
     }
-    const granted = splitScope(token.record?.scope);
-    return scopes?.every((scope) => granted.includes(scope)) ?? true;
+    this.#active = login;
+    // The managers of many accounts are found again by their account, not by who holds them.
+    residentsOf(session.clock).add(login, shared !== undefined);
+    return login;
   }
 }

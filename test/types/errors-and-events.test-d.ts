@@ -73,7 +73,7 @@ describe("AuthEvent", () => {
       } else if (event.type === "registration.finished") {
         expectTypeOf(event.kind).toEqualTypeOf<"pre-registered" | "metadata-document" | "dynamic">();
       } else if (event.type === "tokens.saved") {
-        expectTypeOf<keyof typeof event>().toEqualTypeOf<"type" | "serverUrl">();
+        expectTypeOf<keyof typeof event>().toEqualTypeOf<"type" | "account" | "serverUrl">();
       }
       // @ts-expect-error not every event has an issuer
       event.issuer;

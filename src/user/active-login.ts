@@ -1,0 +1,52 @@
+import { LoginPrompt } from "../login/prompt.ts";
+import type { Session } from "../login/session.ts";
+import { CurrentToken } from "./current-token.ts";
+import { RefusedRequest } from "./refused-request.ts";
+import type { Resident } from "./residents.ts";
+
+/** What a manager needs of a login while it is in use. Most of it is needed by some logins only, and made when it is. */
+export class ActiveLogin implements Resident {
+  readonly session: Session;
+  readonly token: CurrentToken;
+  /** Whether it was used since it was last asked to leave. */
+  isUsed = true;
+  readonly #waitMs: number;
+  readonly #onLeave: () => void;
+  #prompt: LoginPrompt | undefined;
+  #refused: RefusedRequest | undefined;
+
+  /**
+   * @param waitMs how long a request waits for a user's login, in ms
+   * @param onLeave forgets this object
+   */
+  constructor(session: Session, waitMs: number, onLeave: () => void) {
+    this.session = session;
+    this.token = new CurrentToken(session);
+    this.#waitMs = waitMs;
+    this.#onLeave = onLeave;
+  }
+
+  get prompt(): LoginPrompt {
+    this.#prompt ??= new LoginPrompt(this.session, this.token, this.#waitMs);
+    return this.#prompt;
+  }
+
+  get refused(): RefusedRequest {
+    this.#refused ??= new RefusedRequest(this.session, this.token, this.prompt);
+    return this.#refused;
+  }
+
+  leave(): boolean {
+    const isUsed = this.isUsed;
+    this.isUsed = false;
+    if (isUsed || !this.#isAtRest) return false;
+    this.#onLeave();
+    return true;
+  }
+
+  /** Whether nothing is lost when it leaves memory: tokens are stored, nothing runs, no pause must be kept. */
+  get #isAtRest(): boolean {
+    const { keeper } = this.session;
+    return keeper.isSaved && this.token.isAtRest && (this.#prompt?.isAtRest ?? true) && (this.#refused?.isAtRest ?? true);
+  }
+}
