@@ -35,11 +35,14 @@ export async function attempts<T>(
 ): Promise<T> {
   const { clock, emit, options } = session;
   let endsAt: number | undefined;
+  // The time begins with the first request that is sent, or fails before that.
+  const leftMs = () => {
+    endsAt ??= clock.now() + tokenRequestLimit(options.requestTimeout);
+    return endsAt - clock.now();
+  };
   const http = tokenHttp(session, issuer, () => {
     check?.();
-    // The time begins with the first request that is sent.
-    endsAt ??= clock.now() + tokenRequestLimit(options.requestTimeout);
-    return Math.max(endsAt - clock.now(), leastMs);
+    return Math.max(leftMs(), leastMs);
   });
   for (let attempt = 1; ; attempt++) {
     try {
@@ -47,7 +50,7 @@ export async function attempts<T>(
     } catch (error) {
       if (!isTransient(error) || attempt === maxAttempts || isOpen(error)) throw error;
       const waitMs = pause(error, attempt);
-      if (endsAt !== undefined && clock.now() + waitMs > endsAt) throw error;
+      if (waitMs > leftMs()) throw error;
       emit({ type: "refresh.repeated", issuer, attempt, waitMs, code: error.code });
       await clock.sleep(waitMs);
     }

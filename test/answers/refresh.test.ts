@@ -319,9 +319,9 @@ test("a dynamic registration that is refused goes, and the next login registers 
 });
 
 test.each([
-  ["asked once", undefined, 1],
-  ["asked again at once where one request has less time than all", 10_000, 3],
-])("a token endpoint that hangs: %s, then timeout; the login stays", async (_rule, requestTimeout, attempts) => {
+  ["30 s", undefined],
+  ["the same where one request has less time: it may still be answered", 10_000],
+])("a token endpoint that hangs is asked once, for %s; then timeout, and the login stays", async (_rule, requestTimeout) => {
   let sent = 0;
   const hangs = () => {
     sent++;
@@ -334,12 +334,9 @@ test.each([
   clock.time += 1001_000;
   const startedAt = clock.time;
   const result = outcome(auth.getAccessToken());
-  for (let attempt = 1; attempt <= attempts; attempt++) {
-    await expect.poll(() => sent).toBe(attempt);
-    clock.reachLimit();
-  }
+  await expect.poll(() => sent).toBe(1);
+  clock.reachLimit();
   expect(await result).toBe("timeout");
-  expect(clock.slept.length).toBe(attempts - 1);
-  expect(clock.time - startedAt).toBeLessThanOrEqual(30_000 + 2000);
+  expect([sent, clock.time - startedAt]).toEqual([1, 30_000]);
   expect(await stored(store)).toEqual({ access: "access-1", refresh: "refresh-1" });
 });
