@@ -2,7 +2,7 @@ import { decodeProtectedHeader } from "jose/decode/protected_header";
 import type { AppNameSpace, StoreEvent } from "../../events.ts";
 import type { StoredRecord, StoreStatus } from "../../stores/store.ts";
 import { join } from "../builtins.ts";
-import { type StoreKey, seal, unseal } from "./encryption.ts";
+import { Cipher, type StoreKey } from "./encryption.ts";
 import { typed } from "./error.ts";
 import type { AppFolder } from "./folder.ts";
 import { findKey, openKey } from "./key.ts";
@@ -24,12 +24,12 @@ export class OpenFolder {
   readonly locks: FileLocks;
   readonly #options: KeyOptions;
   readonly #records: Records;
-  #key: Promise<StoreKey> | undefined;
+  #opening: Promise<Cipher> | undefined;
   #opened: readonly StoreEvent[] = [];
   readonly #news: StoreEvent[] = [];
   #newsCount = 0;
-  /** Locks under which something was written since the last restart of the database. */
-  readonly #confirmed = new Set<string>();
+  /** Locks under which something was written since that restart of the database. */
+  #confirmed = { restart: 0, locks: new Set<string>() };
 
   /** @throws McpAuthError `unsupported_runtime` */
   constructor(options: KeyOptions, { path, app }: AppFolder) {
@@ -64,38 +64,48 @@ export class OpenFolder {
 
   /** Whether something was written under the lock since the last restart. */
   isConfirmed(lock: string): boolean {
-    return this.#confirmed.has(lock);
+    const { restart, locks } = this.#confirmed;
+    return restart === this.restarts && locks.has(lock);
   }
 
   /** Something was written under the lock. */
   confirm(lock: string): void {
-    if (this.#records.restarts > 0) this.#confirmed.add(lock);
+    const { restarts } = this;
+    if (restarts === 0) return;
+    if (this.#confirmed.restart !== restarts) this.#confirmed = { restart: restarts, locks: new Set() };
+    this.#confirmed.locks.add(lock);
   }
 
   async get(key: string): Promise<StoredRecord | undefined> {
-    const row = await this.#records.read((database) => database.prepare("SELECT value FROM records WHERE key = ?").get(key));
-    return row && unseal(await this.#openKey(), key, String(row.value));
+    const row = await this.#records.read((statements) => statements("SELECT value FROM records WHERE key = ?").get(key));
+    return row && (await this.#cipher()).unseal(key, String(row.value));
   }
 
   async set(key: string, value: StoredRecord): Promise<void> {
-    const sealed = await seal(await this.#openKey(), key, value);
-    await this.#records.write((database) => database.prepare("INSERT OR REPLACE INTO records VALUES (?, ?)").run(key, sealed));
+    // Before anything is awaited: the caller may change it.
+    const text = JSON.stringify(value);
+    // Nobody else waits for a keychain.
+    await this.#cipher();
+    await this.#records.write(async () => {
+      const sealed = await (await this.#cipher()).seal(key, text);
+      return (statements) => statements("INSERT OR REPLACE INTO records VALUES (?, ?)").run(key, sealed);
+    });
   }
 
   async delete(key: string): Promise<void> {
-    await this.#records.read((database) => database.prepare("DELETE FROM records WHERE key = ?").run(key));
+    await this.#records.remove((statements) => statements("DELETE FROM records WHERE key = ?").run(key));
   }
 
   async take(key: string): Promise<StoredRecord | undefined> {
     // `all`, although there is one row: a statement that is not read to its end hides the failure of its commit.
-    const rows = await this.#records.read((database) => database.prepare("DELETE FROM records WHERE key = ? RETURNING value").all(key));
+    const rows = await this.#records.remove((statements) => statements("DELETE FROM records WHERE key = ? RETURNING value").all(key));
     const row = rows?.[0];
-    return row && unseal(await this.#openKey(), key, String(row.value));
+    return row && (await this.#cipher()).unseal(key, String(row.value));
   }
 
   async keys(prefix: string): Promise<string[]> {
-    const rows = await this.#records.read((database) =>
-      database.prepare("SELECT key FROM records WHERE substr(key, 1, length(?1)) = ?1").all(prefix),
+    const rows = await this.#records.read((statements) =>
+      statements("SELECT key FROM records WHERE key >= ? AND key < ?").all(prefix, afterAll(prefix)),
     );
     return (rows ?? []).map(({ key }) => String(key));
   }
@@ -106,45 +116,59 @@ export class OpenFolder {
 
   #note(event: StoreEvent): void {
     // A new folder gets a new key.
-    if (event.type === "store.restarted") this.#key = undefined;
-    this.#confirmed.clear();
+    if (event.type === "store.restarted") this.#opening = undefined;
     this.#newsCount++;
     this.#news.push(event);
     if (this.#news.length > keptNews) this.#news.shift();
   }
 
   /** Read once. A failure is not kept: a keychain may be unlocked later. */
-  #openKey(): Promise<StoreKey> {
+  #cipher(): Promise<Cipher> {
     this.#records.notice();
-    if (!findKey(this.path)) this.#key = undefined;
-    this.#key ??= typed(this.path, () => this.#findKey()).catch((error: unknown) => {
-      this.#key = undefined;
+    if (!findKey(this.path)) this.#opening = undefined;
+    this.#opening ??= typed(this.path, () => this.#openKey()).catch((error: unknown) => {
+      this.#opening = undefined;
       throw error;
     });
-    return this.#key;
+    return this.#opening;
   }
 
-  async #findKey(): Promise<StoreKey> {
+  async #openKey(): Promise<Cipher> {
     const folder = this.path;
-    const rows = await this.#records.read((database) => database.prepare("SELECT value FROM records").all());
-    const sealed = (rows ?? []).map(({ value }) => String(value));
+    // One record tells whose all are.
+    const row = await this.#records.read((statements) => statements("SELECT value FROM records LIMIT 1").get());
     // Another key could not decrypt the records, and the old one may come back.
-    if (sealed.length > 0 && !findKey(folder)) await this.#records.setAside("key-missing");
+    if (row && !findKey(folder)) await this.#records.setAside("key-missing");
     const key = await openKey({ ...this.#options, folder, locks: this.locks });
-    if (sealed.length > 0 && sealed.every((jwe) => isOfAnother(key, jwe))) await this.#records.setAside("key-missing");
+    if (row && isOfAnother(key, row) && (await this.#areAllOfAnother(key))) await this.#records.setAside("key-missing");
     const fileSystem = networkFileSystem(folder);
     this.#opened = [
       { type: "store.opened", kind: "sqlite", key: key.place, path: folder, app: this.app },
       ...(fileSystem ? [{ type: "store.on-network" as const, path: folder, fileSystem }] : []),
     ];
-    return key;
+    return new Cipher(key);
+  }
+
+  async #areAllOfAnother(key: StoreKey): Promise<boolean> {
+    const rows = await this.#records.read((statements) => statements("SELECT value FROM records").all());
+    return (rows ?? []).every((row) => isOfAnother(key, row));
   }
 }
 
-function isOfAnother({ kid }: StoreKey, jwe: string): boolean {
+function isOfAnother({ kid }: StoreKey, { value }: Readonly<Record<string, unknown>>): boolean {
   try {
-    return decodeProtectedHeader(jwe).kid !== kid;
+    return decodeProtectedHeader(String(value)).kid !== kid;
   } catch {
     return false;
   }
+}
+
+/** What comes after all texts with the prefix, as SQLite orders them: by code points, and bytes after all texts. */
+function afterAll(prefix: string): string | Uint8Array {
+  const points = [...prefix].map((character) => character.codePointAt(0) as number);
+  while (points.at(-1) === 0x10ffff) points.pop();
+  const last = points.pop();
+  if (last === undefined) return new Uint8Array();
+  // No text holds half of a pair.
+  return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
 }

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
+import { type Deadline, deadline } from "../../async.ts";
 import { systemClock } from "../../clock.ts";
 import { McpAuthError } from "../../errors.ts";
 import type { StoreEvent } from "../../events.ts";
@@ -6,14 +7,12 @@ import { dirname, fs } from "../builtins.ts";
 import { isBusy, isDamaged, openDatabase } from "./database.ts";
 import { storeError, typed } from "./error.ts";
 import { fileAt, isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";
+import { GroupCommit } from "./group-commit.ts";
 import type { FileLocks } from "./lock.ts";
+import { DamagedDatabase, ForeignDatabase, prepareDatabase, type Statements, statementsOf } from "./schema.ts";
 
-/** Marks our databases (`PRAGMA application_id`): "MCPA". */
-const applicationId = 0x4d435041;
-const schemaVersion = 1;
-
-/** A write of another process takes a moment. After this time that process must be stopped. */
-const patienceSeconds = 10;
+/** A write of another process takes a moment. After so many ms that process must be stopped. */
+const patienceMs = 10_000;
 
 /** Options of {@link Records}. */
 export interface RecordsOptions {
@@ -24,11 +23,21 @@ export interface RecordsOptions {
 
 interface Opened {
   readonly database: DatabaseSync;
+  readonly statements: Statements;
   readonly inode: number;
 }
 
 /** Why a database cannot be used and is set aside. */
 type Fault = "damaged" | "foreign" | "key-missing";
+
+/** What is done with the database, at once. */
+export type Work<T> = (statements: Statements) => T;
+
+/** A statement of a transaction. It may be run again: only what the last run did counts. */
+interface Write {
+  readonly work: Work<unknown>;
+  readonly create: boolean;
+}
 
 /**
  * The database of an app's records. It is opened with its first use, opened again after its file was deleted or replaced,
@@ -36,6 +45,7 @@ type Fault = "damaged" | "foreign" | "key-missing";
  */
 export class Records {
   readonly #options: RecordsOptions;
+  readonly #writes = new GroupCommit<Write>((writes) => this.#commit(writes));
   #opened: Opened | undefined;
   #restarts = 0;
 
@@ -50,13 +60,18 @@ export class Records {
   }
 
   /** Reads; creates nothing. `undefined` without a database. */
-  read<T>(work: (database: DatabaseSync) => T): Promise<T | undefined> {
+  read<T>(work: Work<T>): Promise<T | undefined> {
     return this.#run(work, false);
   }
 
-  /** Runs one statement, or one transaction, that writes. */
-  async write<T>(work: (database: DatabaseSync) => T): Promise<T> {
-    return (await this.#run(work, true)) as T;
+  /** Runs a statement that writes, perhaps in one transaction with those of others. `prepare` gives it. */
+  write<T>(prepare: () => Promise<Work<T>>): Promise<T> {
+    return this.#writes.add(async () => ({ work: await prepare(), create: true }));
+  }
+
+  /** Runs a statement that removes something. `undefined` without a database. */
+  remove<T>(work: Work<T>): Promise<T | undefined> {
+    return this.#writes.add(async () => ({ work, create: false }));
   }
 
   /**
@@ -68,6 +83,8 @@ export class Records {
     const { path, locks, tell } = this.#options;
     const inode = this.#opened?.inode ?? fileAt(path)?.ino;
     this.#close();
+    // What this process has in memory is not lost with it.
+    this.#restarts++;
     const aside = `${path}.${reason}-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}-${process.pid}`;
     const move = async () => {
       // Another process has already replaced it.
@@ -80,45 +97,78 @@ export class Records {
     throw new McpAuthError("store_damaged", { detail: `${reason}, ${where}` });
   }
 
-  async #run<T>(work: (database: DatabaseSync) => T, create: boolean): Promise<T | undefined> {
-    const { path } = this.#options;
-    // Monotonic. So is `performance`, but its first use costs 3 ms.
-    const until = process.uptime() + patienceSeconds;
-    for (;;) {
-      try {
-        const database = this.#open(create);
-        return database && work(database);
-      } catch (error) {
-        if (error instanceof McpAuthError) throw error;
-        if (isDamaged(error) || error instanceof DamagedDatabase) return await this.setAside("damaged");
-        if (error instanceof ForeignDatabase) return await this.setAside("foreign");
-        if (!isBusy(error)) throw storeError(error, path);
-        if (process.uptime() > until) throw new McpAuthError("lock_timeout", { detail: path, cause: error });
-      }
-      // SQLite's own waiting would block the event loop.
-      await systemClock.sleep(1 + Math.random() * 9);
+  async #commit(writes: readonly Write[]): Promise<unknown[]> {
+    const all = (statements: Statements) => writes.map(({ work }) => work(statements));
+    const isOne = writes.length === 1;
+    const create = writes.some((write) => write.create);
+    return (await this.#run(isOne ? all : (statements) => this.#transaction(statements, all), create)) ?? [];
+  }
+
+  #transaction<T>(statements: Statements, work: Work<T>): T {
+    statements("BEGIN IMMEDIATE").run();
+    try {
+      const result = work(statements);
+      statements("COMMIT").run();
+      return result;
+    } catch (error) {
+      this.#rollBack(statements);
+      throw error;
     }
   }
 
-  #open(create: boolean): DatabaseSync | undefined {
+  #rollBack(statements: Statements): void {
+    try {
+      statements("ROLLBACK").run();
+    } catch {
+      // SQLite has ended the transaction itself; where not, closing does.
+      this.#close();
+    }
+  }
+
+  async #run<T>(work: Work<T>, create: boolean): Promise<T | undefined> {
+    const { path } = this.#options;
+    let limit: Deadline | undefined;
+    try {
+      for (;;) {
+        try {
+          const opened = this.#open(create);
+          return opened && work(opened.statements);
+        } catch (error) {
+          if (error instanceof McpAuthError) throw error;
+          if (isDamaged(error) || error instanceof DamagedDatabase) return await this.setAside("damaged");
+          if (error instanceof ForeignDatabase) return await this.setAside("foreign");
+          if (!isBusy(error)) throw storeError(error, path);
+          // After an attempt: this process may have been stopped, not the other one.
+          if (limit?.signal.aborted) throw new McpAuthError("lock_timeout", { detail: path, cause: error });
+        }
+        limit ??= deadline(systemClock, patienceMs, () => undefined);
+        // SQLite's own waiting would block the event loop.
+        await systemClock.sleep(1 + Math.random() * 9);
+      }
+    } finally {
+      limit?.stop();
+    }
+  }
+
+  #open(create: boolean): Opened | undefined {
     const { path } = this.#options;
     this.notice();
-    if (this.#opened) return this.#opened.database;
+    if (this.#opened) return this.#opened;
     if (!create && !fileAt(path)) return undefined;
     secureFolder(dirname(path));
     const inode = secureFile(path);
     secureJournal(path);
     const database = openDatabase(path);
     try {
-      prepare(database);
+      prepareDatabase(database, path);
     } catch (error) {
       // Closing ends an open transaction.
       database.close();
       throw error;
     }
-    this.#opened = { database, inode };
+    this.#opened = { database, statements: statementsOf(database), inode };
     // The file was replaced before it was opened.
-    return isStillAt(path, inode) ? database : this.#open(create);
+    return isStillAt(path, inode) ? this.#opened : this.#open(create);
   }
 
   /** Checks whether the file was deleted or replaced: an open database would go on without an error, and its writes would be lost. */
@@ -134,42 +184,4 @@ export class Records {
     this.#opened?.database.close();
     this.#opened = undefined;
   }
-}
-
-class ForeignDatabase extends Error {}
-class DamagedDatabase extends Error {}
-
-/** Checks that the database is ours and complete. Marks a new one as ours. */
-function prepare(database: DatabaseSync): void {
-  // EXTRA synchronises the folder, too, after the journal was deleted at the end of a transaction.
-  database.exec("PRAGMA synchronous = EXTRA");
-  const id = pragma(database, "application_id");
-  const version = pragma(database, "user_version");
-  if (id === applicationId && version === schemaVersion) {
-    // Without this check a truncated database looks like an empty one.
-    if (pragma(database, "quick_check(1)") !== "ok" || !hasRecords(database)) throw new DamagedDatabase();
-    return;
-  }
-  if (id === applicationId && Number(version) > schemaVersion) {
-    throw new McpAuthError("invalid_record", { detail: `the database has version ${version}` });
-  }
-  database.exec("BEGIN IMMEDIATE");
-  // Another process may have done it first.
-  if (pragma(database, "application_id") !== applicationId) {
-    if (pragma(database, "schema_version") !== 0) throw new ForeignDatabase();
-    database.exec(`
-      PRAGMA application_id = ${applicationId};
-      PRAGMA user_version = ${schemaVersion};
-      CREATE TABLE records (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
-  }
-  database.exec("COMMIT");
-}
-
-function hasRecords(database: DatabaseSync): boolean {
-  const columns = database.prepare("SELECT name FROM pragma_table_info('records') ORDER BY cid").all();
-  return columns.map(({ name }) => name).join() === "key,value";
-}
-
-function pragma(database: DatabaseSync, name: string): unknown {
-  return Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
 }

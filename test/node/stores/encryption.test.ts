@@ -1,12 +1,15 @@
 /** Which encrypted records are taken: those that `seal` makes, and no other JWE, also where the key fits. */
 import { CompactEncrypt, type CompactJWEHeaderParameters } from "jose";
 import { describe, expect, test } from "vitest";
-import { type StoreKey, seal, unseal } from "../../../src/node/stores/encryption.ts";
+import { Cipher, type StoreKey } from "../../../src/node/stores/encryption.ts";
 
 const record = { v: 1, token: "the-secret-of-the-test" };
 const raw = new Uint8Array(32).fill(7);
 const name = "tokens/a";
 const ours: CompactJWEHeaderParameters = { alg: "dir", enc: "A256GCM", kid: "k", name };
+
+const seal = (key: StoreKey, name: string, value: object) => new Cipher(key).seal(name, JSON.stringify(value));
+const unseal = (key: StoreKey, name: string, jwe: string) => new Cipher(key).unseal(name, jwe);
 
 /** A key of ours, and the same bytes as what other algorithms take. */
 async function keys() {

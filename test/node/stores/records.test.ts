@@ -7,6 +7,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import type { StoreEvent } from "../../../src/events.ts";
 import { FileLocks } from "../../../src/node/stores/lock.ts";
 import { Records } from "../../../src/node/stores/records.ts";
+import type { Statements } from "../../../src/node/stores/schema.ts";
 
 function made() {
   const folder = mkdtempSync(join(tmpdir(), "mcp-client-auth-"));
@@ -22,11 +23,19 @@ function made() {
   return { path, told, open, sql };
 }
 
-const count = (database: DatabaseSync) => database.prepare("SELECT count(*) AS n FROM records").get()?.n;
+const count = (statements: Statements) => statements("SELECT count(*) AS n FROM records").get()?.n;
+const counted = async () => count;
+
+/** What another process does that makes the database and writes a record. */
+const make = `
+  PRAGMA application_id = 0x4d435041;
+  PRAGMA user_version = 1;
+  CREATE TABLE records (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO records VALUES ('a', 'b');`;
 
 test("a new one is marked as ours, version 1: later versions know it by that", async () => {
   const { path, open } = made();
-  await open().write(count);
+  await open().write(counted);
   const database = new DatabaseSync(path);
   expect(database.prepare("PRAGMA application_id").get()).toEqual({ application_id: 0x4d435041 });
   expect(database.prepare("PRAGMA user_version").get()).toEqual({ user_version: 1 });
@@ -40,7 +49,7 @@ test.each<[what: string, sql: string, reason: string | undefined]>([
   ["marked as another program's: foreign", "PRAGMA application_id = 1", "foreign"],
 ])("%s", async (_what, text, reason) => {
   const { open, sql, told } = made();
-  await open().write(count);
+  await open().write(counted);
   sql(text);
   expect(
     await open()
@@ -52,7 +61,7 @@ test.each<[what: string, sql: string, reason: string | undefined]>([
 
 test("who finds another program's database waits until it is out of the way", async () => {
   const { open, sql, path } = made();
-  await open().write(count);
+  await open().write(counted);
   sql("PRAGMA application_id = 1");
   await open()
     .read(count)
@@ -61,33 +70,28 @@ test("who finds another program's database waits until it is out of the way", as
 });
 
 test("of two processes that make it at once the second uses what the first has made", async () => {
-  const { open, told } = made();
+  const { open, told, sql } = made();
   const { exec } = DatabaseSync.prototype;
-  const others: Promise<unknown>[] = [];
   const spy = vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, text) {
     if (!text.startsWith("BEGIN")) return exec.call(this, text);
     spy.mockRestore();
-    // Opening does not wait: it is done when this returns.
-    others.push(open().write((database) => database.exec("INSERT INTO records VALUES ('a', 'b')")));
+    sql(make);
     return exec.call(this, text);
   });
-  expect(await open().write(count)).toBe(1);
-  await Promise.all(others);
+  expect(await open().write(counted)).toBe(1);
   expect(told).toEqual([]);
 });
 
 test("one that is replaced between the look and the opening: the new one is read, and the app is told", async () => {
-  const { path, open, told } = made();
-  await open().write(count);
+  const { path, open, told, sql } = made();
+  await open().write(counted);
   const { exec } = DatabaseSync.prototype;
-  const others: Promise<unknown>[] = [];
   const spy = vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, text) {
     spy.mockRestore();
     renameSync(path, `${path}.before`);
-    others.push(open().write((database) => database.exec("INSERT INTO records VALUES ('a', 'b')")));
+    sql(make);
     return exec.call(this, text);
   });
   expect(await open().read(count)).toBe(1);
-  await Promise.all(others);
   expect(told).toEqual([{ type: "store.restarted", path: dirname(path) }]);
 });

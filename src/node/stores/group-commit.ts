@@ -1,0 +1,83 @@
+import { codeOf } from "../../errors.ts";
+
+/** A transaction of so many writes takes a few milliseconds beside its synchronisations. */
+const largest = 64;
+
+interface Asked<W> {
+  readonly prepare: () => Promise<W>;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Writes that are asked for at the same time, or while others are under way, share a transaction: nearly all that a write
+ * takes is the disk's synchronisation. They are done in the order in which they were asked for.
+ */
+export class GroupCommit<W> {
+  readonly #commit: (works: readonly W[]) => Promise<readonly unknown[]>;
+  readonly #asked: Asked<W>[] = [];
+  #isRunning = false;
+
+  /** @param commit does all in one transaction, durably, or nothing; one result for each */
+  constructor(commit: (works: readonly W[]) => Promise<readonly unknown[]>) {
+    this.#commit = commit;
+  }
+
+  /**
+   * Resolves when it is durable.
+   *
+   * @param prepare what can be done before, and beside that of the others
+   * @throws what `prepare` throws; what `commit` throws for this one alone
+   */
+  add<T>(prepare: () => Promise<W>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#asked.push({ prepare, resolve, reject });
+    if (!this.#isRunning) void this.#run();
+    return promise;
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    while (this.#asked.length > 0) {
+      await eventLoop();
+      await this.#finish(this.#asked.splice(0, largest));
+    }
+    this.#isRunning = false;
+  }
+
+  async #finish(group: readonly Asked<W>[]): Promise<void> {
+    const ready: { asked: Asked<W>; work: W }[] = [];
+    const prepared = await Promise.allSettled(group.map(({ prepare }) => prepare()));
+    for (const [i, asked] of group.entries()) {
+      const outcome = prepared[i];
+      if (outcome?.status === "fulfilled") ready.push({ asked, work: outcome.value });
+      else asked.reject(outcome?.reason);
+    }
+    const waiting = this.#asked.length;
+    try {
+      const results = await this.#commit(ready.map(({ work }) => work));
+      for (const [i, { asked }] of ready.entries()) asked.resolve(results[i] as never);
+    } catch (error) {
+      if (codeOf(error) === "lock_timeout") {
+        // Whoever was waiting then has waited as long.
+        for (const { reject } of [...ready.map(({ asked }) => asked), ...this.#asked.splice(0, waiting)]) reject(error);
+      } else if (ready.length === 1) ready[0]?.asked.reject(error);
+      else for (const { asked, work } of ready) await this.#alone(asked, work);
+    }
+  }
+
+  /** What fails with others may succeed without them. */
+  async #alone({ resolve, reject }: Asked<W>, work: W): Promise<void> {
+    await eventLoop();
+    try {
+      resolve((await this.#commit([work]))[0] as never);
+    } catch (error) {
+      reject(error);
+    }
+  }
+}
+
+/** Lets the event loop do everything else that is ready. */
+function eventLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
