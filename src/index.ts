@@ -49,3 +49,4 @@ export type { GivenTokens } from "./user/given-tokens.ts";
 export type { LogoutResult } from "./user/logout.ts";
 export type { TokenManagerOptions } from "./user/options.ts";
 export { TokenManager } from "./user/token-manager.ts";
+export { TokenManagers, type TokenManagersOptions } from "./user/token-managers.ts";

@@ -81,37 +81,50 @@ const machineClient = {
   tokenEndpointAuthMethod: ["basic", 1],
 } as const;
 
+const userLogin = {
+  ...session,
+  loginHandler: [() => {}, {}],
+  onDeviceCode: callback,
+  interactive: flag,
+  loginTimeout: timeouts,
+  loginPendingTimeout: timeouts,
+  clientName: text,
+  clientMetadata: ["{}", [], null],
+  clientId: text,
+  clientSecret: text,
+  tokenEndpointAuthMethod: ["private_key_jwt", "basic", 1],
+  clientMetadataUrl: text,
+  redirectUris: texts,
+  scopes,
+  issuer: text,
+  authorizationEndpoint: text,
+  tokenEndpoint: text,
+  metadataUrl: text,
+  assumePkce: texts,
+  chooseAuthorizationServer: callback,
+  speculate: flag,
+  authorizationParameters: textsByName,
+  redirectHost: ["::1", 1],
+  refreshScope: flag,
+  bearer: ["cookie", 1],
+} as const;
+
 describeOptions<main.TokenManagerOptions>({
   name: "TokenManager",
   call: (options) => new main.TokenManager(options),
   needed: { serverUrl },
-  bad: {
-    ...session,
-    loginHandler: [() => {}, {}],
-    onDeviceCode: callback,
-    interactive: flag,
-    loginTimeout: timeouts,
-    loginPendingTimeout: timeouts,
-    clientName: text,
-    clientMetadata: ["{}", [], null],
-    clientId: text,
-    clientSecret: text,
-    tokenEndpointAuthMethod: ["private_key_jwt", "basic", 1],
-    clientMetadataUrl: text,
-    redirectUris: texts,
-    scopes,
-    issuer: text,
-    authorizationEndpoint: text,
-    tokenEndpoint: text,
-    metadataUrl: text,
-    assumePkce: texts,
-    chooseAuthorizationServer: callback,
-    speculate: flag,
-    authorizationParameters: textsByName,
-    redirectHost: ["::1", 1],
-    refreshScope: flag,
-    bearer: ["cookie", 1],
-  },
+  bad: userLogin,
+});
+const { account, ...userLogins } = userLogin;
+describeOptions<main.TokenManagersOptions>({
+  name: "TokenManagers",
+  call: (options) => new main.TokenManagers(options),
+  needed: { serverUrl },
+  bad: userLogins,
+});
+test.each([...account, "a/b", undefined])("`forAccount(%j)` is refused", async (wrong) => {
+  const error = await endOf(() => new main.TokenManagers({ serverUrl, fetch: offline }).forAccount(wrong as never));
+  expect(error).toMatchObject({ code: "invalid_option", message: expect.stringContaining("`account`") });
 });
 describeOptions<NonNullable<Parameters<main.TokenManager["authorize"]>[0]>>({
   name: "TokenManager.authorize",

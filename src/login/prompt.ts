@@ -54,11 +54,6 @@ export class LoginPrompt {
     return canAsk(this.#session);
   }
 
-  /** Whether no login runs, and none has ended so that the next must wait. */
-  get isAtRest(): boolean {
-    return !this.running && !this.refusal;
-  }
-
   /** Starts metadata requests that run beside the first request to the server. */
   speculate(): Speculation {
     const { options, serverUrl, http, clock } = this.#session;

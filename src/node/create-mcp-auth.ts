@@ -6,6 +6,7 @@ import { checkOptions, type Idle, pick, type Rules } from "../options.ts";
 import { checkRuntime } from "../runtime.ts";
 import { type TokenManagerOptions, tokenManagerRules } from "../user/options.ts";
 import { TokenManager } from "../user/token-manager.ts";
+import { TokenManagers } from "../user/token-managers.ts";
 import { debugListener } from "./debug.ts";
 import { printDeviceCode } from "./login/device-code.ts";
 import { interactivity } from "./login/interactive.ts";
@@ -27,7 +28,7 @@ export const mcpAuthRules = (): Rules<McpAuthOptions> => {
 };
 
 /** A part of the app's own replaces ours: options of ours have no effect then. */
-export const idleAuthOptions: Idle<McpAuthOptions> = [
+export const idleAuthOptions: Idle<McpAuthsOptions> = [
   ...idleLoginOptions,
   ["app", "store"],
   ["folder", "store"],
@@ -71,6 +72,34 @@ export const idleAuthOptions: Idle<McpAuthOptions> = [
 export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions = {}): TokenManager {
   checkRuntime();
   checkOptions(options, mcpAuthRules(), idleAuthOptions);
+  return new TokenManager(composed(serverUrl, options));
+}
+
+/** Options of {@link createMcpAuths}: those of {@link createMcpAuth}, for all accounts. */
+export interface McpAuthsOptions extends Omit<McpAuthOptions, "account"> {}
+
+/**
+ * The logins of many users at one protected MCP server, in one process: {@link createMcpAuth} for each account, with one store
+ * for all. What is not in use leaves memory: {@link TokenManagers}.
+ *
+ * @param serverUrl the protected server
+ * @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option`, `unsupported_runtime`
+ * @example
+ * ```ts
+ * const users = createMcpAuths("https://mcp.example.com/mcp", { clientName: "Acme Agents" });
+ * const auth = users.forAccount("user-42");
+ * await client.connect(new StreamableHTTPClientTransport(auth.serverUrl, { fetch: auth.fetch }));
+ * ```
+ */
+export function createMcpAuths(serverUrl: string | URL, options: McpAuthsOptions = {}): TokenManagers {
+  checkRuntime();
+  const { account: _, ...rules } = mcpAuthRules();
+  checkOptions(options, rules, idleAuthOptions);
+  return new TokenManagers(composed(serverUrl, options));
+}
+
+/** The parts of a manager that the app does not replace. */
+function composed(serverUrl: string | URL, options: McpAuthOptions): TokenManagerOptions {
   const how = interactivity({
     interactive: options.interactive,
     env: process.env,
@@ -85,7 +114,7 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
   const onEvent = debugListener(options.onEvent);
   // It notices the end of the process only from its first call on.
   isEnding();
-  return new TokenManager({
+  return {
     ...pick(options, tokenManagerRules()),
     serverUrl,
     // An app that shows codes by itself can ask a user where this machine cannot.
@@ -98,7 +127,7 @@ export function createMcpAuth(serverUrl: string | URL, options: McpAuthOptions =
     onEvent,
     waitUntil,
     isEnding,
-  });
+  };
 }
 
 function loginHandlerFor(way: ReturnType<typeof interactivity>, options: LoopbackLoginOptions): LoginHandler | undefined {

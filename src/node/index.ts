@@ -5,7 +5,7 @@
  * @module mcp-client-auth/node
  */
 
-export { createMcpAuth, type McpAuthOptions } from "./create-mcp-auth.ts";
+export { createMcpAuth, createMcpAuths, type McpAuthOptions, type McpAuthsOptions } from "./create-mcp-auth.ts";
 export { fromEnvironment } from "./environment/on-demand.ts";
 export type { EnvironmentOptions } from "./environment/options.ts";
 export { type OpenBrowserOptions, openBrowser } from "./login/browser.ts";

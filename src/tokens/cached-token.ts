@@ -117,7 +117,7 @@ export class CachedToken<R extends IssuedToken> {
 
   /** Whether nothing runs, waits or is to be kept at hand: what is known here can be had from the store again. */
   get isAtRest(): boolean {
-    return !this.#refreshing.running && !this.#loading.running && !this.#timer && !this.#isRead && !this.backoff.isPausing;
+    return !this.#refreshing.running && !this.#loading.running && !this.#timer && !this.#isRead;
   }
 
   get isInOutage(): boolean {

@@ -20,6 +20,8 @@ export interface LoginRecordsOptions {
 export class LoginRecords {
   readonly #options: LoginRecordsOptions;
   #account: Promise<string> | undefined;
+  /** Whose login it is, once that is known. */
+  knownAccount: string | undefined;
 
   constructor(options: LoginRecordsOptions) {
     this.#options = options;
@@ -28,7 +30,10 @@ export class LoginRecords {
   /** Whose login it is. What the app does not say is read once: an MCP session belongs to one user from beginning to end. */
   account(): Promise<string> {
     const { store, serverName, account } = this.#options;
-    const find = async () => account ?? defaultAccount(store, await serverName());
+    const find = async () => {
+      this.knownAccount ??= account ?? (await defaultAccount(store, await serverName()));
+      return this.knownAccount;
+    };
     this.#account ??= find().catch((error: unknown) => {
       this.#account = undefined;
       throw error;

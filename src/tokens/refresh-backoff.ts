@@ -35,11 +35,6 @@ export class RefreshBackoff {
     return this.#afterFault.leftMs;
   }
 
-  /** Whether there is a refresh that must wait now. */
-  get isPausing(): boolean {
-    return [this.#afterRefusal, this.#afterFault, this.#busy].some(({ reason }) => reason !== undefined);
-  }
-
   /** Whether refreshing has failed so often, by transient faults, that a user may be asked. */
   get isInOutage(): boolean {
     const { count, since } = this.#faults;

@@ -4,6 +4,11 @@ import { CurrentToken } from "./current-token.ts";
 import { RefusedRequest } from "./refused-request.ts";
 import type { Resident } from "./residents.ts";
 
+/** What must still be known of a login that has left memory: beside its end and its errors, whose login it was found to be. */
+export type LoginRemains = Pick<Session, "lastError" | "disposed"> &
+  Pick<CurrentToken, "refusal"> &
+  Pick<Session["keeper"], "knownAccount">;
+
 /** What a manager needs of a login while it is in use. Most of it is needed by some logins only, and made when it is. */
 export class ActiveLogin implements Resident {
   readonly session: Session;
@@ -11,7 +16,7 @@ export class ActiveLogin implements Resident {
   /** Whether it was used since it was last asked to leave. */
   isUsed = true;
   readonly #waitMs: number;
-  readonly #onLeave: () => void;
+  readonly #onLeave: (remains: LoginRemains) => void;
   #prompt: LoginPrompt | undefined;
   #refused: RefusedRequest | undefined;
 
@@ -19,7 +24,7 @@ export class ActiveLogin implements Resident {
    * @param waitMs how long a request waits for a user's login, in ms
    * @param onLeave forgets this object
    */
-  constructor(session: Session, waitMs: number, onLeave: () => void) {
+  constructor(session: Session, waitMs: number, onLeave: (remains: LoginRemains) => void) {
     this.session = session;
     this.token = new CurrentToken(session);
     this.#waitMs = waitMs;
@@ -37,16 +42,20 @@ export class ActiveLogin implements Resident {
   }
 
   leave(): boolean {
-    const isUsed = this.isUsed;
+    const { isUsed, session, token } = this;
     this.isUsed = false;
-    if (isUsed || !this.#isAtRest) return false;
-    this.#onLeave();
+    const { lastError, disposed } = session;
+    if (isUsed || !(disposed || this.#isAtRest)) return false;
+    this.#onLeave({ lastError, disposed, refusal: token.refusal, knownAccount: session.keeper.knownAccount });
     return true;
   }
 
-  /** Whether nothing is lost when it leaves memory: tokens are stored, nothing runs, no pause must be kept. */
+  /**
+   * Whether nothing is lost when it leaves memory: tokens are stored, nothing runs, step-ups are forgotten. All other pauses are
+   * over by now, or stored.
+   */
   get #isAtRest(): boolean {
     const { keeper } = this.session;
-    return keeper.isSaved && this.token.isAtRest && (this.#prompt?.isAtRest ?? true) && (this.#refused?.isAtRest ?? true);
+    return keeper.isSaved && this.token.isAtRest && !this.#prompt?.running && (this.#refused?.isAtRest ?? true);
   }
 }

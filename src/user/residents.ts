@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 
-/** How often those that were left alone leave memory, in ms: after once to twice that. */
+/** How often those that were left alone leave memory, in ms: after once to twice that. No shorter than the pauses after a refusal. */
 const idleMs = 300_000;
 
 /** One that can leave memory, and come back from the store. */

@@ -17,15 +17,12 @@ import { authorizedFetch, sendsWith } from "../transports/fetch.ts";
 import type { LiveRequestInit } from "../transports/request-init.ts";
 import { AccountOptions } from "./account-options.ts";
 import { type AccountStatus, listAccounts, type StoredLogin, statusOf } from "./accounts.ts";
-import { ActiveLogin } from "./active-login.ts";
+import { ActiveLogin, type LoginRemains } from "./active-login.ts";
 import { authorize } from "./authorize.ts";
 import { type GivenTokens, givenTokensRules, giveTokens } from "./given-tokens.ts";
 import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
 import { type TokenManagerOptions, tokenManagerRules } from "./options.ts";
 import { residentsOf } from "./residents.ts";
-
-/** What a manager still knows of a login that has left memory. */
-type Remains = Pick<Session, "lastError" | "disposed"> & Pick<ActiveLogin["token"], "refusal">;
 
 /**
  * A user's login at one protected server: the credential that logs in when it must, refreshes before anybody
@@ -49,8 +46,7 @@ export class TokenManager implements Credential {
   #fetch: typeof globalThis.fetch | undefined;
   /** While the login is in use, and as long as something is not stored. */
   #active: ActiveLogin | undefined;
-  /** What is still to be known of a login that has left memory. */
-  #left: Remains | undefined;
+  #left: LoginRemains | undefined;
 
   /** @throws McpAuthError `invalid_url`, `insecure_url`, `invalid_option` */
   constructor(options: TokenManagerOptions) {
@@ -244,7 +240,11 @@ export class TokenManager implements Credential {
 
   /** Waits for a refresh in flight until it is stored, ends a login in progress, and uses no timer any more. */
   async dispose(): Promise<void> {
+    const shared = this.#shared;
+    // All accounts end, and in this one nothing has begun.
+    if (shared?.access.disposed && !this.#active) return;
     const { session, token, prompt } = this.#login();
+    if (!session.disposed) shared?.access.onDispose(shared.account);
     await prompt.end(endSession(session));
     await token.dispose();
     await session.keeper.dispose();
@@ -282,19 +282,16 @@ export class TokenManager implements Credential {
   #activate(): ActiveLogin {
     const shared = this.#shared;
     const session = createSession(this.#options, shared?.access, shared?.account);
-    const login = new ActiveLogin(session, this.loginPendingTimeout, () => {
-      const { lastError, disposed } = session;
-      const { refusal } = login.token;
-      this.#left = lastError || disposed || refusal ? { lastError, disposed, refusal } : undefined;
+    const { lastError, refusal, knownAccount, disposed = shared?.access.disposed } = this.#left ?? {};
+    Object.assign(session, { lastError, disposed });
+    session.keeper.knownAccount = knownAccount;
+    const login = new ActiveLogin(session, this.loginPendingTimeout, (left) => {
+      this.#left = left;
       this.#active = undefined;
     });
-    if (this.#left) {
-      const { refusal, ...state } = this.#left;
-      Object.assign(session, state);
-      login.token.refusal = refusal;
-    }
+    login.token.refusal = refusal;
     this.#active = login;
-    // The managers of many accounts are found again by their account, not by who holds them.
+    // A manager that is found by its account stays although nobody holds it between two calls.
     residentsOf(session.clock).add(login, shared !== undefined);
     return login;
   }

@@ -158,11 +158,16 @@ export function manager(server: { url: string }, options: Partial<TokenManagerOp
 export async function seed(
   server: ProtectedServer,
   store: Store,
-  { scope = "mcp:read", clock, lifetimeSeconds }: { scope?: string; clock?: Clock; lifetimeSeconds?: number } = {},
+  {
+    scope = "mcp:read",
+    clock,
+    lifetimeSeconds,
+    account,
+  }: { scope?: string; clock?: Clock; lifetimeSeconds?: number; account?: string } = {},
 ) {
   const { authorizationServer: as, mcpServer: mcp } = server;
   const tokens = await logInByHand(as, { resource: mcp.resource, scope });
-  const auth = new TokenManager({ serverUrl: server.url, store, clock });
+  const auth = new TokenManager({ serverUrl: server.url, store, clock, account });
   await auth.setTokens({ ...tokens, expiresIn: lifetimeSeconds ?? tokens.expiresIn, issuer: as.issuer, resource: mcp.resource });
   await auth.dispose();
   // Only what follows counts.

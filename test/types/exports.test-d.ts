@@ -52,6 +52,7 @@ describe("what there is at runtime: adding or removing a name shows here", () =>
   test("the neutral entry", () => {
     expectTypeOf<keyof typeof core>().toEqualTypeOf<
       | "TokenManager"
+      | "TokenManagers"
       | "MemoryStore"
       | "McpAuthError"
       | "LoginRequiredError"
@@ -77,6 +78,7 @@ describe("what there is at runtime: adding or removing a name shows here", () =>
   test("Node", () => {
     expectTypeOf<keyof typeof node>().toEqualTypeOf<
       | "createMcpAuth"
+      | "createMcpAuths"
       | "fromEnvironment"
       | "loopbackLogin"
       | "pasteLogin"
