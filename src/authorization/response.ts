@@ -39,10 +39,7 @@ export function checkAuthorizationResponse(parameters: URLSearchParams, pending:
 export function readAuthorizationResponse(parameters: URLSearchParams, pending: PendingAuthorization): AuthorizationResponse {
   const { issuer } = pending;
   // A response that is not ours must not end our login, however malformed it is: this comes before every other check.
-  const [state, ...repeated] = parameters.getAll("state");
-  if (state !== pending.state || repeated.length > 0) {
-    throw !state && isResponse(parameters) ? withoutState(issuer) : new McpAuthError("state_mismatch", { issuer });
-  }
+  if (stateOf(parameters, issuer) !== pending.state) throw new McpAuthError("state_mismatch", { issuer });
 
   const iss = single(parameters, "iss", issuer);
   if (iss === undefined ? pending.issParameterSupported : iss !== issuer && iss !== pending.issuerAlias) {
@@ -71,6 +68,19 @@ export function readAuthorizationResponse(parameters: URLSearchParams, pending: 
   return { code };
 }
 
+/**
+ * What says to which login a response belongs.
+ *
+ * @param issuer the authorization server, where only one is waited for
+ * @throws McpAuthError `state_mismatch` when there is none, or more than one
+ */
+export function stateOf(parameters: URLSearchParams, issuer?: string): string {
+  const [state, ...repeated] = parameters.getAll("state");
+  if (!state && isResponse(parameters)) throw withoutState(issuer);
+  if (!state || repeated.length > 0) throw new McpAuthError("state_mismatch", { issuer });
+  return state;
+}
+
 function otherIssuer(iss: string, issuer: string): McpAuthError {
   const hint =
     "Do not log in there. If it is the right server, its operator must send the `issuer` of its metadata; `issuerAlias` accepts one other name.";
@@ -86,7 +96,7 @@ function isResponse(parameters: URLSearchParams): boolean {
  * sends the browser here. Nothing else in the response says more: `iss` is public. So the login goes on, and nothing of
  * what the sender wrote is believed or repeated.
  */
-function withoutState(issuer: string): McpAuthError {
+function withoutState(issuer: string | undefined): McpAuthError {
   return new McpAuthError("state_mismatch", {
     issuer,
     party: "authorization-server",

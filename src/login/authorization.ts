@@ -85,7 +85,7 @@ export function requestedScopes({ scopes, parameters: { scope } }: Authorization
  */
 export async function storeLogin(
   { clock, keeper }: Session,
-  { discovery: { resource, issuer }, scopes }: Authorization,
+  { discovery: { resource, issuer }, scopes }: Pick<AuthorizationParameters, "discovery" | "scopes">,
   client: ClientRegistration,
   response: TokenResponse,
 ): Promise<TokenRecord> {

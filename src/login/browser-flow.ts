@@ -1,21 +1,15 @@
 import type { LoginSession } from "../authorization/login-handler.ts";
-import type { PendingAuthorization } from "../authorization/pending.ts";
-import { generateCodeChallenge, generateCodeVerifier, generateState } from "../authorization/pkce.ts";
-import { authorizationUrl } from "../authorization/request.ts";
-import { lacksState, readAuthorizationResponse } from "../authorization/response.ts";
-import { otherName } from "../discovery/issuer-names.ts";
+import { generateState } from "../authorization/pkce.ts";
+import { lacksState } from "../authorization/response.ts";
 import { codeOf, LoginRequiredError, McpAuthError } from "../errors.ts";
-import { sendCode } from "../grants/authorization-code.ts";
-import { keepAuthMethod, withAuthMethod } from "../registration/auth-method.ts";
 import { obtainClient } from "../registration/client-id.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
-import { findRegistration, redirectUriOf } from "../registration/stored.ts";
+import { findRegistration } from "../registration/stored.ts";
 import { markAnswered, markUnanswered } from "../registration/unanswered.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { tokenHttp } from "../tokens/token-requests.ts";
-import { type Authorization, requestedScopes, storeLogin } from "./authorization.ts";
+import { type Authorization, requestedScopes } from "./authorization.ts";
+import { receiveCode, requestByBrowser, useCode } from "./browser-request.ts";
 import { loginName } from "./login-name.ts";
-import { checkNonce } from "./nonce.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -54,30 +48,10 @@ async function requestAuthorization(
   client: ClientRegistration,
   receiver: LoginSession,
 ): Promise<TokenRecord> {
-  const { http, emit, clock, store, server: serverUrl } = session;
-  const { discovery, resource, parameters, signal } = authorization;
-  const { issuer, server } = discovery;
-  const codeVerifier = generateCodeVerifier();
-  const pending: PendingAuthorization = {
-    state: generateState(),
-    codeVerifier,
-    // Some servers refuse a request for an ID token without `nonce`.
-    nonce: parameters.nonce ?? (requestedScopes(authorization).includes("openid") ? generateState() : undefined),
-    issuer,
-    issuerAlias: otherName(issuer, session.options),
-    issParameterSupported: server.authorization_response_iss_parameter_supported === true,
-    redirectUri: redirectUriOf(client, receiver.redirectUris) ?? receiver.redirectUri,
-  };
-  const url = authorizationUrl({
-    server,
-    clientId: client.clientId,
-    redirectUri: pending.redirectUri,
-    state: pending.state,
-    codeChallenge: await generateCodeChallenge(codeVerifier),
-    scopes: authorization.scopes,
-    resource,
-    parameters: { ...parameters, ...(pending.nonce !== undefined && { nonce: pending.nonce }) },
-  });
+  const { emit, store, server: serverUrl } = session;
+  const { discovery, signal } = authorization;
+  const { issuer } = discovery;
+  const { url, pending } = await requestByBrowser(session, authorization, client, receiver);
   const login = await loginName(session);
   const isForgettable = client.kind === "dynamic";
   if (isForgettable) await markUnanswered(store, client, login);
@@ -91,26 +65,19 @@ async function requestAuthorization(
   const receive = async (response: URLSearchParams) => {
     let code: string;
     try {
-      code = readAuthorizationResponse(response, pending).code;
+      code = receiveCode(session, response, pending);
     } catch (error) {
       // An error is an answer, too: the server knows the client.
       if (codeOf(error) !== "state_mismatch") await note();
       throw error;
     }
-    const { issuerAlias: detail } = pending;
-    if (detail !== undefined && response.get("iss") === detail)
-      emit({ type: "discovery.concession", concession: "issuer-alias", issuer, detail });
     // The time limit is for the user: it must not interrupt the exchange of the code.
     authorization.onResponse();
     // `state` is valid once: a repeated response is refused. Nothing is awaited before.
     pending.state = generateState();
     await Promise.all([authorization.verified, note()]);
     signal.throwIfAborted();
-    const exchange = { server, http: tokenHttp(session, issuer), clock, code, codeVerifier, redirectUri: pending.redirectUri, resource };
-    const { answer: tokens, client: known } = await withAuthMethod(client, (identity) => sendCode({ ...exchange, client: identity }));
-    checkNonce(tokens, pending, emit);
-    record = await storeLogin(session, authorization, known, tokens);
-    await keepAuthMethod(store, client, known);
+    record = await useCode(session, authorization, client, pending, code);
   };
   let stateless: McpAuthError | undefined;
   const watch = async (response: URLSearchParams) => {
@@ -121,7 +88,7 @@ async function requestAuthorization(
       throw error;
     }
   };
-  await receiver.authorize(http.checkUrl(url), watch, signal).catch((error: unknown) => {
+  await receiver.authorize(url, watch, signal).catch((error: unknown) => {
     throw stateless && codeOf(error) === "login_timeout" ? notMatched(stateless, serverUrl, error) : error;
   });
   if (!record) throw new McpAuthError("invalid_authorization_response", { serverUrl, issuer, detail: "there was none" });
