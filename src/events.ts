@@ -32,17 +32,25 @@ export type AuthEventFacts =
   /** New tokens could not be stored; they are used from memory, and writing is tried again. */
   | { type: "tokens.unsaved"; code: McpAuthErrorCode }
   | { type: "tokens.saved" }
+  /** The app gave tokens from elsewhere (`setTokens`). They replace the login. */
+  | { type: "tokens.given"; issuer?: string | undefined; scopes: readonly string[] }
   | { type: "tokens.deleted"; reason: "refused" | "logout" | "client-refused" }
   /** A server gave a program a refresh token, which it does not need and does not keep. */
   | { type: "refresh-token.ignored"; issuer: string }
   /** The server refused a key or session; with so many others `left` the request is tried again. */
   | { type: "credential.refused"; left: number }
-  /** A session was begun anew, or the app gave other keys or another token. */
-  | { type: "credential.renewed" }
+  /** A session was begun anew, or the app gave another key, token or client secret. */
+  | { type: "credential.renewed"; kind: "session" | "key" | "token" | "secret" }
   | StoreEvent
   /** `acrValues` and `maxAge` where the server wants a stronger or newer authentication (RFC 9470). */
   | { type: "step-up.started"; scopes: readonly string[]; acrValues?: string | undefined; maxAge?: string | undefined; attempt: number }
-  | { type: "logout.finished"; revoked: boolean };
+  | { type: "step-up.finished"; scopes: readonly string[] }
+  /** Also without a start: where no user can be asked, and where no attempt is left. `scopes` are those that the server wants. */
+  | { type: "step-up.failed"; scopes: readonly string[]; code: McpAuthErrorCode }
+  /** `account`: whose login it was; `logoutEverywhere()` ends those of others, too. */
+  | { type: "logout.finished"; account: string; revoked: boolean }
+  /** The login is still stored. */
+  | { type: "logout.failed"; account: string; code: McpAuthErrorCode };
 
 /**
  * What was accepted of an authorization server, and what `detail` says of it:

@@ -156,7 +156,7 @@ export class ApiKeyCredential extends ServerCredential {
       this.remembering(async () => {
         const before = this.#current;
         this.#take(await ask(source, "keys", this.serverUrl));
-        if (before !== "" && before !== this.#current) this.emit({ type: "credential.renewed" });
+        if (before !== "" && before !== this.#current) this.emit({ type: "credential.renewed", kind: "key" });
       }),
     );
   }

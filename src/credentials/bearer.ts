@@ -90,7 +90,7 @@ export class BearerCredential extends ServerCredential implements TokenSource {
     return this.#asking.run(async () => {
       const before = this.#token;
       const token = this.#take(await ask(this.#source, "token", this.serverUrl));
-      if (before !== undefined && token !== before) this.emit({ type: "credential.renewed" });
+      if (before !== undefined && token !== before) this.emit({ type: "credential.renewed", kind: "token" });
       return token;
     });
   }

@@ -121,7 +121,7 @@ export class SessionCookieCredential extends ServerCredential {
       }
       this.#sessions++;
       this.#sent = [];
-      this.emit({ type: "credential.renewed" });
+      this.emit({ type: "credential.renewed", kind: "session" });
     });
   }
 }

@@ -1,7 +1,9 @@
 import { splitScope } from "../authorization/scopes.ts";
 import type { Challenge } from "../discovery/challenge.ts";
-import { InsufficientScopeError, McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
+import { codeOf, InsufficientScopeError, McpAuthError, type McpAuthErrorDetails } from "../errors.ts";
+import type { Emit } from "../events.ts";
 import { isWithin } from "../pause.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
 
 /** Step-ups for one cause. With the first login that makes three authorizations at most. */
 const maxAttempts = 2;
@@ -42,6 +44,23 @@ export function isLoginTooOld({ maxAge }: Challenge, loggedInAt: number | undefi
 /** The demands of a challenge on the next login, as strings that can be compared. */
 export function demandsOf({ scope, acrValues, maxAge }: Challenge): string[] {
   return [...splitScope(scope), ...(acrValues ? [`acr_values=${acrValues}`] : []), ...(maxAge ? [`max_age=${maxAge}`] : [])];
+}
+
+/** The part of a record that says what was granted. */
+type Granted = Readonly<Pick<TokenRecord, "scope" | "requestedScopes">>;
+
+/** Without `scope` in the response all that was requested is granted. @see RFC 6749 §5.1 */
+export function grantedScopes({ scope, requestedScopes }: Granted): readonly string[] {
+  return scope === undefined ? requestedScopes : splitScope(scope);
+}
+
+/** Reports how a step-up ends, whoever waits for it. @param scopes those that the server wants */
+export function reportEnd(emit: Emit, scopes: readonly string[], stepUp: Promise<Granted | undefined>): void {
+  const failed = (error: unknown) => {
+    const code = codeOf(error);
+    if (code) emit({ type: "step-up.failed", scopes, code });
+  };
+  stepUp.then((record) => emit({ type: "step-up.finished", scopes: record ? grantedScopes(record) : [] }), failed);
 }
 
 /** Limits step-ups: a server that is never satisfied, or a user who refused, is not asked again and again. */

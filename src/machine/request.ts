@@ -34,7 +34,9 @@ export async function requestToken(session: RequestSession, target: Target, scop
     if (!isClientRefused(error) || typeof options.clientSecret !== "function") throw error;
     const rotated = await suppliedSecret(session);
     if (rotated === secret) throw error;
-    return send(session, target, scopes, rotated);
+    const response = await send(session, target, scopes, rotated);
+    session.emit({ type: "credential.renewed", kind: "secret" });
+    return response;
   }
 }
 

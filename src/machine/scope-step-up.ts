@@ -3,7 +3,7 @@ import { splitScope } from "../authorization/scopes.ts";
 import type { CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { isTransient } from "../errors.ts";
-import { insufficiency, StepUpMemory } from "../login/step-up.ts";
+import { insufficiency, reportEnd, StepUpMemory } from "../login/step-up.ts";
 import type { CachedToken } from "../tokens/cached-token.ts";
 import { remember } from "../tokens/session.ts";
 import type { ObtainToken } from "./obtain.ts";
@@ -39,7 +39,9 @@ export class ScopeStepUp {
     const key = scopes.join(" ");
     const running = this.#running.get(key) ?? this.#begin(scopes, `${key}\n${request.operation}`);
     if (!running) {
-      const details = { serverUrl: this.#session.server, issuer: this.#token.record?.issuer };
+      const { server: serverUrl, emit } = this.#session;
+      const details = { serverUrl, issuer: this.#token.record?.issuer };
+      emit({ type: "step-up.failed", scopes, code: "insufficient_scope" });
       remember(this.#session, insufficiency(challenge, details));
       return "give-up";
     }
@@ -64,7 +66,13 @@ export class ScopeStepUp {
     emit({ type: "step-up.started", scopes, attempt });
     const key = scopes.join(" ");
     const pending = [this.#token.running, ...this.#running.values()];
-    const running = this.#request(scopes, pending)
+    const requested = this.#request(scopes, pending);
+    reportEnd(
+      emit,
+      scopes,
+      requested.then(() => this.#token.record),
+    );
+    const running = requested
       .catch((error: unknown) => {
         if (isTransient(error)) this.#memory.undo(cause);
         throw error;

@@ -42,7 +42,7 @@ export const givenTokensRules = (): Rules<GivenTokens> => ({
 
 /** Stores given tokens as the login of the session. @throws McpAuthError `invalid_option`, `lock_timeout` */
 export async function giveTokens(session: Session, tokens: GivenTokens): Promise<TokenRecord> {
-  const { options, clock, keeper, serverUrl } = session;
+  const { options, clock, emit, keeper, serverUrl } = session;
   const {
     accessToken,
     refreshToken,
@@ -86,5 +86,6 @@ export async function giveTokens(session: Session, tokens: GivenTokens): Promise
   await keeper.locked(record.resource, (login) => login.save(replacing([former, login.current], record)));
   await keeper.index(record.resource);
   await keeper.deleteFormer(former);
+  emit({ type: "tokens.given", issuer: issuer || undefined, scopes: record.requestedScopes });
   return record;
 }

@@ -44,16 +44,20 @@ const nothing: Revoked = { refreshTokenRevoked: false, accessTokenRevoked: false
 export async function logout(session: Session, known: TokenRecord | undefined, account?: string): Promise<LogoutResult> {
   const { emit, keeper, store, serverName } = session;
   const own = await keeper.account();
-  account ??= own;
-  const ended = await (account === own ? endOwn(session, known) : endStored(session, account));
+  const whose = account ?? own;
+  const ended = await (whose === own ? endOwn(session, known) : endStored(session, whose)).catch((error: unknown) => {
+    const code = codeOf(error);
+    if (code) emit({ type: "logout.failed", account: whose, code });
+    throw error;
+  });
   await forgetClient(session, ended?.client);
-  await forgetAccount(store, await serverName(), account);
+  await forgetAccount(store, await serverName(), whose);
   if (ended) {
     emit({ type: "tokens.deleted", reason: "logout" });
-    emit({ type: "logout.finished", revoked: ended.refreshTokenRevoked });
+    emit({ type: "logout.finished", account: whose, revoked: ended.refreshTokenRevoked });
   }
   const { wasLoggedIn = false, refreshTokenRevoked = false, accessTokenRevoked = false } = ended ?? {};
-  return { account, wasLoggedIn, refreshTokenRevoked, accessTokenRevoked };
+  return { account: whose, wasLoggedIn, refreshTokenRevoked, accessTokenRevoked };
 }
 
 /**

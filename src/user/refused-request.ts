@@ -5,7 +5,7 @@ import type { Challenge } from "../discovery/challenge.ts";
 import { codeOf, McpAuthError } from "../errors.ts";
 import type { LoginPrompt } from "../login/prompt.ts";
 import type { Session } from "../login/session.ts";
-import { demandsOf, isLoginTooOld, StepUpMemory } from "../login/step-up.ts";
+import { demandsOf, grantedScopes, isLoginTooOld, reportEnd, StepUpMemory } from "../login/step-up.ts";
 import type { Origin } from "../tokens/cached-token.ts";
 import { hasMoved, hasMovedMeanwhile } from "../tokens/moved-server.ts";
 import { tokenRefused } from "../tokens/presented-token.ts";
@@ -118,19 +118,26 @@ export class RefusedRequest {
     const wanted = demandsOf(challenge);
     const cause = `${challenge.error} ${wanted.join(" ")}\n${request.operation}`;
     if (await this.#hadExpired(challenge, refused, request, [cause, insufficient])) return "retry";
-    if (request.method !== "POST" || !this.#prompt.isPossible) throw insufficient;
+    if (request.method !== "POST") throw insufficient;
+    const scopes = splitScope(challenge.scope);
+    const fail = () => emit({ type: "step-up.failed", scopes, code: insufficient.code });
+    if (!this.#prompt.isPossible) {
+      fail();
+      throw insufficient;
+    }
     const refusal = this.#stepUps.refusal(wanted, clock.now());
     if (refusal) throw refusal;
     if (isLoginTooOld(challenge, record?.loggedInAt, clock.now())) this.#stepUps.forgive(cause);
     const attempt = this.#stepUps.attempt(cause, clock.now());
     if (attempt === undefined) {
+      fail();
       remember(this.#session, insufficient);
       return "give-up";
     }
-    const scopes = splitScope(challenge.scope);
     const { acrValues, maxAge } = challenge;
     emit({ type: "step-up.started", scopes, ...(acrValues && { acrValues }), ...(maxAge && { maxAge }), attempt });
     const stepUp = this.#prompt.ask({ challenge, known: record, scopes });
+    reportEnd(emit, scopes, stepUp);
     stepUp.catch((error: unknown) => {
       if (codeOf(error)?.startsWith("authorization_")) this.#stepUps.refuse(wanted, error as McpAuthError, clock.now());
     });
@@ -149,7 +156,7 @@ export class RefusedRequest {
   ): Promise<boolean> {
     const { record } = this.#token;
     if (challenge.error !== "insufficient_scope" || refused === undefined || !record) return false;
-    const granted = record.scope === undefined ? record.requestedScopes : splitScope(record.scope);
+    const granted = grantedScopes(record);
     if (!splitScope(challenge.scope).every((scope) => granted.includes(scope))) return false;
     const now = this.#session.clock.now();
     if (request.refused?.length) this.#lasting.refuse([cause], insufficient, now);

@@ -5,7 +5,7 @@ import { codeOf, LoginRequiredError, type McpAuthError } from "../errors.ts";
 import { idleLoginOptions } from "../login/options.ts";
 import { canAsk } from "../login/prompt.ts";
 import { createLoginAccess, createSession, type Session } from "../login/session.ts";
-import { insufficiency } from "../login/step-up.ts";
+import { grantedScopes, insufficiency } from "../login/step-up.ts";
 import { checkOptions, scopes as scopesRule, signal as signalRule } from "../options.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import { chooseAccount } from "../tokens/default-account.ts";
@@ -220,7 +220,7 @@ export class TokenManager implements Credential {
   async onChallenge(challenge: Challenge, used: Record<string, string>, request: CredentialRequest): Promise<"retry" | "give-up"> {
     const { session, token, refused } = this.#login();
     const { record } = token;
-    const granted = record?.scope === undefined ? record?.requestedScopes : splitScope(record.scope);
+    const granted = record && grantedScopes(record);
     const insufficient = insufficiency(challenge, { serverUrl: session.server, issuer: record?.issuer }, granted);
     return remembering(session, () =>
       insufficient

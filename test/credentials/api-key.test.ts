@@ -178,7 +178,7 @@ describe("keys from a function", () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => post(auth)));
     expect(answers.every(({ ok }) => ok)).toBe(true);
     expect(asked).toBe(2);
-    expect(events.map(({ type }) => type)).toEqual(["credential.renewed"]);
+    expect(events).toMatchObject([{ type: "credential.renewed", kind: "key" }]);
   });
 
   test("the same again: the server's answer; it is not asked for ever", async () => {

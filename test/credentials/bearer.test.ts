@@ -111,7 +111,7 @@ describe("a function", () => {
     const answers = await Promise.all(Array.from({ length: 50 }, () => post(auth)));
     expect(answers.every(({ ok }) => ok)).toBe(true);
     expect(token).toHaveBeenCalledTimes(2);
-    expect(events.map(({ type }) => type)).toEqual(["credential.renewed"]);
+    expect(events).toMatchObject([{ type: "credential.renewed", kind: "token" }]);
   });
 
   test("the same token again: the server's answer, and the reason", async () => {

@@ -173,7 +173,12 @@ describe("what is told of a token request", () => {
     [
       "for more scopes",
       ({ call }) => [call("write")],
-      [{ type: "step-up.started", scopes: ["write"], attempt: 1 }, started("ahead"), finished],
+      [
+        { type: "step-up.started", scopes: ["write"], attempt: 1 },
+        started("ahead"),
+        finished,
+        { type: "step-up.finished", scopes: ["write"] },
+      ],
     ],
     [
       "that is refused",

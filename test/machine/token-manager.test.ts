@@ -307,7 +307,7 @@ describe("secrets that change while a program runs", () => {
       current = rotated;
       return supplied;
     };
-    const { call } = program(server, { clock, clientSecret: supply });
+    const { call, events } = program(server, { clock, clientSecret: supply });
     expect((await call()).status).toBe(200);
     await server.authorizationServer.setSecret(clientId, rotated);
     current = clientSecret;
@@ -315,6 +315,7 @@ describe("secrets that change while a program runs", () => {
     const statuses = await Promise.all(Array.from({ length: 50 }, async () => (await call()).status));
     expect(new Set(statuses)).toEqual(new Set([200]));
     expect(asked).toBe(3);
+    expect(events.filter(({ type }) => type === "credential.renewed")).toMatchObject([{ kind: "secret" }]);
     expect(server.authorizationServer.tokenRequests().map(({ status }) => status)).toEqual([200, 401, 200]);
   });
 

@@ -1,6 +1,6 @@
 /** More scopes in the middle of the traffic: one browser, nothing lost, nothing sent twice, and an end to asking. */
 import { describe, expect, test } from "vitest";
-import { InsufficientScopeError } from "../../src/index.ts";
+import { type AuthEvent, InsufficientScopeError } from "../../src/index.ts";
 import { answer, gate, toolCall, when } from "../fixture/index.ts";
 import { failure, manager, minutes, post, seeded, tally, toolRequest, userAtHand } from "./support.ts";
 
@@ -10,19 +10,24 @@ async function steppedServer() {
   return { ...parts, handler, ...manager(parts.server, { store: parts.store, clock: parts.clock, loginHandler: handler }) };
 }
 
+const stepUps = (events: readonly AuthEvent[]) => events.filter(({ type }) => type.startsWith("step-up."));
+
 const insufficient = (scope: string) =>
   answer(403, { error: "insufficient_scope" }, { "www-authenticate": `Bearer error="insufficient_scope", scope="${scope}"` });
 
 describe("step-up", () => {
   test("REQ-STEP-02: asks for all scopes that were asked before and the challenge's, and repeats the call once", async () => {
-    const { auth, as, mcp, handler, types } = await steppedServer();
+    const { auth, as, mcp, handler, events } = await steppedServer();
     expect(await post(auth)).toBe(200);
     expect(await post(auth, "write_note", { text: "x" })).toBe(200);
     expect(handler.opened).toBe(1);
     const asked = as.requests.find(({ path }) => path === "/authorize")?.query.get("scope");
     expect(asked?.split(" ").sort()).toEqual(["mcp:read", "mcp:write", "offline_access"]);
     expect(mcp.tools.notes).toEqual(["x"]);
-    expect(types()).toContain("step-up.started");
+    expect(stepUps(events)).toMatchObject([
+      { type: "step-up.started", scopes: ["mcp:write"], attempt: 1 },
+      { type: "step-up.finished", scopes: ["mcp:read", "mcp:write"] },
+    ]);
     // The new login serves both kinds of calls.
     expect(await post(auth)).toBe(200);
     expect(await post(auth, "write_note", { text: "y" })).toBe(200);
@@ -72,13 +77,17 @@ describe("step-up", () => {
   });
 
   test("REQ-STEP-03: a server that is never content is asked three times in all, then its 403 is the answer", async () => {
-    const { auth, mcp, handler } = await steppedServer();
+    const { auth, events, mcp, handler } = await steppedServer();
     mcp.intercept(when(toolCall("add"), insufficient("mcp:write")));
     const response = await auth.fetch(auth.serverUrl, toolRequest("add", { a: 1, b: 2 }));
     expect([response.status, await response.json()]).toEqual([403, { error: "insufficient_scope" }]);
     expect(mcp.calls("add")).toHaveLength(3);
     expect(handler.opened).toBe(2);
     expect(auth.lastError).toBeInstanceOf(InsufficientScopeError);
+    expect(stepUps(events).map(({ type }) => type)).toEqual([
+      ...["step-up.started", "step-up.finished", "step-up.started", "step-up.finished"],
+      "step-up.failed",
+    ]);
     // Remembered per operation: at once the next time, while another operation may still ask.
     expect(await post(auth)).toBe(403);
     expect(handler.opened).toBe(2);
@@ -96,13 +105,16 @@ describe("step-up", () => {
   });
 
   test("a refusal of scopes is remembered for a while, and nothing else is disturbed", async () => {
-    const { auth, as, handler, clock, mcp } = await steppedServer();
+    const { auth, as, events, handler, clock, mcp } = await steppedServer();
     as.nextDecision = "deny";
     const denied = await failure(post(auth, "write_note", { text: "x" }));
     expect(denied.code).toBe("authorization_denied");
     expect(await tally([post(auth, "write_note", { text: "y" }), post(auth, "write_note", { text: "z" })])).toEqual({
       authorization_denied: 2,
     });
+    // What is remembered is no further event.
+    const denial = { type: "step-up.failed", scopes: ["mcp:write"], code: "authorization_denied" };
+    expect(stepUps(events)).toMatchObject([{ type: "step-up.started" }, denial]);
     expect(handler.opened).toBe(1);
     // The login that was there before is as good as before.
     expect(await post(auth)).toBe(200);
@@ -125,8 +137,9 @@ describe("step-up", () => {
 
   test("without a user it is an error at once that names the scopes, for a GET as well", async () => {
     const { server, store, mcp } = await seeded();
-    const { auth } = manager(server, { store });
+    const { auth, events } = manager(server, { store });
     const error = await failure(post(auth, "write_note", { text: "x" }));
+    expect(stepUps(events)).toMatchObject([{ type: "step-up.failed", scopes: ["mcp:write"], code: "insufficient_scope" }]);
     expect(error).toBeInstanceOf(InsufficientScopeError);
     expect((error as InsufficientScopeError).requiredScopes).toEqual(["mcp:write"]);
     mcp.intercept(when(({ method }) => method === "GET", insufficient("mcp:write")));

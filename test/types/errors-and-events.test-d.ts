@@ -101,6 +101,8 @@ describe("AuthEvent", () => {
         case "credential.refused":
         case "credential.renewed":
         case "step-up.started":
+        case "step-up.finished":
+        case "step-up.failed":
           return "login";
         case "refresh.started":
         case "refresh.shared":
@@ -110,8 +112,10 @@ describe("AuthEvent", () => {
           return "refresh";
         case "tokens.unsaved":
         case "tokens.saved":
+        case "tokens.given":
         case "tokens.deleted":
         case "logout.finished":
+        case "logout.failed":
           return "tokens";
         case "store.opened":
         case "store.set-aside":

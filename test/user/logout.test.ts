@@ -103,7 +103,7 @@ describe("everywhere", () => {
     const other = await startServer();
     const elsewhere = manager(other, { store, account: "home", loginHandler: userAtHand() }).auth;
     await elsewhere.authorize();
-    const { auth, types } = manager(server, { store, account: "work" });
+    const { auth, events, types } = manager(server, { store, account: "work" });
     await auth.makeDefault();
     const results = await auth.logoutEverywhere();
     expect(results).toEqual([
@@ -111,6 +111,8 @@ describe("everywhere", () => {
       { account: "home", ...ended },
     ]);
     expect(types().sort()).toEqual(["logout.finished", "logout.finished", "tokens.deleted", "tokens.deleted"]);
+    const whose = events.flatMap((event) => (event.type === "logout.finished" ? [event.account] : []));
+    expect(whose.sort()).toEqual(["home", "work"]);
     expect([as.liveLogins, await store.keys("accounts/"), await auth.accounts()]).toEqual([0, [], []]);
     expect((await failure(auth.getAccessToken())).code).toBe("login_required");
     expect([other.authorizationServer.liveLogins, (await elsewhere.accounts()).length]).toEqual([1, 1]);
@@ -157,11 +159,13 @@ describe("everywhere", () => {
     store.beforeWrite = (key) => {
       if (key.startsWith("tokens/home/")) throw new Error("read-only file system");
     };
-    const { auth } = manager(server, { store, account: "work" });
+    const { auth, events } = manager(server, { store, account: "work" });
     expect(await auth.logoutEverywhere()).toMatchObject([
       { account: "work", ...ended },
       { account: "home", error: { code: "store_failed" } },
     ]);
+    const failed = { type: "logout.failed", account: "home", code: "store_failed" };
+    expect(events.filter(({ type }) => type.startsWith("logout.fail"))).toMatchObject([failed]);
     expect((await auth.accounts()).map(({ account }) => account)).toEqual(["home"]);
   });
 

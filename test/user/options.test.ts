@@ -33,11 +33,12 @@ test.each([
   ["with a secret of their own: that", { clientId: "c", clientSecret: "given" }, "given", "client_secret_basic"],
 ])("tokens for %s", async (_whose, parts, clientSecret, tokenEndpointAuthMethod) => {
   const store = new MemoryStore();
-  const { auth } = manager({ url: "https://mcp.example/mcp" }, { store, clientId: "c", clientSecret: "own" });
+  const { auth, events } = manager({ url: "https://mcp.example/mcp" }, { store, clientId: "c", clientSecret: "own" });
   await auth.setTokens({ accessToken: "a", refreshToken: "r", issuer: "https://as.example", ...parts });
   const { client } = ((await store.get("tokens/default/https://mcp.example/mcp")) ?? {}) as { client?: object };
   expect(client).toMatchObject({ kind: "pre-registered", clientId: "c", tokenEndpointAuthMethod });
   expect((client as { clientSecret?: string }).clientSecret).toBe(clientSecret);
+  expect(events).toMatchObject([{ type: "tokens.given", issuer: "https://as.example", scopes: [] }]);
 });
 
 test("an issuer that the app insists on and the server does not name: no login elsewhere", async () => {
