@@ -26,6 +26,7 @@ const levels = [
 /** Files in `src` itself. */
 const places: Readonly<Record<string, string>> = {
   "index.ts": "entry",
+  "audit.ts": "entry",
   "credential.ts": "contract",
   "async.ts": "foundation",
   "clock.ts": "foundation",

@@ -4,6 +4,7 @@
  * @module mcp-client-auth
  */
 
+export { type AuditAction, type AuditRecord, type AuditTrailOptions, auditTrail } from "./audit.ts";
 export type { LoginHandler, LoginHandlerRequest, LoginSession } from "./authorization/login-handler.ts";
 export type { PendingAuthorization } from "./authorization/pending.ts";
 export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";

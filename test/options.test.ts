@@ -126,6 +126,12 @@ test.each([...account, "a/b", undefined])("`forAccount(%j)` is refused", async (
   const error = await endOf(() => new main.TokenManagers({ serverUrl, fetch: offline }).forAccount(wrong as never));
   expect(error).toMatchObject({ code: "invalid_option", message: expect.stringContaining("`account`") });
 });
+describeOptions<main.AuditTrailOptions>({
+  name: "auditTrail",
+  call: (options) => main.auditTrail(options),
+  needed: { write: () => {} },
+  bad: { account: text, write: callback, clock },
+});
 describeOptions<NonNullable<Parameters<main.TokenManager["authorize"]>[0]>>({
   name: "TokenManager.authorize",
   call: (options) => user.authorize(options),

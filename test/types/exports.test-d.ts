@@ -54,6 +54,7 @@ describe("what there is at runtime: adding or removing a name shows here", () =>
       | "TokenManager"
       | "TokenManagers"
       | "MemoryStore"
+      | "auditTrail"
       | "McpAuthError"
       | "LoginRequiredError"
       | "InsufficientScopeError"
