@@ -11,6 +11,7 @@ const levels = [
   ["cli", "testing"],
   ["node"],
   ["entry"],
+  ["hosted"],
   ["user", "machine"],
   ["login"],
   ["tokens"],

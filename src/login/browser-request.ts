@@ -78,7 +78,7 @@ export function receiveCode({ emit }: Session, response: URLSearchParams, pendin
  */
 export async function useCode(
   session: Session,
-  authorization: AuthorizationParameters,
+  authorization: Pick<AuthorizationParameters, "discovery" | "scopes" | "resource">,
   client: ClientRegistration,
   pending: PendingAuthorization,
   code: string,

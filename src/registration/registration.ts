@@ -34,6 +34,8 @@ export interface ClientRegistration {
    * may have forgotten the client.
    */
   unanswered?: string | undefined;
+  /** When a user whom an application has sent away came back with an answer, in ms since 1970; some minutes older than the newest. */
+  answeredAt?: number | undefined;
 }
 
 /** What this client can do, the preferred one first. */

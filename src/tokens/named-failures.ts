@@ -1,8 +1,16 @@
 import { McpAuthError, unless } from "../errors.ts";
 import type { HeldLock, LockOptions, Store } from "../stores/store.ts";
 
-/** The same store, whose own failures are typed errors. What cannot be read is none, unless it is a login: all else can be had again. */
-export function namingFailures(store: Store, serverUrl: string): Store {
+/** What is gone for good when it cannot be read: logins, and those that a user is about to make. */
+const irreplaceable = ["tokens/", "pending/"];
+
+/**
+ * The same store, whose own failures are typed errors. What cannot be read is none, unless it is a login: all else can be had
+ * again.
+ *
+ * @param serverUrl the protected server, where all is about one
+ */
+export function namingFailures(store: Store, serverUrl?: string): Store {
   const named = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work;
@@ -14,7 +22,7 @@ export function namingFailures(store: Store, serverUrl: string): Store {
   return {
     get(key) {
       const reading = named(store.get(key));
-      return key.startsWith("tokens/") ? reading : unless("invalid_record", reading);
+      return irreplaceable.some((prefix) => key.startsWith(prefix)) ? reading : unless("invalid_record", reading);
     },
     set: (key, value) => named(store.set(key, value)),
     delete: (key) => named(store.delete(key)),
