@@ -7,6 +7,7 @@ const entry = {
   index: "src/index.ts",
   "node/index": "src/node/index.ts",
   "machine/index": "src/machine/index.ts",
+  "hosted/index": "src/hosted/index.ts",
   "credentials/index": "src/credentials/index.ts",
   "grants/index": "src/grants/index.ts",
   "transports/sdk/v1": "src/transports/sdk/v1.ts",

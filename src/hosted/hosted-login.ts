@@ -106,19 +106,6 @@ export class HostedLogin {
    * @see RFC 6749 §4.1.2, RFC 9207
    */
   async finishAuthorization(response: Request | URL | string, by: FinishAuthorization = {}): Promise<FinishedAuthorization> {
-    const { isFirst, ...finished } = await this.finish(response, by);
-    if (isFirst) return finished;
-    const detail = "this login has finished already";
-    throw new McpAuthError("state_mismatch", { serverUrl: finished.serverUrl, detail, hint: "There is nothing left to do." });
-  }
-
-  /**
-   * As {@link finishAuthorization}, for a browser that may come twice: with a prefetch, a second tap, a reload.
-   *
-   * @internal
-   * @returns `isFirst`: whether this call has finished the login; otherwise an earlier one has, from the same browser
-   */
-  async finish(response: Request | URL | string, by: FinishAuthorization = {}): Promise<FinishedAuthorization & { isFirst: boolean }> {
     checkOptions({ response }, { response: needed(responseRule) });
     checkOptions(by, finishRules());
     const isRequest = response instanceof Object && "headers" in response;
@@ -129,9 +116,14 @@ export class HostedLogin {
     });
     const { stateDigest, login } = await findLogin(this.#options.store, searchParams, visitor, this.#clock.now());
     const session = this.#session(login.serverUrl, login.account);
-    const { login: finished, isFirst } = await reporting(session, () => finishLogin(session, searchParams, stateDigest));
-    const { serverUrl, account, returnTo, scopes } = finished;
-    return { serverUrl, account, returnTo, scopes, cookie: setCookie(this.redirectUri, stateDigest, "", 0), isFirst };
+    const outcome = await reporting(session, () => finishLogin(session, searchParams, stateDigest));
+    const { serverUrl, account, returnTo, scopes } = outcome.login;
+    const finished = { serverUrl, account, returnTo, scopes, cookie: setCookie(this.redirectUri, stateDigest, "", 0) };
+    if (outcome.isFirst) return finished;
+    const detail = "this login has finished already";
+    const error = new McpAuthError("state_mismatch", { serverUrl, detail, hint: "There is nothing left to do." });
+    finishedEarlier.set(error, finished);
+    throw error;
   }
 
   /**
@@ -163,6 +155,14 @@ export class HostedLogin {
     this.#sweepAt = now + loginTimeout;
     await sweep(store, now);
   }
+}
+
+/** What an earlier response from the same browser has finished, by the error for a later one. */
+const finishedEarlier = new WeakMap<McpAuthError, FinishedAuthorization>();
+
+/** The login that the response before has finished, from the same browser. */
+export function finishedBefore(error: unknown): FinishedAuthorization | undefined {
+  return error instanceof McpAuthError ? finishedEarlier.get(error) : undefined;
 }
 
 const responseRule: Rule = [

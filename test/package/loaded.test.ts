@@ -29,6 +29,7 @@ test.each([
   [".", 5, []],
   ["./node", 5, []],
   ["./machine", 4, []],
+  ["./hosted", 5, []],
   ["./credentials", 2, []],
   ["./grants", 8, []],
   ["./sdk-v1", 3, []],

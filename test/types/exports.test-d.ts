@@ -2,6 +2,7 @@
 import type * as core from "mcp-client-auth";
 import type * as credentials from "mcp-client-auth/credentials";
 import type * as grants from "mcp-client-auth/grants";
+import type * as hosted from "mcp-client-auth/hosted";
 import type * as machine from "mcp-client-auth/machine";
 import type * as node from "mcp-client-auth/node";
 import type * as sdkV1 from "mcp-client-auth/sdk-v1";
@@ -41,6 +42,7 @@ describe("no `any` reaches a user", () => {
     expectTypeOf<Leaks<typeof sdkV1>>().toBeNever();
     expectTypeOf<Leaks<typeof sdkV2>>().toBeNever();
     expectTypeOf<Leaks<typeof machine>>().toBeNever();
+    expectTypeOf<Leaks<typeof hosted>>().toBeNever();
     expectTypeOf<Leaks<typeof grants>>().toBeNever();
     expectTypeOf<Leaks<typeof credentials>>().toBeNever();
     expectTypeOf<Leaks<typeof webSocket>>().toBeNever();
@@ -118,6 +120,19 @@ describe("what there is at runtime: adding or removing a name shows here", () =>
     >();
   });
 
+  test("web applications", () => {
+    expectTypeOf<keyof typeof hosted>().toEqualTypeOf<
+      | "HostedLogin"
+      | "hostedHandlers"
+      | "nodeHandler"
+      | "nodeRequestOf"
+      | "clientMetadataDocument"
+      | "clientMetadataHandler"
+      | "checkClientMetadataDocument"
+      | "publicKeySet"
+    >();
+  });
+
   test("the others", () => {
     expectTypeOf<keyof typeof sdkV1>().toEqualTypeOf<"authProvider">();
     expectTypeOf<keyof typeof sdkV2>().toEqualTypeOf<"authProvider">();
@@ -129,7 +144,7 @@ describe("what there is at runtime: adding or removing a name shows here", () =>
 
   test("one home a function", () => {
     type Both<A, B> = Extract<keyof A, keyof B>;
-    expectTypeOf<Both<typeof core, typeof grants & typeof node & typeof machine & typeof credentials>>().toBeNever();
+    expectTypeOf<Both<typeof core, typeof grants & typeof node & typeof machine & typeof hosted & typeof credentials>>().toBeNever();
     expectTypeOf<Both<typeof grants, typeof node & typeof machine & typeof credentials>>().toBeNever();
   });
 

@@ -33,6 +33,7 @@ test("no declaration of the package is `any`", { timeout: 120_000 }, () => {
     expect.arrayContaining([
       "dist/index.d.ts",
       "dist/node/index.d.ts",
+      "dist/hosted/index.d.ts",
       "dist/credentials/index.d.ts",
       "dist/transports/websocket/websocket.d.ts",
     ]),
