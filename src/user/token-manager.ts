@@ -1,4 +1,3 @@
-import { splitScope } from "../authorization/scopes.ts";
 import type { Credential, CredentialRequest } from "../credential.ts";
 import type { Challenge } from "../discovery/challenge.ts";
 import { codeOf, LoginRequiredError, type McpAuthError } from "../errors.ts";
