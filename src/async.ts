@@ -1,5 +1,8 @@
 import type { Clock } from "./clock.ts";
 
+/** Why a signal is aborted whose work is done. An error made for each would cost more than the timers that it ends. */
+export const finished = new Error("finished");
+
 /** A time limit. */
 export interface Deadline {
   /** Aborts when the time is over, or when the outer signal aborts. */
@@ -18,7 +21,7 @@ export function deadline(clock: Clock, ms: number, reason: () => unknown, outer?
     () => over.abort(reason()),
     () => {},
   );
-  return { signal: outer ? AbortSignal.any([outer, over.signal]) : over.signal, stop: () => stopped.abort() };
+  return { signal: outer ? AbortSignal.any([outer, over.signal]) : over.signal, stop: () => stopped.abort(finished) };
 }
 
 /** Waits for `promise` until `signal` aborts, then rejects with its reason. The promise itself goes on. */

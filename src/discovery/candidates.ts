@@ -1,4 +1,4 @@
-import { abortable } from "../async.ts";
+import { abortable, finished } from "../async.ts";
 import type { Clock } from "../clock.ts";
 import { isTransient } from "../errors.ts";
 
@@ -68,6 +68,6 @@ export async function firstByPriority<T, None>(
     if (!(error instanceof AggregateError)) throw error;
     return none(error.errors);
   } finally {
-    end.abort();
+    end.abort(finished);
   }
 }

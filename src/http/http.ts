@@ -1,4 +1,4 @@
-import { abortable } from "../async.ts";
+import { abortable, finished } from "../async.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { McpAuthError, type McpAuthErrorDetails, withoutQuery } from "../errors.ts";
 import { bytes, callback, checkOptions, clock as clockRule, milliseconds, type Rules, texts } from "../options.ts";
@@ -127,7 +127,7 @@ export function boundedHttp(options: HttpOptions): Http {
         throw unreachable(error, withoutQuery(url.href));
       } finally {
         // Ends the time limit, too, and closes what is still open, such as a response that is too large.
-        end.abort();
+        end.abort(finished);
       }
     },
   };

@@ -1,4 +1,4 @@
-import { abortable, SingleFlight } from "../async.ts";
+import { abortable, finished, SingleFlight } from "../async.ts";
 import { isTransient, McpAuthError } from "../errors.ts";
 import { aheadAt, type Freshness, freshness } from "./freshness.ts";
 import { RefreshBackoff } from "./refresh-backoff.ts";
@@ -269,7 +269,7 @@ export class CachedToken<R extends IssuedToken> {
 
   /** Waits for a refresh in flight until it is stored; starts none any more. */
   async dispose(): Promise<void> {
-    this.#timer?.abort();
+    this.#timer?.abort(finished);
     await this.running;
   }
 
@@ -298,7 +298,7 @@ export class CachedToken<R extends IssuedToken> {
 
   /** Wakes up when a refresh ahead is due, if the app wants that. Keeps no process alive. */
   #arm(): void {
-    this.#timer?.abort();
+    this.#timer?.abort(finished);
     this.#timer = undefined;
     const { clock, options } = this.#session;
     const record = this.#record;

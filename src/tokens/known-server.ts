@@ -3,19 +3,50 @@ import type { AuthorizationServerMetadata } from "../discovery/discovery.ts";
 import { type GivenServer, givenEndpoints, hintFor } from "../discovery/given-server.ts";
 import type { IssuerRules } from "../discovery/issuer-names.ts";
 import { findAuthorizationServer, wellKnownPlaces } from "../discovery/server-metadata.ts";
+import type { Http } from "../http/http.ts";
+import { isWithin } from "../pause.ts";
 import type { ServerSession } from "./session.ts";
+
+type KnownServerSession = ServerSession & { options: IssuerRules & GivenServer };
 
 /** How long metadata of an authorization server that was asked for by itself is kept, in ms. */
 const metadataLifeMs = 24 * 60 * 60_000;
 /** How long it is used although it has expired, in ms. */
 const usableLifeMs = 7 * metadataLifeMs;
 
+/** How long logins that are refreshed together share what one of them has read, in ms. */
+const sharedMs = 10_000;
+
+interface Shared {
+  readonly since: number;
+  readonly metadata: Promise<AuthorizationServerMetadata>;
+}
+
+/** What managers with the same `http`, and so the same options, have read a moment ago. By issuer. */
+const shared = new WeakMap<Http, Map<string, Shared>>();
+
 /**
  * Metadata of the server that issued a login. What has expired is used once more, so that a refresh need not wait, and
  * renewed meanwhile; beyond a week it is renewed first, but is still better than none.
  */
-export async function serverMetadata(
-  session: ServerSession & { options: IssuerRules & GivenServer },
+export function serverMetadata(
+  session: KnownServerSession,
+  login: { issuer: string; resource: string },
+): Promise<AuthorizationServerMetadata> {
+  const { http, clock } = session;
+  const servers = shared.get(http) ?? new Map<string, Shared>();
+  shared.set(http, servers);
+  const known = servers.get(login.issuer);
+  if (known && isWithin(known.since, sharedMs, clock.now())) return known.metadata;
+  const metadata = readMetadata(session, login);
+  servers.set(login.issuer, { since: clock.now(), metadata });
+  // A failure is not kept.
+  metadata.catch(() => servers.delete(login.issuer));
+  return metadata;
+}
+
+async function readMetadata(
+  session: KnownServerSession,
   { issuer, resource }: { issuer: string; resource: string },
 ): Promise<AuthorizationServerMetadata> {
   const { store, server, serverName, clock, http, emit, options } = session;

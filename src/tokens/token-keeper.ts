@@ -1,3 +1,4 @@
+import { finished } from "../async.ts";
 import type { Clock } from "../clock.ts";
 import { queryOf } from "../discovery/server-name.ts";
 import { codeOf } from "../errors.ts";
@@ -148,7 +149,7 @@ export class TokenKeeper extends LoginRecords {
   /** Tries once more to write what is unsaved, then lets go. */
   async dispose(): Promise<void> {
     this.#isDisposed = true;
-    this.#wake.abort();
+    this.#wake.abort(finished);
     await this.#saving;
   }
 
@@ -299,7 +300,7 @@ export class TokenKeeper extends LoginRecords {
   }
 
   #reportSaved(): void {
-    this.#wake.abort();
+    this.#wake.abort(finished);
     this.#options.emit({ type: "tokens.saved" });
   }
 }

@@ -1,3 +1,4 @@
+import { finished } from "../async.ts";
 import type { Clock } from "../clock.ts";
 import { McpAuthError } from "../errors.ts";
 import { faultOf } from "../http/fault.ts";
@@ -77,14 +78,14 @@ export class TokenRequests {
       () => {},
     );
     const onLock = () => {
-      patience.abort();
+      patience.abort(finished);
       if (!isInside) this.#locked.comeBack();
       isInside = true;
     };
     try {
       return await work(onLock);
     } finally {
-      patience.abort();
+      patience.abort(finished);
       if (isInside) this.#locked.leave();
       this.#forgetIfIdle();
     }
