@@ -84,8 +84,6 @@ export class OpenFolder {
   async set(key: string, value: StoredRecord): Promise<void> {
     // Before anything is awaited: the caller may change it.
     const text = JSON.stringify(value);
-    // Nobody else waits for a keychain.
-    await this.#cipher();
     await this.#records.write(async () => {
       const sealed = await (await this.#cipher()).seal(key, text);
       return (statements) => statements("INSERT OR REPLACE INTO records VALUES (?, ?)").run(key, sealed);

@@ -35,6 +35,10 @@ async function writeOnFaultyDisk(): Promise<unknown[]> {
   said.push(await set(3), await openIn(FOLDER).get("login"));
   mend();
   said.push(await set(4), await openIn(FOLDER).get("login"));
+  fail();
+  said.push(await Promise.all([set(5), set(6)]), await openIn(FOLDER).get("login"));
+  mend();
+  said.push(await Promise.all([set(7), set(8)]), await openIn(FOLDER).get("login"));
   return said;
 }
 

@@ -23,6 +23,12 @@ const set =
   (store) =>
     store.set("login", { v: 1, n, text: "x".repeat(length) });
 
+/** In one transaction: all or none. */
+const setAll =
+  (n: number): Step =>
+  (store) =>
+    Promise.all(["a", "b", "c"].map((key) => store.set(key, { v: 1, n, text: "x".repeat(3000) })));
+
 /** A keychain that needs no disk. */
 function keychain(): Keychain {
   const path = process.env.KEYCHAIN ?? "";
@@ -43,6 +49,15 @@ export const promised: Readonly<Record<string, Promised>> = {
     // The second needs pages of its own, the third frees them.
     steps: [set(1), set(2, 20_000), set(3)],
     states: [undefined, 1, 2, 3],
+  },
+  "records that are written at once": {
+    steps: [setAll(1), setAll(2)],
+    states: [",,", "1,1,1", "2,2,2"],
+    look: async (folder) => {
+      const store = openIn(folder);
+      const found = await Promise.all(["a", "b", "c"].map((key) => store.get(key)));
+      return found.map((record) => record?.n).join();
+    },
   },
   "a record that is written under a lock": {
     steps: [(store) => store.withLock("login", (held) => held.set("login", { v: 1, n: 1 }))],
