@@ -21,7 +21,6 @@ import { authorize } from "./authorize.ts";
 import { type GivenTokens, givenTokensRules, giveTokens } from "./given-tokens.ts";
 import { type LogoutResult, logout, logoutEverywhere } from "./logout.ts";
 import { type TokenManagerOptions, tokenManagerRules } from "./options.ts";
-import { residentsOf } from "./residents.ts";
 
 /**
  * A user's login at one protected server: the credential that logs in when it must, refreshes before anybody
@@ -272,9 +271,7 @@ export class TokenManager implements Credential {
   /** The login, in memory from now on until it is left alone. */
   #login(): ActiveLogin {
     const login = this.#active ?? this.#activate();
-    login.isUsed = true;
-    const { clock } = login.session;
-    residentsOf(clock).sweep(clock.now());
+    login.touch();
     return login;
   }
 
@@ -284,14 +281,13 @@ export class TokenManager implements Credential {
     const { lastError, refusal, knownAccount, disposed = shared?.access.disposed } = this.#left ?? {};
     Object.assign(session, { lastError, disposed });
     session.keeper.knownAccount = knownAccount;
-    const login = new ActiveLogin(session, this.loginPendingTimeout, (left) => {
+    // A manager that is found by its account stays although nobody holds it between two calls.
+    const login = new ActiveLogin(session, shared !== undefined, this.loginPendingTimeout, (left) => {
       this.#left = left;
       this.#active = undefined;
     });
     login.token.refusal = refusal;
     this.#active = login;
-    // A manager that is found by its account stays although nobody holds it between two calls.
-    residentsOf(session.clock).add(login, shared !== undefined);
     return login;
   }
 }
