@@ -1,6 +1,6 @@
 import { systemClock } from "../../clock.ts";
 import { isBusy } from "./database.ts";
-import { storeError } from "./error.ts";
+import { isErrno, storeError } from "./error.ts";
 import { fileAt } from "./files.ts";
 import { checkLockable } from "./lock-check.ts";
 import { isDead, livingOwners, OwnerFile, removeDead, sweepOwners } from "./lock-owner.ts";
@@ -266,12 +266,13 @@ export class LockFolder {
     try {
       const [table, owner] = [this.#table, this.#owner];
       this.#areInPlace();
+      // What failed may have been deleted in the middle.
+      if (this.#table !== table || this.#owner !== owner) return;
       if (table && isUnusable(error)) {
         table.discard();
         this.#table = undefined;
       } else if (isBusy(error)) checkLockable(this.#path);
-      // What failed may have been deleted in the middle.
-      else if (!isMoved(error) && this.#table === table && this.#owner === owner) throw error;
+      else if (!isMoved(error) && !isErrno(error, "ENOENT")) throw error;
     } catch (cause) {
       throw storeError(cause, tablePath(this.#path));
     }
