@@ -226,6 +226,7 @@ export class LockFolder {
   #usable(): HeldTable | undefined {
     this.#table ??= new HeldTable(this.#path);
     const table = this.#table;
+    table.checkJournal();
     if (table.isReady) return table;
     if (table.isNew() && !this.#create(table)) return undefined;
     // Another table than before, which somebody has put there: locks that are not in it are lost.
@@ -316,6 +317,7 @@ export class LockFolder {
       this.#retry(this.#waiting.keys());
       return;
     }
+    table.checkJournal();
     let hasForgotten = false;
     if (now - this.#probedAt > probeMs) {
       this.#probedAt = now;

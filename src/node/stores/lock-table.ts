@@ -44,13 +44,17 @@ export class HeldTable {
     secureFolder(folder);
     this.path = tablePath(folder);
     this.#inode = secureFile(this.path);
-    secureJournal(this.path);
     this.#database = openDatabase(this.path);
   }
 
   /** Whether other processes use the same file. */
   get isInPlace(): boolean {
     return isStillAt(this.path, this.#inode);
+  }
+
+  /** Checks what SQLite opens beside the file: a pipe would block. @throws McpAuthError `store_unusable` */
+  checkJournal(): void {
+    secureJournal(this.path);
   }
 
   /** Whether there is no table in the file yet. */
