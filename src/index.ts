@@ -10,6 +10,7 @@ export type { PendingAuthorization } from "./authorization/pending.ts";
 export { generateCodeChallenge, generateCodeVerifier, generateState } from "./authorization/pkce.ts";
 export { type AuthorizationRequest, buildAuthorizationUrl } from "./authorization/request.ts";
 export { type AuthorizationResponse, checkAuthorizationResponse } from "./authorization/response.ts";
+export type { PrivateJwk, PrivateKey, Signer, SigningCryptoKey } from "./client-auth/machine-client.ts";
 export type { ClientAuth, ClientIdentity } from "./client-auth/secret.ts";
 export { type Clock, type SleepOptions, systemClock } from "./clock.ts";
 export type { Credential, CredentialRequest } from "./credential.ts";

@@ -92,6 +92,8 @@ const userLogin = {
   clientMetadata: ["{}", [], null],
   clientId: text,
   clientSecret: text,
+  privateKey: machineClient.privateKey,
+  keyId: text,
   tokenEndpointAuthMethod: ["private_key_jwt", "basic", 1],
   clientMetadataUrl: text,
   redirectUris: texts,

@@ -8,10 +8,10 @@ export type ClientAuth = OAuthClientAuth;
 export interface ClientIdentity {
   /** As the authorization server knows it. */
   clientId: string;
-  /** Needed by every method but `none`. */
+  /** Needed by the methods with a secret. */
   clientSecret?: string | undefined;
   /** How it is sent (RFC 7591 §2). */
-  tokenEndpointAuthMethod: "none" | "client_secret_basic" | "client_secret_post";
+  tokenEndpointAuthMethod: "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt";
   /** The server wants the client's ID in the body as well as in the header. */
   clientIdInBody?: true | undefined;
 }
@@ -19,12 +19,14 @@ export interface ClientIdentity {
 /**
  * How the client authenticates in a token request.
  *
- * @throws McpAuthError `invalid_option` when the method needs a secret and there is none.
+ * @throws McpAuthError `invalid_option` when the method needs a secret and there is none, or a key, which is given in another way.
  * @see RFC 6749 §2.3.1
  */
 export function clientAuthentication(client: ClientIdentity): ClientAuth {
   const { tokenEndpointAuthMethod: method, clientSecret } = client;
   if (method === "none") return loaded(({ None }) => None());
+  if (method === "private_key_jwt")
+    throw new McpAuthError("invalid_option", { detail: "`authentication` is missing, which private_key_jwt needs" });
   if (!clientSecret) throw new McpAuthError("invalid_option", { detail: `\`clientSecret\` is missing, which ${method} needs` });
   return method === "client_secret_post" ? loaded(({ ClientSecretPost }) => ClientSecretPost(clientSecret)) : basic(client, clientSecret);
 }

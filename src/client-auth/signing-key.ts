@@ -3,8 +3,8 @@ import { SignJWT } from "jose/jwt/sign";
 import type { Clock } from "../clock.ts";
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { McpAuthError } from "../errors.ts";
-import { importKey } from "./key-import.ts";
-import type { MachineClient } from "./machine-client.ts";
+import { type ImportedKey, importKey } from "./key-import.ts";
+import type { MachineClient, PrivateKey, Signer } from "./machine-client.ts";
 import { isSigner, signWith } from "./signer.ts";
 
 /** A key that makes JWTs. */
@@ -20,6 +20,19 @@ export interface SigningKey {
 /** The preferred one first: RSA as most servers want it, and `EdDSA`, which more of them know than `Ed25519`. */
 const algorithms = ["RS256", "ES256", "EdDSA", "Ed25519", "PS256", "ES384", "ES512", "RS384", "RS512", "PS384", "PS512"];
 
+/** Keys that are objects, imported: the managers of many users share one. */
+const imports = new WeakMap<object, Promise<ImportedKey>>();
+
+function imported(key: Exclude<PrivateKey, Signer>): Promise<ImportedKey> {
+  if (typeof key === "string") return importKey(key, algorithms);
+  const known = imports.get(key);
+  if (known) return known;
+  const importing = importKey(key, algorithms);
+  imports.set(key, importing);
+  importing.catch(() => imports.delete(key));
+  return importing;
+}
+
 /**
  * Makes the client's key ready, with an algorithm that fits key and server.
  *
@@ -32,7 +45,7 @@ export async function signingKey(client: MachineClient, server: AuthorizationSer
 
   const { keys, keyId } = isSigner(privateKey)
     ? { keys: new Map([[privateKey.algorithm, privateKey]]), keyId: privateKey.keyId }
-    : await importKey(privateKey, algorithms);
+    : await imported(privateKey);
   const listed = server.token_endpoint_auth_signing_alg_values_supported;
   const wanted = signingAlgorithm !== undefined ? [signingAlgorithm] : listed?.length ? listed : algorithms;
   const algorithm = algorithms.find((name) => wanted.includes(name) && keys.has(name));

@@ -17,7 +17,7 @@ import type { TokenRequestOptions } from "./token-request.ts";
 
 /** May hold more: what `registerClient` returns is one. */
 const client = (): Rule => {
-  const method = oneOf("none", "client_secret_basic", "client_secret_post");
+  const method = oneOf("none", "client_secret_basic", "client_secret_post", "private_key_jwt");
   return [
     `an object with \`clientId\` and \`tokenEndpointAuthMethod\`, which is ${method[0]}`,
     (value) => {

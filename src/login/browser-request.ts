@@ -10,6 +10,7 @@ import { redirectUriOf } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { tokenHttp } from "../tokens/token-requests.ts";
 import { type AuthorizationParameters, requestedScopes, storeLogin } from "./authorization.ts";
+import { keyAuthentication } from "./client-key.ts";
 import { checkNonce } from "./nonce.ts";
 import type { Session } from "./session.ts";
 
@@ -86,15 +87,9 @@ export async function useCode(
   const { clock, emit, store } = session;
   const { discovery, resource } = authorization;
   const { codeVerifier, redirectUri } = pending;
-  const exchange = {
-    server: discovery.server,
-    http: tokenHttp(session, discovery.issuer),
-    clock,
-    code,
-    codeVerifier,
-    redirectUri,
-    resource,
-  };
+  const { server } = discovery;
+  const authentication = keyAuthentication(session, client, server);
+  const exchange = { server, authentication, http: tokenHttp(session, discovery.issuer), clock, code, codeVerifier, redirectUri, resource };
   const { answer: tokens, client: known } = await withAuthMethod(client, (identity) => sendCode({ ...exchange, client: identity }));
   checkNonce(tokens, pending, emit);
   const record = await storeLogin(session, authorization, known, tokens);

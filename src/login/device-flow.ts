@@ -8,6 +8,7 @@ import { findRegistration } from "../registration/stored.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import { tokenHttp } from "../tokens/token-requests.ts";
 import { type Authorization, requestedScopes, storeLogin } from "./authorization.ts";
+import { keyAuthentication } from "./client-key.ts";
 import { loginName } from "./login-name.ts";
 import type { Session } from "./session.ts";
 
@@ -57,7 +58,8 @@ export async function startDeviceFlow(session: Session, authorization: Authoriza
     login: await loginName(session),
     grantTypes: [deviceCodeGrantType],
   });
-  const request = { server, http, clock, signal, parameters, resource, scopes };
+  const authentication = keyAuthentication(session, client, server);
+  const request = { server, authentication, http, clock, signal, parameters, resource, scopes };
   const { answer: code, client: known } = await withAuthMethod(client, (identity) => beginDeviceLogin({ ...request, client: identity }));
   // Some servers look at the secret with the tokens only.
   const isFirst = known.tokenEndpointAuthMethod === client.tokenEndpointAuthMethod && known.clientIdInBody === client.clientIdInBody;
@@ -83,7 +85,16 @@ export async function finishDeviceFlow(
   const unseen = new AbortController();
   (async () => options.onDeviceCode?.(prompt))().catch((error: unknown) => unseen.abort(error));
   const signal = AbortSignal.any([authorization.signal, unseen.signal]);
-  const request = { server, http: tokenHttp(session, server.issuer), clock, code, resource: authorization.resource, signal };
+  const authentication = keyAuthentication(session, client, server);
+  const request = {
+    server,
+    authentication,
+    http: tokenHttp(session, server.issuer),
+    clock,
+    code,
+    resource: authorization.resource,
+    signal,
+  };
   const { answer, client: known } = await withAuthMethod(client, (identity) => awaitDeviceLogin({ ...request, client: identity }));
   const record = await storeLogin(session, authorization, known, answer);
   await keepAuthMethod(store, client, known);

@@ -1,4 +1,5 @@
 import type { LoginHandler } from "../authorization/login-handler.ts";
+import { machineClientRules, type PrivateKey } from "../client-auth/machine-client.ts";
 import type { ProtectedResource } from "../discovery/discovery.ts";
 import type { DeviceCodePrompt } from "../grants/device-code.ts";
 import {
@@ -39,6 +40,10 @@ export interface LoginOptions extends SessionOptions {
   clientId?: string | undefined;
   /** Its secret, where it has one. */
   clientSecret?: string | undefined;
+  /** The client's private key, with which it authenticates (`private_key_jwt`): PEM (PKCS #8), JWK, `CryptoKey`, or a signer. */
+  privateKey?: PrivateKey | undefined;
+  /** `kid` of that key at the authorization server. Default: the one in the JWK, or the signer's. */
+  keyId?: string | undefined;
   /** How that client authenticates. Default: as the server's metadata says, or `none` without a secret. */
   tokenEndpointAuthMethod?: "none" | "client_secret_basic" | "client_secret_post" | undefined;
   /** https URL of this app's client ID metadata document; used where the server supports it. */
@@ -99,6 +104,8 @@ export const loginRules = (): Rules<LoginOptions> => ({
   clientMetadata: record,
   clientId: text,
   clientSecret: text,
+  privateKey: machineClientRules().privateKey,
+  keyId: text,
   tokenEndpointAuthMethod: oneOf("none", "client_secret_basic", "client_secret_post"),
   clientMetadataUrl: text,
   redirectUris: texts,
@@ -116,11 +123,23 @@ export const loginRules = (): Rules<LoginOptions> => ({
   bearer: oneOf("access_token", "id_token"),
 });
 
-/** A client that exists already is not registered, an authorization server that is described not looked for. */
+/** A client that exists already is not registered, one with a key needs no secret, an authorization server that is described not looked for. */
 export const idleLoginOptions: Idle<
-  Pick<LoginOptions, "clientMetadata" | "clientMetadataUrl" | "clientId" | "metadataUrl" | "authorizationEndpoint">
+  Pick<
+    LoginOptions,
+    | "clientMetadata"
+    | "clientMetadataUrl"
+    | "clientId"
+    | "clientSecret"
+    | "tokenEndpointAuthMethod"
+    | "privateKey"
+    | "metadataUrl"
+    | "authorizationEndpoint"
+  >
 > = [
   ["clientMetadata", "clientId"],
   ["clientMetadataUrl", "clientId"],
+  ["clientSecret", "privateKey"],
+  ["tokenEndpointAuthMethod", "privateKey"],
   ["metadataUrl", "authorizationEndpoint"],
 ];

@@ -1,6 +1,6 @@
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 import { factsOf, McpAuthError } from "../errors.ts";
-import { acceptsDocument, isDocumentRefused, noteRefusedDocument } from "../registration/metadata-document.ts";
+import { acceptsDocument, documentMethod, isDocumentRefused, noteRefusedDocument } from "../registration/metadata-document.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
 import { findRegistration, forgetRegistration } from "../registration/stored.ts";
 import { isUnknownClient } from "../registration/unknown-client.ts";
@@ -55,7 +55,12 @@ export async function registrationBefore(session: Session, issuer: string, start
 /** The metadata document by which the client was known in this login, where there is another way. */
 async function presentedDocument({ options, store, clock }: Session, server: AuthorizationServerMetadata): Promise<string | undefined> {
   const { clientId, clientMetadataUrl } = options;
-  if (clientId !== undefined || clientMetadataUrl === undefined || !acceptsDocument(server) || !server.registration_endpoint)
+  if (
+    clientId !== undefined ||
+    clientMetadataUrl === undefined ||
+    !acceptsDocument(server, documentMethod(options)) ||
+    !server.registration_endpoint
+  )
     return undefined;
   return (await isDocumentRefused(store, server.issuer, clientMetadataUrl, clock.now())) ? undefined : clientMetadataUrl;
 }

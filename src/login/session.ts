@@ -26,6 +26,10 @@ export function createLoginAccess(options: LoginOptions): LoginAccess {
   const { clientId, clientSecret, clientMetadataUrl } = options;
   if (clientSecret !== undefined && clientId === undefined)
     throw new McpAuthError("invalid_option", { detail: "`clientSecret` needs `clientId`" });
+  if (options.privateKey !== undefined && clientId === undefined && clientMetadataUrl === undefined)
+    throw new McpAuthError("invalid_option", { detail: "`privateKey` needs `clientId` or `clientMetadataUrl`" });
+  if (options.keyId !== undefined && options.privateKey === undefined)
+    throw new McpAuthError("invalid_option", { detail: "`keyId` needs `privateKey`" });
   if (clientMetadataUrl !== undefined) checkClientMetadataUrl(clientMetadataUrl);
   const access = createServerAccess(options);
   checkGiven(options, access.http);

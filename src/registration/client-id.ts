@@ -3,7 +3,7 @@ import type { Store } from "../stores/store.ts";
 import { bindIssuer } from "./bound-issuer.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
 import { type RegistrationRequest, register, registrableScopes } from "./dynamic.ts";
-import { acceptsDocument, isDocumentRefused } from "./metadata-document.ts";
+import { acceptsDocument, documentMethod, isDocumentRefused } from "./metadata-document.ts";
 import { type ClientRegistration, secretMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 import { findRegistration, type StaleReason, saveRegistration, staleReason } from "./stored.ts";
 import { isUnanswered, withoutNote } from "./unanswered.ts";
@@ -19,6 +19,8 @@ export interface ObtainClientOptions extends RegistrationRequest, Pick<IssuerRul
   clientId?: string | undefined;
   clientSecret?: string | undefined;
   tokenEndpointAuthMethod?: TokenEndpointAuthMethod | undefined;
+  /** A private key, with which it authenticates: only whether there is one matters here. */
+  privateKey?: unknown;
   /** The authorization server that the client was registered at. Default: the first one that it is used at. */
   issuer?: string | undefined;
   /** URL of the client ID metadata document: https with a path, without fragment. */
@@ -43,7 +45,8 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
   if (options.clientId !== undefined) {
     client = await preRegistered(options.clientId, options, clock.now());
   } else if (clientMetadataUrl !== undefined && (await usesDocument(options, clientMetadataUrl))) {
-    client = { issuer, kind: "metadata-document", clientId: clientMetadataUrl, tokenEndpointAuthMethod: "none", createdAt: clock.now() };
+    const tokenEndpointAuthMethod = documentMethod(options);
+    client = { issuer, kind: "metadata-document", clientId: clientMetadataUrl, tokenEndpointAuthMethod, createdAt: clock.now() };
   } else {
     const stored = await findRegistration(store, issuer);
     const reason = stored && (await whyStale(stored, options));
@@ -56,8 +59,9 @@ export async function obtainClient(options: ObtainClientOptions): Promise<Client
 }
 
 /** Whether the metadata document is the client: not where the server has refused it, and offers another way. */
-async function usesDocument({ server, store, clock }: ObtainClientOptions, clientMetadataUrl: string): Promise<boolean> {
-  if (!acceptsDocument(server)) return false;
+async function usesDocument(options: ObtainClientOptions, clientMetadataUrl: string): Promise<boolean> {
+  const { server, store, clock } = options;
+  if (!acceptsDocument(server, documentMethod(options))) return false;
   return !server.registration_endpoint || !(await isDocumentRefused(store, server.issuer, clientMetadataUrl, clock.now()));
 }
 
@@ -79,7 +83,8 @@ async function registerAnew(options: ObtainClientOptions, stored: ClientRegistra
 
 /** A client registered beforehand, at the one authorization server that it is bound to. */
 async function preRegistered(clientId: string, options: ObtainClientOptions, createdAt: number): Promise<ClientRegistration> {
-  const { server, store, serverName, clientSecret, tokenEndpointAuthMethod, issuerAlias } = options;
+  const { server, store, serverName, clientSecret, privateKey, issuerAlias } = options;
+  const tokenEndpointAuthMethod = privateKey === undefined ? options.tokenEndpointAuthMethod : "private_key_jwt";
   const { issuer } = server;
   await bindIssuer({ store, clientId, serverName, configured: options.issuer, issuer, issuerAlias });
   return {

@@ -1,7 +1,7 @@
 import type { AuthorizationServerMetadata } from "../discovery/server-metadata.ts";
 
 /** How this client authenticates at token endpoints (RFC 7591 §2). */
-export type TokenEndpointAuthMethod = "none" | "client_secret_basic" | "client_secret_post";
+export type TokenEndpointAuthMethod = "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt";
 
 /** A client's identity at one authorization server. */
 export interface ClientRegistration {
@@ -11,7 +11,7 @@ export interface ClientRegistration {
   kind: "pre-registered" | "metadata-document" | "dynamic";
   /** As the authorization server knows it. */
   clientId: string;
-  /** Needed by every method but `none`. */
+  /** Needed by the methods with a secret. */
   clientSecret?: string | undefined;
   /** Milliseconds since 1970. Absent: never. */
   clientSecretExpiresAt?: number | undefined;
@@ -38,7 +38,7 @@ export interface ClientRegistration {
   answeredAt?: number | undefined;
 }
 
-/** What this client can do, the preferred one first. */
+/** What a client that registers itself can do, the preferred one first. */
 export const authMethods: readonly TokenEndpointAuthMethod[] = ["none", "client_secret_post", "client_secret_basic"];
 
 /**

@@ -1,6 +1,7 @@
 import { splitScope } from "../authorization/scopes.ts";
 import { sendRefreshToken } from "../grants/refresh.ts";
 import type { TokenResponse } from "../grants/token-request.ts";
+import { keyAuthentication } from "../login/client-key.ts";
 import { requestProfile, type Session } from "../login/session.ts";
 import { withAuthMethod } from "../registration/auth-method.ts";
 import type { ClientRegistration } from "../registration/registration.ts";
@@ -26,6 +27,7 @@ export async function requestRefresh(
   const profile = requestProfile(session, issuer);
   const grant = {
     server,
+    authentication: keyAuthentication(session, client, server),
     clock,
     refreshToken,
     resource: profile.resourceParameter === false ? undefined : resource,

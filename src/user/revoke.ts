@@ -1,5 +1,6 @@
 import { abortable, deadline } from "../async.ts";
 import { sendRevocation } from "../grants/revocation.ts";
+import { keyAuthentication } from "../login/client-key.ts";
 import type { Session } from "../login/session.ts";
 import { serverMetadata } from "../tokens/known-server.ts";
 import type { SupersededToken } from "../tokens/superseded.ts";
@@ -20,7 +21,7 @@ export async function revoke(session: Session, record: TokenRecord): Promise<Rev
   const { client, refreshToken, accessToken } = record;
   const server = await serverMetadata(session, record).catch(() => undefined);
   if (!server) return { refreshTokenRevoked: false, accessTokenRevoked: false };
-  const options = { server, client, http, clock };
+  const options = { server, client, authentication: keyAuthentication(session, client, server), http, clock };
   return {
     refreshTokenRevoked: refreshToken !== undefined && (await sendRevocation(refreshToken, "refresh_token", options)),
     accessTokenRevoked: accessToken !== undefined && (await sendRevocation(accessToken, "access_token", options)),
@@ -49,9 +50,10 @@ async function revokeSuperseded(session: Session, tokens: readonly SupersededTok
   const byIssuer = Map.groupBy(tokens, ({ issuer }) => issuer);
   const revokeAt = async ([issuer, theirs]: [string, SupersededToken[]]) => {
     const server = await serverMetadata(session, { issuer, resource });
-    const revoking = theirs.map(({ client, refreshToken }) =>
-      sendRevocation(refreshToken, "refresh_token", { server, client, http, clock }),
-    );
+    const revoking = theirs.map(({ client, refreshToken }) => {
+      const authentication = keyAuthentication(session, client, server);
+      return sendRevocation(refreshToken, "refresh_token", { server, client, authentication, http, clock });
+    });
     return (await Promise.all(revoking)).every(Boolean);
   };
   try {

@@ -91,6 +91,8 @@ const badAuth = {
   clientMetadata: ["{}", []],
   clientId: badStrings,
   clientSecret: badStrings,
+  privateKey: ["", 1, []],
+  keyId: badStrings,
   tokenEndpointAuthMethod: ["private_key_jwt", secret],
   clientMetadataUrl: badStrings,
   redirectUris: ["http://127.0.0.1/callback", [1]],
@@ -109,6 +111,7 @@ const idleAuth: readonly [typeof idleAuthOptions, Partial<McpAuthsOptions>] = [
     ...{ port: 1, ports: [1], callbackPath: "/", redirectUri: "https://a.example", redirectHost: "localhost", bindAddress: "::1" },
     ...{ page: () => "", openBrowser: async () => {}, print: () => {}, loginHandler: handler },
     ...{ clientId: "a", clientMetadata: {}, clientMetadataUrl: "https://a.example/b" },
+    ...{ clientSecret: "a", privateKey: { kty: "EC" }, tokenEndpointAuthMethod: "none" },
     ...{ metadataUrl: "https://a.example/m", authorizationEndpoint: "https://a.example/a" },
   },
 ];
