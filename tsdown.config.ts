@@ -13,6 +13,7 @@ const entry = {
   "transports/sdk/v1": "src/transports/sdk/v1.ts",
   "transports/sdk/v2": "src/transports/sdk/v2.ts",
   "transports/websocket/websocket": "src/transports/websocket/websocket.ts",
+  "node/redis/index": "src/node/redis/index.ts",
 };
 type Entry = keyof typeof entry;
 const entries = Object.keys(entry) as Entry[];

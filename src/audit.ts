@@ -129,6 +129,7 @@ const entries: { readonly [Type in AuthEvent["type"]]: (event: EventOf<Type>) =>
   "store.set-aside": nothing,
   "store.restarted": nothing,
   "store.on-network": nothing,
+  "store.at-risk": nothing,
 };
 
 function entryOf(event: AuthEvent): Entry | undefined {

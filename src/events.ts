@@ -91,7 +91,7 @@ export interface AppNameSpace {
   path?: string | undefined;
 }
 
-/** Events of a store on this machine. `path` is its folder. */
+/** Events of a store. `path` is its folder. */
 export type StoreEvent =
   /** Once a process: where values are kept, under which name, and where the key that encrypts them lives. */
   | { type: "store.opened"; kind: "sqlite" | "keychain"; key: "keychain" | "file"; path: string; app: AppNameSpace }
@@ -100,7 +100,9 @@ export type StoreEvent =
   /** The database was deleted while it was in use, and was made anew: what is in memory is written again. */
   | { type: "store.restarted"; path: string }
   /** The folder is on a file system whose locks may not reach other machines. */
-  | { type: "store.on-network"; path: string; fileSystem: string };
+  | { type: "store.on-network"; path: string; fileSystem: string }
+  /** Redis is set up to lose logins: it deletes them when its memory is full; it has no append-only file, and forgets with its end. */
+  | { type: "store.at-risk"; reason: "evicts" | "not-persistent" };
 
 /** Everything worth knowing that happens between a 401 and a session. No event holds a token, code or secret. */
 export type AuthEvent = AuthEventFacts & {

@@ -132,6 +132,7 @@ const cases: { readonly [Type in AuthEvent["type"]]: readonly [Case<Type>, ...Ca
   "store.set-aside": [[{ path: "/data", reason: "damaged" }, undefined]],
   "store.restarted": [[{ path: "/data" }, undefined]],
   "store.on-network": [[{ path: "/data", fileSystem: "nfs" }, undefined]],
+  "store.at-risk": [[{ reason: "evicts" }, undefined]],
 };
 const rows = Object.entries(cases).flatMap(([type, them]) =>
   them.map(([facts, line]): [title: string, AuthEvent, Partial<AuditRecord> | undefined] => [

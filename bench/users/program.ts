@@ -41,7 +41,7 @@ async function openStore(settings: ProgramSettings["store"]): Promise<Store> {
   const client = createClient({ url: settings.url });
   await client.connect();
   close = async () => void (await client.close());
-  return redisStore({ client, keys: [{ kid: "bench", key: "A".repeat(43) }], prefix: "storm" });
+  return redisStore({ client, keys: ["A".repeat(43)], prefix: "storm" });
 }
 
 async function open(settings: ProgramSettings) {

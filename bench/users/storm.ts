@@ -29,7 +29,7 @@ export interface UsersStorm extends StrictServerReport {
 
 const run = (file: string): ChildProcess =>
   fork(fileURLToPath(new URL(file, import.meta.url)), {
-    execArgv: ["--no-warnings",],
+    execArgv: ["--no-warnings"],
     env: { ...process.env, NODE_OPTIONS: "" },
   });
 

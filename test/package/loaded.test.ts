@@ -35,6 +35,7 @@ test.each([
   ["./sdk-v1", 3, []],
   ["./sdk-v2", 3, []],
   ["./websocket", 2, []],
+  ["./redis", 5, ["jose"]],
 ] as const)("%s loads at most %i files of ours, and of others %j", async (entry, most, packages) => {
   const loaded = await loadedBy(manifest.exports[entry].default);
   const ours = loaded.filter((file) => file.endsWith(".js"));

@@ -121,6 +121,7 @@ describe("AuthEvent", () => {
         case "store.set-aside":
         case "store.restarted":
         case "store.on-network":
+        case "store.at-risk":
           return "store";
         default:
           expectTypeOf(event).toBeNever();

@@ -7,6 +7,7 @@ import type * as machine from "mcp-client-auth/machine";
 import type * as node from "mcp-client-auth/node";
 import type * as sdkV1 from "mcp-client-auth/sdk-v1";
 import type * as sdkV2 from "mcp-client-auth/sdk-v2";
+import type * as redis from "mcp-client-auth/redis";
 import type * as webSocket from "mcp-client-auth/websocket";
 import { describe, expectTypeOf, test } from "vitest";
 
@@ -46,6 +47,7 @@ describe("no `any` reaches a user", () => {
     expectTypeOf<Leaks<typeof grants>>().toBeNever();
     expectTypeOf<Leaks<typeof credentials>>().toBeNever();
     expectTypeOf<Leaks<typeof webSocket>>().toBeNever();
+    expectTypeOf<Leaks<typeof redis>>().toBeNever();
   });
 });
 
@@ -137,6 +139,7 @@ describe("what there is at runtime: adding or removing a name shows here", () =>
     expectTypeOf<keyof typeof sdkV1>().toEqualTypeOf<"authProvider">();
     expectTypeOf<keyof typeof sdkV2>().toEqualTypeOf<"authProvider">();
     expectTypeOf<keyof typeof webSocket>().toEqualTypeOf<"WebSocketTransport">();
+    expectTypeOf<keyof typeof redis>().toEqualTypeOf<"redisStore" | "generateStoreKey">();
     expectTypeOf<keyof typeof credentials>().toEqualTypeOf<
       "ApiKeyCredential" | "BasicCredential" | "BearerCredential" | "SessionCookieCredential"
     >();

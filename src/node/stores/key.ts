@@ -1,13 +1,19 @@
 import { McpAuthError } from "../../errors.ts";
 import { members } from "../../http/json.ts";
+import type { SealingKey } from "../../stores/encryption.ts";
 import { basename, join } from "../builtins.ts";
-import type { StoreKey } from "./encryption.ts";
 import { typed } from "./error.ts";
 import { fileAt, readText, secureFile, secureFolder, unusable, writeNewFile } from "./files.ts";
 import { isKeychainError } from "./keychain/error.ts";
 import { findInKeychains, keychainService, openKeychains } from "./keychain/keychain.ts";
 import type { FileLocks } from "./lock.ts";
 import type { KeyOptions } from "./options.ts";
+
+/** What encrypts the values of one folder. */
+export interface StoreKey extends SealingKey {
+  /** Where the key is stored. */
+  readonly place: "keychain" | "file";
+}
 
 interface KeyPlace extends KeyOptions {
   /** The folder of the app: its name is the app's. */

@@ -1,11 +1,11 @@
 import { decodeProtectedHeader } from "jose/decode/protected_header";
 import type { AppNameSpace, StoreEvent } from "../../events.ts";
+import { Cipher } from "../../stores/encryption.ts";
 import type { StoredRecord, StoreStatus } from "../../stores/store.ts";
 import { join } from "../builtins.ts";
-import { Cipher, type StoreKey } from "./encryption.ts";
 import { typed } from "./error.ts";
 import type { AppFolder } from "./folder.ts";
-import { findKey, openKey } from "./key.ts";
+import { findKey, openKey, type StoreKey } from "./key.ts";
 import { FileLocks } from "./lock.ts";
 import { networkFileSystem } from "./lock-check.ts";
 import type { KeyOptions } from "./options.ts";

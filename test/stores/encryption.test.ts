@@ -1,20 +1,20 @@
 /** Which encrypted records are taken: those that `seal` makes, and no other JWE, also where the key fits. */
 import { CompactEncrypt, type CompactJWEHeaderParameters } from "jose";
 import { describe, expect, test } from "vitest";
-import { Cipher, type StoreKey } from "../../../src/node/stores/encryption.ts";
+import { Cipher, type SealingKey } from "../../src/stores/encryption.ts";
 
 const record = { v: 1, token: "the-secret-of-the-test" };
 const raw = new Uint8Array(32).fill(7);
 const name = "tokens/a";
 const ours: CompactJWEHeaderParameters = { alg: "dir", enc: "A256GCM", kid: "k", name };
 
-const seal = (key: StoreKey, name: string, value: object) => new Cipher(key).seal(name, JSON.stringify(value));
-const unseal = (key: StoreKey, name: string, jwe: string) => new Cipher(key).unseal(name, jwe);
+const seal = (key: SealingKey, name: string, value: object) => new Cipher(key).seal(name, JSON.stringify(value));
+const unseal = (key: SealingKey, name: string, jwe: string) => new Cipher(key).unseal(name, jwe);
 
 /** A key of ours, and the same bytes as what other algorithms take. */
 async function keys() {
   const key = await crypto.subtle.importKey("raw", raw, "AES-GCM", true, ["encrypt", "decrypt"]);
-  const with_ = (of: unknown): StoreKey => ({ kid: "k", key: of as CryptoKey, place: "file" });
+  const with_ = (of: unknown): SealingKey => ({ kid: "k", key: of as CryptoKey });
   return { imported: with_(key), raw: with_(raw) };
 }
 
