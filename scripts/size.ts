@@ -15,6 +15,7 @@ const programs: [name: string, code: string, platform: "neutral" | "node", limit
   ["./hosted", `export * from "./dist/hosted/index.js";`, "neutral", 30_000],
   ["./credentials", `export * from "./dist/credentials/index.js";`, "neutral", 13_300],
   ["./websocket", `export * from "./dist/transports/websocket/websocket.js";`, "neutral", 10_400],
+  ["./redis", `export * from "./dist/node/redis/index.js";`, "neutral", 19_800],
   ["./sdk-v1", `export * from "./dist/transports/sdk/v1.js";`, "neutral", 5_250],
   ["./sdk-v2", `export * from "./dist/transports/sdk/v2.js";`, "neutral", 5_300],
 ];

@@ -35,11 +35,11 @@ test.each([
   ["./sdk-v1", 3, []],
   ["./sdk-v2", 3, []],
   ["./websocket", 2, []],
-  ["./redis", 5, ["jose"]],
+  ["./redis", 4, ["jose"]],
 ] as const)("%s loads at most %i files of ours, and of others %j", async (entry, most, packages) => {
   const loaded = await loadedBy(manifest.exports[entry].default);
   const ours = loaded.filter((file) => file.endsWith(".js"));
   expect(ours.length).toBeGreaterThan(0);
   expect(ours.length, ours.join(", ")).toBeLessThanOrEqual(most);
-  expect(loaded.filter((file) => !file.endsWith(".js"))).toEqual(packages);
+  expect([...new Set(loaded.filter((file) => !file.endsWith(".js")))]).toEqual(packages);
 });
