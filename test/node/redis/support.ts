@@ -8,7 +8,15 @@ import { join } from "node:path";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
 import { afterAll } from "vitest";
-import { generateStoreKey, type RedisClient, type RedisStore, type RedisStoreOptions, redisStore } from "../../../src/node/redis/index.ts";
+import type { HeldLock, Store } from "../../../src/index.ts";
+import {
+  generateStoreKey,
+  type NodeRedisClient,
+  type RedisClient,
+  type RedisStore,
+  type RedisStoreOptions,
+  redisStore,
+} from "../../../src/node/redis/index.ts";
 
 /** What ends with the test file, last one first. */
 const ends: (() => unknown)[] = [];
@@ -138,4 +146,45 @@ export async function openStore(
   kind: ClientKind = "node-redis",
 ): Promise<RedisStore> {
   return redisStore({ client: await clients[kind]([servers].flat()), keys, ...options });
+}
+
+/** Where a record or a lock is in Redis, with the prefix that stores have when they are given none. */
+export const nameOf = (key: string, part: "record" | "lock") => `mcp-auth:{${key}}${part}`;
+
+/** Something that happens to a command: runs it with `send`, or not. */
+export type Hook = (command: readonly string[], send: () => Promise<unknown>) => Promise<unknown>;
+
+/** A store whose client is watched: `hook.current` decides what becomes of each command. */
+export async function watchedStore(server: RedisServer, options: Partial<RedisStoreOptions> = {}) {
+  const inner = (await clients["node-redis"]([server])) as NodeRedisClient;
+  const sent: string[] = [];
+  const hook: { current: Hook } = { current: (_command, send) => send() };
+  const client: NodeRedisClient = {
+    sendCommand(command) {
+      sent.push(command[0] ?? "");
+      // Without its signal: what is on its way cannot be held back.
+      return hook.current(command, () => inner.sendCommand(command));
+    },
+  };
+  return { store: redisStore({ client, keys, ...options }), hook, sent };
+}
+
+/** As a client fails whose connection breaks. */
+export const broken = () => new Error("Socket closed unexpectedly");
+
+/** Takes a lock, and holds it until `release`. */
+export async function hold(store: Store, key: string) {
+  const entered = Promise.withResolvers<HeldLock>();
+  const released = Promise.withResolvers<void>();
+  const ended = store.withLock(key, (held) => {
+    entered.resolve(held);
+    return released.promise;
+  });
+  ended.catch(entered.reject);
+  const held = await entered.promise;
+  const release = () => {
+    released.resolve();
+    return ended;
+  };
+  return { held, release };
 }
