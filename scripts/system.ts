@@ -1,6 +1,6 @@
 /**
- * What the tests need beyond npm packages: Chromium, a Secret Service, OpenSSL, and `keytar` built for this machine. Installs it on
- * Debian as root, elsewhere says how to get it.
+ * What the tests need beyond npm packages: Chromium, a Secret Service, OpenSSL, Redis, and `keytar` built for this machine. Installs it
+ * on Debian as root, elsewhere says how to get it.
  */
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync } from "node:fs";
@@ -24,6 +24,11 @@ export function hasSecretService(): boolean {
 /** Whether test certificates can be made. */
 export function hasOpenssl(): boolean {
   return places("openssl").some(executable);
+}
+
+/** Whether Redis can be started. */
+export function hasRedis(): boolean {
+  return places("redis-server").some(executable);
 }
 
 function places(program: string): string[] {
@@ -62,6 +67,7 @@ function installDebianPackages(): void {
   const packages = [
     ...(chromiumPath() ? [] : ["chromium"]),
     ...(hasOpenssl() ? [] : ["openssl"]),
+    ...(hasRedis() ? [] : ["redis-server"]),
     ...(hasSecretService() ? [] : ["dbus", "gnome-keyring", "libglib2.0-bin", "libsecret-1-dev", "g++", "make", "pkg-config", "python3"]),
   ];
   if (packages.length === 0) return;
@@ -93,6 +99,12 @@ if (import.meta.main) {
       ? "openssl is here"
       : "Missing: OpenSSL 3, which makes the certificates of tests. Debian, Ubuntu: `sudo apt-get install openssl`; macOS: `brew install openssl`.",
   );
+  const redis = hasRedis();
+  console.log(
+    redis
+      ? "redis-server is here"
+      : "Missing: Redis, which the tests of its store start. Debian, Ubuntu: `sudo apt-get install redis-server`; macOS: `brew install redis`.",
+  );
   // 2 tells the runner "not here"; it decides whether that may be skipped.
-  process.exitCode = chromium && secretService && openssl ? 0 : 2;
+  process.exitCode = chromium && secretService && openssl && redis ? 0 : 2;
 }

@@ -157,16 +157,14 @@ export type Hook = (command: readonly string[], send: () => Promise<unknown>) =>
 /** A store whose client is watched: `hook.current` decides what becomes of each command. */
 export async function watchedStore(server: RedisServer, options: Partial<RedisStoreOptions> = {}) {
   const inner = (await clients["node-redis"]([server])) as NodeRedisClient;
-  const sent: string[] = [];
   const hook: { current: Hook } = { current: (_command, send) => send() };
   const client: NodeRedisClient = {
     sendCommand(command) {
-      sent.push(command[0] ?? "");
       // Without its signal: what is on its way cannot be held back.
       return hook.current(command, () => inner.sendCommand(command));
     },
   };
-  return { store: redisStore({ client, keys, ...options }), hook, sent };
+  return { store: redisStore({ client, keys, ...options }), hook };
 }
 
 /** As a client fails whose connection breaks. */
