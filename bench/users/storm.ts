@@ -1,4 +1,4 @@
-import { type ChildProcess, fork, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,6 +17,8 @@ export interface UsersStormOptions {
   busy?: boolean;
   /** How the authorization server behaves. */
   server?: StrictServerSettings;
+  /** How many files each process may have open. */
+  descriptors?: number;
   /** Where Redis is. */
   redis?: string | undefined;
 }
@@ -27,11 +29,14 @@ export interface UsersStorm extends StrictServerReport {
   bareMs: number;
 }
 
-const run = (file: string): ChildProcess =>
-  fork(fileURLToPath(new URL(file, import.meta.url)), {
-    execArgv: ["--no-warnings"],
-    env: { ...process.env, NODE_OPTIONS: "" },
-  });
+/** @param descriptors how many files it may have open */
+function run(file: string, descriptors?: number): ChildProcess {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const program = [process.execPath, "--no-warnings", path];
+  const [command = "", ...args] =
+    descriptors === undefined ? program : ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...program];
+  return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], env: { ...process.env, NODE_OPTIONS: "" } });
+}
 
 async function ask<T>(child: ChildProcess, message: object | string): Promise<T> {
   const answering = once(child, "message");
@@ -50,7 +55,7 @@ export async function usersStorm(options: UsersStormOptions): Promise<UsersStorm
   const { logins, processes = 1, busy = false, server: settings = {} } = options;
   const folder = mkdtempSync(join(tmpdir(), "users-storm-"));
   const server = run("strict-server.ts");
-  const children = Array.from({ length: processes }, () => run("program.ts"));
+  const children = Array.from({ length: processes }, () => run("program.ts", options.descriptors));
   const hogs: ChildProcess[] = [];
   try {
     const [{ url: issuer }] = (await once(server, "message")) as [{ url: string }];
@@ -63,7 +68,8 @@ export async function usersStorm(options: UsersStormOptions): Promise<UsersStorm
     const program: ProgramSettings = { issuer, logins, store: store[options.store], prefix: "user-" };
     await call(first, "seed", program);
     if (busy) for (let n = 0; n < 2; n++) hogs.push(spawn(process.execPath, ["--eval", "for (;;);"]));
-    await ask(server, settings);
+    const { most: _, ...unlimited } = settings;
+    await ask(server, unlimited);
     const bareMs = await call(first, "bare", { ...program, prefix: "bare-" }, 16);
     await ask(server, settings);
     const reports = await Promise.all(children.map((child) => call(child, "storm", program)));
