@@ -1,7 +1,7 @@
 /**
  * This package beside the official SDKs and mcp-remote, in one run: `npm run bench`, and after `--`:
  *
- * - `--only storm,processes,machine,roundtrips,warm,locking,imports,bundles,steady`: these sections
+ * - `--only storm,processes,machine,roundtrips,warm,locking,imports,bundles,steady,memory`: these sections
  * - `--json`: the numbers on stdout and nothing else there; `--json FILE`: tables on stdout, the numbers in the file
  */
 import { writeFileSync } from "node:fs";
@@ -12,6 +12,7 @@ import { importTimes } from "./imports.ts";
 import { lockingCosts } from "./locking.ts";
 import { type MachineRequests, machineProcesses, machineStorm, machines } from "./machine.ts";
 import type { MachineKind } from "./machine-clients.ts";
+import { memory } from "./memory.ts";
 import { mcpRemote } from "./mcp-remote.ts";
 import { ours } from "./ours.ts";
 import { type Processes, processClients, sharedLogin } from "./processes.ts";
@@ -35,7 +36,8 @@ const sections: Record<string, { title: string; run: () => Promise<object[]> }> 
   locking: { title: "What a refresh costs here, beside its request", run: lockingCosts },
   imports: { title: "Import time above an empty program, in fresh processes", run: () => importTimes() },
   bundles: { title: "Bundle size", run: bundleSizes },
-  steady: { title: "A call with a valid token, without network", run: steadyState },
+  steady: { title: "A call with a valid token, without network", run: () => steadyState() },
+  memory: { title: "Memory a manager, one for each of 10,000 accounts", run: () => memory() },
 };
 
 async function storms(): Promise<Storm[]> {

@@ -1,5 +1,5 @@
 /** Makes so many managers, and prints how many bytes of the heap each keeps: `memory.ts` starts it. */
-import { MemoryStore, type Store, systemClock, TokenManager } from "mcp-client-auth";
+import { MemoryStore, type Store, systemClock, TokenManager, TokenManagers } from "mcp-client-auth";
 import { createMcpAuth, sqliteStore } from "mcp-client-auth/node";
 import type { ManagerKind } from "./memory.ts";
 import { FullProvider } from "./sdk.ts";
@@ -14,10 +14,12 @@ let aheadMs = 0;
 const clock = { ...systemClock, now: () => Date.now() + aheadMs };
 const fetch: typeof globalThis.fetch = async () => new Response("{}");
 const shared = new MemoryStore();
+const users = new TokenManagers({ serverUrl, fetch, clock, store: shared });
 
 function create(account: string): TokenManager {
+  if (kind === "family") return users.forAccount(account);
   if (kind === "createMcpAuth") return createMcpAuth(serverUrl, { account, folder, keychain: false, fetch, clock });
-  return new TokenManager({ serverUrl, account, fetch, clock, ...(kind === "manager, one store for all" && { store: shared }) });
+  return new TokenManager({ serverUrl, account, fetch, clock, ...(kind === "shared store" && { store: shared }) });
 }
 
 /** The heap, when everything that can go has gone. */
@@ -32,7 +34,7 @@ async function settled(stillNeeded: () => unknown = () => {}): Promise<number> {
 }
 
 async function seed(size: number): Promise<void> {
-  if (kind === "manager, a store of its own") return;
+  if (kind === "own store") return;
   const store: Store = kind === "createMcpAuth" ? sqliteStore({ folder, keychain: false }) : shared;
   for (let i = 0; i < size; i++)
     await new TokenManager({ serverUrl, account: `user-${i}`, store }).setTokens({ accessToken, expiresIn: 36_000 });
@@ -40,7 +42,7 @@ async function seed(size: number): Promise<void> {
 
 /** Uses a manager once, as a request does. */
 async function use(auth: TokenManager): Promise<TokenManager> {
-  if (kind === "manager, a store of its own") await auth.setTokens({ accessToken, expiresIn: 36_000 });
+  if (kind === "own store") await auth.setTokens({ accessToken, expiresIn: 36_000 });
   const response = await auth.fetch(auth.serverUrl, { method: "POST", body: "{}" });
   await response.arrayBuffer();
   return auth;
@@ -70,7 +72,7 @@ async function median(measure: () => Promise<number>): Promise<number> {
   return Math.round(results[1] as number);
 }
 
-if (kind === "SDK provider") {
+if (kind === "provider") {
   console.log(JSON.stringify({ unused: await median(() => bytes(count, () => new FullProvider())) }));
 } else {
   const unused = await median(() => bytes(count, (i) => create(`user-${i}`)));

@@ -5,24 +5,25 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 /** How the managers of a process are made. */
-export type ManagerKind = "manager, one store for all" | "manager, a store of its own" | "createMcpAuth" | "SDK provider";
+export type ManagerKind = "shared store" | "own store" | "family" | "createMcpAuth" | "provider";
 
 export interface Memory {
   what: string;
   "never used, bytes": number;
-  "used once, then left alone, bytes": number | undefined;
+  "left alone, bytes": number | undefined;
 }
 
 const kinds: readonly [ManagerKind, string][] = [
-  ["manager, one store for all", "TokenManager, one store for all"],
-  ["manager, a store of its own", "TokenManager with a store of its own, the token included"],
+  ["shared store", "TokenManager, one store for all"],
+  ["own store", "TokenManager with a store of its own; left alone, its login included"],
+  ["family", "TokenManagers.forAccount"],
   ["createMcpAuth", "createMcpAuth with its default store"],
-  ["SDK provider", "an SDK OAuthClientProvider"],
+  ["provider", "an SDK OAuthClientProvider"],
 ];
 
 const program = join(import.meta.dirname, "memory-process.ts");
 
-/** What a manager for an account of its own keeps in memory, without the app's own options: in fresh processes. */
+/** What a manager for an account of its own keeps of the heap: each kind in a fresh process. */
 export async function memory(count = 10_000): Promise<Memory[]> {
   const rows: Memory[] = [];
   for (const [kind, what] of kinds) {
@@ -30,7 +31,7 @@ export async function memory(count = 10_000): Promise<Memory[]> {
     const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", program, kind, String(count), folder]);
     rmSync(folder, { recursive: true });
     const { unused, idle } = JSON.parse(stdout) as { unused: number; idle?: number };
-    rows.push({ what, "never used, bytes": unused, "used once, then left alone, bytes": idle });
+    rows.push({ what, "never used, bytes": unused, "left alone, bytes": idle });
   }
   return rows;
 }

@@ -1,11 +1,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
-import { MemoryStore, type Store, TokenManager } from "mcp-client-auth";
+import { type Store, TokenManager } from "mcp-client-auth";
 import { sqliteStore } from "mcp-client-auth/node";
-import { FullProvider } from "./sdk.ts";
 
 export interface SteadyState {
   what: string;
@@ -16,21 +13,13 @@ export interface SteadyState {
 const serverUrl = "https://mcp.example/mcp";
 const tokens = { accessToken: "a".repeat(800), expiresIn: 3600 };
 
-/** How much is measured. */
-interface Effort {
-  /** Calls in one of seven rounds. */
-  calls: number;
-  /** Objects whose memory is measured at once. */
-  objects: number;
-}
-
 /**
  * What a call costs when the token is valid and known, without any network.
  *
- * @param effort less of it counts the same operations, and measures nothing
+ * @param calls in one of seven rounds: few count the same operations, and measure nothing
  * @throws Error when a call reads the store
  */
-export async function steadyState(effort: Effort = { calls: 20_000, objects: 10_000 }): Promise<SteadyState[]> {
+export async function steadyState(calls = 20_000): Promise<SteadyState[]> {
   const answer = new Response("{}", { headers: { "content-type": "application/json" } });
   const fetch: typeof globalThis.fetch = async () => answer;
   const folder = mkdtempSync(join(tmpdir(), "bench-steady-"));
@@ -53,12 +42,12 @@ export async function steadyState(effort: Effort = { calls: 20_000, objects: 10_
   const before = operations();
   if (before === 0) throw new Error("the store's operations are not counted");
   const [plain, authorized] = await times(
-    effort.calls,
+    calls,
     () => fetch(url, request()),
     () => auth.fetch(url, request()),
   );
   const [nothing, token, provided] = await times(
-    effort.calls,
+    calls,
     async () => "token",
     () => auth.getAccessToken(),
     () => auth.headers({ method: "POST", url }),
@@ -66,24 +55,12 @@ export async function steadyState(effort: Effort = { calls: 20_000, objects: 10_
   const operationsInCalls = operations() - before;
   if (operationsInCalls > 0) throw new Error(`calls with a valid token asked the store ${operationsInCalls} times`);
   rmSync(folder, { recursive: true });
-  const shared = new MemoryStore();
   return [
     { what: "auth.fetch above a plain fetch", value: round((authorized as number) - (plain as number)), unit: "ns" },
     { what: "… where the request alone, with its Headers, costs", value: round(plain as number), unit: "ns" },
     { what: "getAccessToken() above an async function", value: round((token as number) - (nothing as number)), unit: "ns" },
     { what: "headers() above an async function", value: round((provided as number) - (nothing as number)), unit: "ns" },
     { what: "operations of the default store in all these calls", value: operationsInCalls, unit: "" },
-    {
-      what: "memory a TokenManager, one store for all",
-      value: memory(effort.objects, () => new TokenManager({ serverUrl, fetch, store: shared })),
-      unit: "bytes",
-    },
-    {
-      what: "memory a TokenManager with a store of its own",
-      value: memory(effort.objects, () => new TokenManager({ serverUrl, fetch })),
-      unit: "bytes",
-    },
-    { what: "memory an SDK OAuthClientProvider", value: memory(effort.objects, () => new FullProvider()), unit: "bytes" },
   ];
 }
 
@@ -98,19 +75,6 @@ async function times(calls: number, ...functions: (() => Promise<unknown>)[]): P
     }
   }
   return best;
-}
-
-function memory(count: number, create: () => unknown): number {
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as () => void;
-  const objects: unknown[] = Array.from({ length: count }, create);
-  objects.length = 0;
-  collect();
-  const before = process.memoryUsage().heapUsed;
-  for (let i = 0; i < count; i++) objects.push(create());
-  collect();
-  const bytes = (process.memoryUsage().heapUsed - before) / objects.length;
-  return Math.round(bytes / 10) * 10;
 }
 
 function counting(inner: Store): { store: Store; operations(): number } {

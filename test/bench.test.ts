@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { lockingCosts } from "../bench/locking.ts";
 import { machineProcesses, machineStorm } from "../bench/machine.ts";
+import { memory } from "../bench/memory.ts";
 import { ours } from "../bench/ours.ts";
 import { processClients, sharedLogin } from "../bench/processes.ts";
 import { countRoundTrips } from "../bench/round-trips.ts";
@@ -89,8 +90,17 @@ describe("a program of the bench", () => {
 });
 
 test("calls with a valid token read nothing from the default store", async () => {
-  const rows = await steadyState({ calls: 200, objects: 100 });
+  const rows = await steadyState(200);
   expect(rows.find(({ what }) => what.startsWith("operations of the default store"))?.value).toBe(0);
+});
+
+test("a manager keeps at most 2 kB, never used or left alone; one with a store of its own its login as well", { timeout: 120_000 }, async () => {
+  const rows = await memory(2000);
+  expect(rows).toHaveLength(5);
+  for (const { what, "never used, bytes": unused, "left alone, bytes": idle = 0 } of rows) {
+    expect(unused, what).toBeLessThanOrEqual(2000);
+    expect(idle, what).toBeLessThanOrEqual(what.includes("a store of its own") ? 4000 : 2000);
+  }
 });
 
 // The goal is below 1 ms; a machine on which tests run must not fail it.
