@@ -48,8 +48,9 @@ export function isEnding(): boolean {
     });
     process.on("beforeExit", () => {
       ending = true;
-      // Others may give the process new work: if it lives on, this runs; it does not keep it alive by itself.
-      setImmediate(() => {
+      // Others may give the process new work: if it lives on, this runs; it does not keep it alive by itself. Not `setImmediate`,
+      // which does in Bun.
+      setTimeout(() => {
         ending = raisedAt !== undefined;
       }).unref();
     });

@@ -3,7 +3,17 @@
  *
  * Whoever runs it starts the servers, plays the user, and counts: see `stage.ts`.
  */
-import { type AuditRecord, auditTrail, type Clock, type LoginHandler, MemoryStore, systemClock, TokenManager } from "mcp-client-auth";
+import {
+  type AuditRecord,
+  auditTrail,
+  type Clock,
+  type LoginHandler,
+  McpAuthError,
+  MemoryStore,
+  systemClock,
+  TokenManager,
+} from "mcp-client-auth";
+import { HostedLogin } from "mcp-client-auth/hosted";
 import { MachineTokenManager } from "mcp-client-auth/machine";
 import { toolRequest } from "../fixture/tool-request.ts";
 import type { Report, Setting, StepName } from "./report.ts";
@@ -56,7 +66,20 @@ export async function run(setting: Setting): Promise<Report> {
       await program.dispose();
       return seen;
     },
-    // A further flow, such as the hosted one, is a step here, in `report.ts`, and in the table of `runtimes.test.ts`.
+    async "a hosted login, begun on one machine, finished on another"() {
+      const [store, redirectUri] = [new MemoryStore(), "http://127.0.0.1:1/callback"];
+      const machine = () => new HostedLogin({ store, redirectUri, clientName: "Runtime", clock });
+      const { serverUrl } = setting;
+      const { url, binding } = await machine().beginAuthorization({ serverUrl, account: "ben", returnTo: "/tools" });
+      const callback = redirectUri + (await ask("person", url.href));
+      const { account, returnTo } = await machine().finishAuthorization(callback, { binding });
+      const again = await machine().finishAuthorization(callback, { binding }).then(String, codeOf);
+      const ben = new TokenManager({ serverUrl, account, store, clock });
+      const { status } = await ben.fetch(ben.serverUrl, toolRequest("whoami"));
+      await ben.dispose();
+      return { account, returnTo, status, again };
+    },
+    // A further flow is a step here, in `report.ts`, and in the table of `runtimes.test.ts`.
   };
 
   const report: Report = { userAgent: navigator.userAgent, steps: {} };
@@ -66,6 +89,8 @@ export async function run(setting: Setting): Promise<Report> {
   }
   return report;
 }
+
+const codeOf = (error: unknown) => (error instanceof McpAuthError ? error.code : String(error));
 
 function tally(statuses: readonly number[]): Record<string, number> {
   return Object.fromEntries(Object.entries(Object.groupBy(statuses, String)).map(([status, them = []]) => [status, them.length]));

@@ -16,7 +16,8 @@ export type StepName =
   | "step-up"
   | "logout"
   | "audit trail"
-  | "a program's client credentials";
+  | "a program's client credentials"
+  | "a hosted login, begun on one machine, finished on another";
 
 export interface Step {
   /** What the program saw. */

@@ -18,6 +18,10 @@ const steps: Readonly<Record<StepName, Step>> = {
   logout: { saw: { wasLoggedIn: true, refreshTokenRevoked: true }, requests: { revoke: 3 } },
   "audit trail": { saw: trail, requests: {} },
   "a program's client credentials": { saw: { 200: 50 }, requests: { client_credentials: 1 } },
+  "a hosted login, begun on one machine, finished on another": {
+    saw: { account: "ben", returnTo: "http://127.0.0.1:1/tools", status: 200, again: "state_mismatch" },
+    requests: { register: 1, authorization_code: 1 },
+  },
 };
 
 describe.each(runtimes)("$name", ({ isHere, name, run, userAgent }) => {
