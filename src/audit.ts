@@ -73,7 +73,7 @@ export function auditTrail(options: AuditTrailOptions): AuthEventListener {
     if (!entry) return;
     const record: AuditRecord = {
       time: new Date(clock.now()).toISOString(),
-      account: bounded(accountOf(event) ?? account) ?? null,
+      account: bounded(event.account ?? account) ?? null,
       server: url(event.serverUrl),
       ...("issuer" in event && event.issuer ? { issuer: url(event.issuer) } : {}),
       ...entry,
@@ -135,10 +135,6 @@ const entries: { readonly [Type in AuthEvent["type"]]: (event: EventOf<Type>) =>
 function entryOf(event: AuthEvent): Entry | undefined {
   const decide: (event: never) => Entry | undefined = entries[event.type];
   return decide(event as never);
-}
-
-function accountOf(event: AuthEvent): string | undefined {
-  return "account" in event ? event.account : undefined;
 }
 
 /** Codes that say that somebody said no. */
