@@ -30,15 +30,14 @@ function cookieName({ protocol }: URL, stateDigest: string): string {
 }
 
 /**
- * `Set-Cookie` for a login.
+ * `Set-Cookie` for a login. Nobody deletes it before its time: a browser that has finished the login may come twice.
  *
- * @param value the binding; empty: deletes the cookie
  * @param maxAge in seconds
  */
-export function setCookie(application: URL, stateDigest: string, value: string, maxAge: number): string {
+export function setCookie(application: URL, stateDigest: string, binding: string, maxAge: number): string {
   const secure = application.protocol === "https:" ? " Secure;" : "";
   // Lax: the response is a navigation that another site has begun.
-  return `${cookieName(application, stateDigest)}=${value}; Path=/; Max-Age=${maxAge};${secure} HttpOnly; SameSite=Lax`;
+  return `${cookieName(application, stateDigest)}=${binding}; Path=/; Max-Age=${maxAge};${secure} HttpOnly; SameSite=Lax`;
 }
 
 /** The binding of a login in a `Cookie` header. */

@@ -52,7 +52,8 @@ export async function findLogin(
   if (!login) throw unknownState();
   const { serverUrl, account, expiresAt } = login;
   const { binding, account: signedIn } = visitor(stateDigest);
-  const wrong = (detail: string) => new McpAuthError("state_mismatch", { serverUrl, detail, hint: inTheSameBrowser });
+  // Not even the server is named: it is not this visitor's login.
+  const wrong = (detail: string) => new McpAuthError("state_mismatch", { detail, hint: inTheSameBrowser });
   if (binding === undefined) throw wrong("this browser has not begun it, or has lost its cookie");
   if (!areEqual(await digestOf(binding), login.binding)) throw wrong("another browser has begun it");
   if (signedIn !== undefined && signedIn !== account) throw wrong("another user has begun it in this browser");

@@ -98,8 +98,8 @@ export function hostedHandlers(options: HostedHandlersOptions): HostedHandlers {
     callback: route("GET", async (request) => {
       const account = await accountOf(request);
       try {
-        const { returnTo, cookie } = await logins.finishAuthorization(request, { account });
-        return seeOther(returnTo, cookie);
+        const { returnTo } = await logins.finishAuthorization(request, { account });
+        return seeOther(returnTo);
       } catch (error) {
         // A second tap, or the visit after a prefetch.
         const finished = finishedBefore(error);

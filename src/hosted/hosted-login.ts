@@ -42,8 +42,6 @@ export interface FinishedAuthorization {
   returnTo: string;
   /** Granted scopes. */
   scopes: readonly string[];
-  /** `Set-Cookie` that deletes the binding. */
-  cookie: string;
 }
 
 /**
@@ -118,7 +116,7 @@ export class HostedLogin {
     const session = this.#session(login.serverUrl, login.account);
     const outcome = await reporting(session, () => finishLogin(session, searchParams, stateDigest));
     const { serverUrl, account, returnTo, scopes } = outcome.login;
-    const finished = { serverUrl, account, returnTo, scopes, cookie: setCookie(this.redirectUri, stateDigest, "", 0) };
+    const finished = { serverUrl, account, returnTo, scopes };
     if (outcome.isFirst) return finished;
     const detail = "this login has finished already";
     const error = new McpAuthError("state_mismatch", { serverUrl, detail, hint: "There is nothing left to do." });

@@ -1,4 +1,4 @@
-import { callback, checkOptions, needed, url } from "../options.ts";
+import { callback, checkOptions, needed, type Rule, url } from "../options.ts";
 import type { WebHandler } from "./handlers.ts";
 
 /** A request of Node, Express or Connect, by its shape: whoever imports this entry needs no types of theirs. */
@@ -24,6 +24,8 @@ export interface NodeHandlerOptions {
   baseUrl: string | URL;
 }
 
+const absolute: Rule = ["an absolute URL", (value) => url[1](value) && URL.canParse(String(value))];
+
 const originals = new WeakMap<Request, NodeRequest>();
 
 /**
@@ -42,7 +44,7 @@ export function nodeHandler(
   options: NodeHandlerOptions,
 ): (request: NodeRequest, response: NodeResponse, next?: (error?: unknown) => void) => Promise<void> {
   checkOptions({ handler }, { handler: needed(callback) });
-  checkOptions(options, { baseUrl: needed(url) });
+  checkOptions(options, { baseUrl: needed(absolute) });
   const { origin } = new URL(options.baseUrl);
   return async (incoming, response, next) => {
     try {
