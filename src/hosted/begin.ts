@@ -19,7 +19,7 @@ import { forgetUnanswered, noteSentAway } from "./sent-away.ts";
 /** What a login is to get, and from where it may be finished. */
 export interface HostedRequest {
   redirectUri: string;
-  /** An absolute URL of the application. */
+  /** An absolute URL of the app. */
   returnTo: string;
   binding: string;
   scopes?: readonly string[] | undefined;
@@ -45,7 +45,7 @@ interface LoginServer {
  * Prepares a login of a user elsewhere:
  *
  * 1. finds the authorization server; what an earlier login has stored is used at once, and checked before a code is exchanged
- * 2. gets a client with the application's redirect URI
+ * 2. gets a client with the app's redirect URI
  * 3. stores what whoever finishes it needs
  *
  * @throws McpAuthError every code of discovery and registration; `token_not_required`; `store_failed`

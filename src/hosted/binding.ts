@@ -34,15 +34,15 @@ function cookieName({ protocol }: URL, stateDigest: string): string {
  *
  * @param maxAge in seconds
  */
-export function setCookie(application: URL, stateDigest: string, binding: string, maxAge: number): string {
-  const secure = application.protocol === "https:" ? " Secure;" : "";
+export function setCookie(app: URL, stateDigest: string, binding: string, maxAge: number): string {
+  const secure = app.protocol === "https:" ? " Secure;" : "";
   // Lax: the response is a navigation that another site has begun.
-  return `${cookieName(application, stateDigest)}=${binding}; Path=/; Max-Age=${maxAge};${secure} HttpOnly; SameSite=Lax`;
+  return `${cookieName(app, stateDigest)}=${binding}; Path=/; Max-Age=${maxAge};${secure} HttpOnly; SameSite=Lax`;
 }
 
 /** The binding of a login in a `Cookie` header. */
-export function readCookie(application: URL, stateDigest: string, header: string | null): string | undefined {
-  const name = `${cookieName(application, stateDigest)}=`;
+export function readCookie(app: URL, stateDigest: string, header: string | null): string | undefined {
+  const name = `${cookieName(app, stateDigest)}=`;
   const found = header
     ?.split(";")
     .map((pair) => pair.trim())

@@ -2,13 +2,13 @@ import type { McpAuthError, McpAuthErrorCode, McpAuthErrorParty } from "../error
 import { type PageContent, renderPage, styleSource } from "../login/page.ts";
 
 const titles: Partial<Record<McpAuthErrorCode, [title: string, text: string]>> = {
-  authorization_denied: ["Access was not allowed", "Nothing was shared. You can try again in the application."],
-  login_timeout: ["This login has expired", "It has taken too long. Start it again in the application."],
-  state_mismatch: ["This page belongs to another login", "Start the login again in the application, and finish it in the same browser."],
-  login_required: ["You are not signed in", "Sign in to the application, then try again."],
+  authorization_denied: ["Access was not allowed", "Nothing was shared. You can try again in the app."],
+  login_timeout: ["This login has expired", "It has taken too long. Start it again in the app."],
+  state_mismatch: ["This page belongs to another login", "Start the login again in the app, and finish it in the same browser."],
+  login_required: ["You are not signed in", "Sign in to the app, then try again."],
   token_not_required: ["No login is needed", "This server can be used as it is."],
 };
-const others: [title: string, text: string] = ["The login did not work", "You can start it again in the application."];
+const others: [title: string, text: string] = ["The login did not work", "You can start it again in the app."];
 
 /** Titles that say it all. */
 const plain: readonly McpAuthErrorCode[] = ["login_timeout", "login_required", "token_not_required"];
@@ -40,7 +40,7 @@ export async function errorPage(error: McpAuthError, status: number = statusOf(e
     title,
     text,
     reason: isPlain ? undefined : { lines: [message, hint], code },
-    link: { href: "/", text: "Back to the application" },
+    link: { href: "/", text: "Back to the app" },
     server: serverUrl === undefined ? undefined : URL.parse(serverUrl)?.host,
   });
 }

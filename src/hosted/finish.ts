@@ -20,7 +20,7 @@ import { noteAnswer } from "./sent-away.ts";
 export interface Visitor {
   /** What their browser has. */
   binding: string | undefined;
-  /** Who is signed in there, where the application says so. */
+  /** Who is signed in there, where the app says so. */
   account?: string | undefined;
 }
 
@@ -29,7 +29,7 @@ const startAgain = "Start the login again.";
 
 /** A response without a login. Which of the reasons it is, nobody can know: what is over leaves nothing behind. */
 function unknownState(serverUrl?: string): McpAuthError {
-  const detail = "no login waits for it: it has finished or ended already, has expired, or is of another application";
+  const detail = "no login waits for it: it has finished or ended already, has expired, or is of another app";
   return new McpAuthError("state_mismatch", { serverUrl, detail, hint: startAgain });
 }
 
@@ -149,6 +149,6 @@ async function withoutClient(session: Session, { discovery, begunAt }: PendingLo
     if (reason instanceof McpAuthError) return reason;
     throw reason;
   }
-  const detail = "the registration of this application is not known there any more";
+  const detail = "the registration of this app is not known there any more";
   return new McpAuthError(error.code, { ...factsOf(error), party: error.party, detail, hint: startAgain, cause: error });
 }

@@ -2,17 +2,17 @@ import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import { callback, checkOptions, needed, type Rule, type Rules } from "../options.ts";
 import { answerHeaders, errorPage } from "./error-page.ts";
 import { finishedBefore, HostedLogin } from "./hosted-login.ts";
-import { placeInApplication } from "./return-to.ts";
-import { isFromApplication } from "./same-origin.ts";
+import { placeInApp } from "./return-to.ts";
+import { isFromApp } from "./same-origin.ts";
 
 /** Answers one request. Fits Hono, Next.js, Workers, Deno and Bun as it is; `nodeHandler` makes one for Express. */
 export type WebHandler = (request: Request) => Promise<Response>;
 
-/** What the handlers ask the application. */
+/** What the handlers ask the app. */
 export interface HostedHandlersOptions {
   /** Begins and finishes the logins. */
   logins: HostedLogin;
-  /** Who is signed in at the application: its own name of the user. `undefined`: nobody. */
+  /** Who is signed in at the app: its own name of the user. `undefined`: nobody. */
   account: (request: Request) => string | undefined | Promise<string | undefined>;
   /** Which protected server a user may connect to with this request. `undefined`: none. */
   serverUrl: (request: Request) => string | URL | undefined | Promise<string | URL | undefined>;
@@ -22,13 +22,13 @@ export interface HostedHandlersOptions {
   onError?: ((error: McpAuthError, request: Request) => Response | undefined | Promise<Response | undefined>) | undefined;
 }
 
-/** Each for one route of the application. */
+/** Each for one route of the app. */
 export interface HostedHandlers {
-  /** POST, from a page of the application: sends the user to the authorization server. `?returnTo=` says where to go on afterwards. */
+  /** POST, from a page of the app: sends the user to the authorization server. `?returnTo=` says where to go on afterwards. */
   connect: WebHandler;
   /** GET, at the redirect URI: finishes the login, and sends the user to `returnTo`. */
   callback: WebHandler;
-  /** POST, from a page of the application: ends the login. `?returnTo=` as for `connect`. */
+  /** POST, from a page of the app: ends the login. `?returnTo=` as for `connect`. */
   disconnect: WebHandler;
 }
 
@@ -43,7 +43,7 @@ export const handlersRules = (): Rules<HostedHandlersOptions> => ({
 });
 
 /**
- * Handlers for a web application's routes. Only the path and query of a request are used, never its host: the application is
+ * Handlers for a web app's routes. Only the path and query of a request are used, never its host: the app is
  * where the redirect URI is.
  *
  * @example
@@ -63,25 +63,25 @@ export const handlersRules = (): Rules<HostedHandlersOptions> => ({
 export function hostedHandlers(options: HostedHandlersOptions): HostedHandlers {
   checkOptions(options, handlersRules());
   const { logins, account: accountOf, serverUrl: serverOf, scopes: scopesOf, onError } = options;
-  const application = logins.redirectUri;
+  const app = logins.redirectUri;
 
-  /** A route that takes one method. What fails by our own doing ends on a page; the application's failures are its own. */
+  /** A route that takes one method. What fails by our own doing ends on a page; the app's failures are its own. */
   const route =
     (method: "GET" | "POST", work: (request: Request, query: URLSearchParams) => Promise<Response>): WebHandler =>
     async (request) => {
       if (request.method !== method) return new Response(null, { status: 405, headers: { ...answerHeaders, allow: method } });
       try {
-        return await work(request, new URL(request.url, application).searchParams);
+        return await work(request, new URL(request.url, app).searchParams);
       } catch (error) {
         if (!(error instanceof McpAuthError)) throw error;
         return (await onError?.(error, request)) ?? errorPage(error);
       }
     };
 
-  /** What a user does with a server, by a page of the application. */
+  /** What a user does with a server, by a page of the app. */
   const deed = (work: (login: { account: string; serverUrl: string | URL }, request: Request, returnTo: string) => Promise<Response>) =>
     route("POST", async (request, query) => {
-      if (!isFromApplication(request, application)) return refusal(403, "This request must come from a page of the application.");
+      if (!isFromApp(request, app)) return refusal(403, "This request must come from a page of the app.");
       const account = await accountOf(request);
       if (account === undefined) throw new LoginRequiredError({ party: "app", detail: "nobody is signed in", hint: "Sign in first." });
       const serverUrl = await serverOf(request);
@@ -109,7 +109,7 @@ export function hostedHandlers(options: HostedHandlersOptions): HostedHandlers {
     }),
 
     disconnect: deed(async (login, _request, returnTo) => {
-      const place = placeInApplication(application, returnTo);
+      const place = placeInApp(app, returnTo);
       await logins.logout(login);
       return seeOther(place);
     }),

@@ -18,7 +18,7 @@ import {
   hostedServerRules,
 } from "./options.ts";
 import { sweep } from "./pending-login.ts";
-import { placeInApplication } from "./return-to.ts";
+import { placeInApp } from "./return-to.ts";
 
 /** A login whose user is to be sent away. */
 export interface BegunAuthorization {
@@ -26,7 +26,7 @@ export interface BegunAuthorization {
   url: URL;
   /** What only this browser may know: the login is finished by whoever has it. */
   binding: string;
-  /** `Set-Cookie` with the binding, for an application that has the same cookies at the redirect URI. */
+  /** `Set-Cookie` with the binding, for an app that has the same cookies at the redirect URI. */
   cookie: string;
   /** When the user's time ends, in ms since 1970. */
   expiresAt: number;
@@ -38,14 +38,14 @@ export interface FinishedAuthorization {
   serverUrl: string;
   /** Whose login it is. */
   account: string;
-  /** Where the user goes on: an absolute URL of the application. */
+  /** Where the user goes on: an absolute URL of the app. */
   returnTo: string;
   /** Granted scopes. */
   scopes: readonly string[];
 }
 
 /**
- * Logins of a web application's users, begun on one machine and finished on any other that shares the store.
+ * Logins of a web app's users, begun on one machine and finished on any other that shares the store.
  *
  * Nothing is kept in memory. A login is finished once, in the browser that has begun it, and within its time.
  *
@@ -83,7 +83,7 @@ export class HostedLogin {
   async beginAuthorization(begin: BeginAuthorization): Promise<BegunAuthorization> {
     checkOptions(begin, beginRules());
     const { serverUrl, account, returnTo = "/", scopes, signal = new AbortController().signal } = begin;
-    const place = placeInApplication(this.redirectUri, returnTo);
+    const place = placeInApp(this.redirectUri, returnTo);
     const binding = generateBinding();
     const { redirectUri } = this.#options;
     const session = this.#session(serverUrl, account);
@@ -167,7 +167,7 @@ const responseRule: Rule = [
   "a `Request` to the redirect URI, or its URL",
   (value) => {
     const url = typeof value === "string" || value instanceof URL ? value : Reflect.get(Object(value), "url");
-    return typeof url === "string" || url instanceof URL ? URL.canParse(url, "https://application.example") : false;
+    return typeof url === "string" || url instanceof URL ? URL.canParse(url, "https://app.example") : false;
   },
 ];
 

@@ -20,7 +20,7 @@ export interface NodeResponse {
 
 /** Options of {@link nodeHandler}. */
 export interface NodeHandlerOptions {
-  /** The application's address as browsers know it. No header of a request can change it. */
+  /** The app's address as browsers know it. No header of a request can change it. */
   baseUrl: string | URL;
 }
 
@@ -59,7 +59,7 @@ export function nodeHandler(
 }
 
 /**
- * The request of Node or Express behind a `Request`: for `account`, which needs the application's own session.
+ * The request of Node or Express behind a `Request`: for `account`, which needs the app's own session.
  *
  * @example
  * ```ts

@@ -25,11 +25,11 @@ const notHosted = [
 /** What may differ from one protected server to another. */
 export interface HostedServerOptions extends Omit<LoginOptions, (typeof notHosted)[number]> {}
 
-/** How a web application logs its users in. `store` and `redirectUri` are needed; all machines get the same options. */
+/** How a web app logs its users in. `store` and `redirectUri` are needed; all machines get the same options. */
 export interface HostedLoginOptions extends HostedServerOptions {
   /** What all machines share: pending logins, registrations and tokens. */
   store: Store;
-  /** Where authorization servers send the user's browser back to: https, or http on loopback. The application is at its origin. */
+  /** Where authorization servers send the user's browser back to: https, or http on loopback. The app is at its origin. */
   redirectUri: string;
   /** How long the user has for a login, in ms. Default 600,000. */
   loginTimeout?: number | undefined;
@@ -41,9 +41,9 @@ export interface HostedLoginOptions extends HostedServerOptions {
 export interface BeginAuthorization {
   /** The protected server. */
   serverUrl: string | URL;
-  /** Whose login it is: the application's own name of its user; no slashes. */
+  /** Whose login it is: the app's own name of its user; no slashes. */
   account: string;
-  /** Where in the application the user goes on after the login: a path, with query and fragment where needed. Default `/`. */
+  /** Where in the app the user goes on after the login: a path, with query and fragment where needed. Default `/`. */
   returnTo?: string | undefined;
   /** Scopes to ask for, beside those of the options and of earlier logins: a step-up. */
   scopes?: readonly string[] | undefined;
@@ -55,7 +55,7 @@ export interface BeginAuthorization {
 export interface FinishAuthorization {
   /** What `beginAuthorization` returned for this browser. Not needed for a `Request`, whose cookies have it. */
   binding?: string | undefined;
-  /** Who is signed in at the application now: a login of anybody else is refused. Default: the binding alone counts. */
+  /** Who is signed in at the app now: a login of anybody else is refused. Default: the binding alone counts. */
   account?: string | undefined;
 }
 

@@ -17,7 +17,7 @@ interface HostedLogin {
   account: string;
   /** SHA-256 of the binding, which the browser has. */
   binding: string;
-  /** An absolute URL of the application. */
+  /** An absolute URL of the app. */
   returnTo: string;
   /** When the user's time ends, in ms since 1970. */
   expiresAt: number;

@@ -165,7 +165,7 @@ describe("a page says what is wrong, and nothing is lost", () => {
     expect((await browse("callback", callback)).status).toBe(303);
   });
 
-  test("a page of the application's own takes its place", async () => {
+  test("a page of the app's own takes its place", async () => {
     const { browse } = routes({ url: "https://mcp.invalid/mcp" }, { onError: ({ code }) => new Response(code, { status: 418 }) });
     const response = await browse("callback", "/mcp/callback?state=x&code=y");
     expect([response.status, await response.text()]).toEqual([418, "state_mismatch"]);
@@ -198,7 +198,7 @@ describe("what another site may not do", () => {
     }
   });
 
-  test("a page of the application may, in an older browser too", async () => {
+  test("a page of the app may, in an older browser too", async () => {
     const server = await startServer();
     const { browse } = routes(server);
     expect((await browse("connect", "/mcp/connect", { method: "POST", headers: { origin } })).status).toBe(303);

@@ -87,7 +87,7 @@ describe.runIf(hasChromium)("a user of the web application", () => {
     await press(page, "Deny");
     await page.getByRole("heading", { name: "Access was not allowed" }).waitFor();
     await shot("4-denied");
-    await page.getByRole("link", { name: "Back to the application" }).click();
+    await page.getByRole("link", { name: "Back to the app" }).click();
     expect(await state(page)).toBe("Not connected.");
   });
 
