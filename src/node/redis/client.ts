@@ -36,7 +36,8 @@ export interface Connection {
 
 /** `undefined` when it is no client that can be used. */
 export function connectionOf(client: unknown): Connection | undefined {
-  const can = (name: string) => typeof Reflect.get(Object(client), name) === "function";
+  if (typeof client !== "object" || client === null) return undefined;
+  const can = (name: string) => typeof Reflect.get(client, name) === "function";
   // A sentinel's `sendCommand` takes other arguments; ioredis has no client of its own for it.
   if (can("getMasterNode")) return undefined;
   if (can("sendCommand") && can("nodeClient")) return nodeRedisCluster(client as NodeRedisCluster);
@@ -47,8 +48,8 @@ export function connectionOf(client: unknown): Connection | undefined {
 }
 
 /** ioredis adds it to the keys of all commands but SCAN: nothing would be found. */
-function hasKeyPrefix(client: unknown): boolean {
-  return Boolean(Reflect.get(Object(Reflect.get(Object(client), "options")), "keyPrefix"));
+function hasKeyPrefix(client: object): boolean {
+  return Boolean(Reflect.get(Object(Reflect.get(client, "options")), "keyPrefix"));
 }
 
 const single = (send: Send): Connection => ({ to: () => send, nodes: async () => [send] });

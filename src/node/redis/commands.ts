@@ -42,7 +42,7 @@ export class Commands {
    * @throws McpAuthError `store_failed`; `store_denied`, `store_unusable`
    */
   send(key: string, command: readonly string[], effect: Effect, timeoutMs = this.#timeoutMs): Promise<unknown> {
-    return this.#within(timeoutMs, (signal) => repeat(this.#connection.to(key), command, effect, signal));
+    return this.#within(timeoutMs, (limit) => repeat(this.#connection.to(key), command, effect, limit));
   }
 
   /** Sends a Lua script. It touches `keys`, which are in one slot; what it does is done as a whole, or not at all. */
@@ -54,14 +54,19 @@ export class Commands {
   /** Each node that holds keys. */
   async nodes(): Promise<((command: readonly string[]) => Promise<unknown>)[]> {
     const nodes = await this.#within(this.#timeoutMs, () => this.#connection.nodes());
-    return nodes.map((node) => (command) => this.#within(this.#timeoutMs, (signal) => repeat(node, command, "repeatable", signal)));
+    return nodes.map((node) => (command) => this.#within(this.#timeoutMs, (limit) => repeat(node, command, "repeatable", limit)));
   }
 
-  async #within<T>(timeoutMs: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #within<T>(timeoutMs: number, work: (limit: Limit) => Promise<T>): Promise<T> {
     const late = () => new McpAuthError("store_failed", { detail: `Redis did not answer within ${timeoutMs} ms`, hint: unreachable });
-    const limit = deadline(systemClock, timeoutMs, late);
+    let failure: unknown;
+    // Why the last attempt failed says more than that the time is over.
+    const limit = deadline(systemClock, timeoutMs, () => failure ?? late());
+    const failed = (error: unknown) => {
+      failure = error;
+    };
     try {
-      return await abortable(work(limit.signal), limit.signal);
+      return await abortable(work({ signal: limit.signal, failed }), limit.signal);
     } catch (error) {
       throw typed(error);
     } finally {
@@ -72,22 +77,23 @@ export class Commands {
 
 const unreachable = "Check that Redis runs and can be reached, and that its client is connected; then try again.";
 
-async function repeat(send: Send, command: readonly string[], effect: Effect, signal: AbortSignal): Promise<unknown> {
+interface Limit {
+  readonly signal: AbortSignal;
+  /** Takes why an attempt failed that is followed by another. */
+  failed(error: unknown): void;
+}
+
+async function repeat(send: Send, command: readonly string[], effect: Effect, { signal, failed }: Limit): Promise<unknown> {
   for (let pauseMs = firstPauseMs; ; pauseMs *= 2) {
-    signal.throwIfAborted();
     try {
       return await send(command, signal);
     } catch (error) {
       const { message } = error as Error;
       const mayRepeat = passing.test(message) || (effect === "repeatable" && !answered.test(message));
-      if (signal.aborted || !mayRepeat) throw error;
-      try {
-        await systemClock.sleep(pauseMs, { signal, background: true });
-      } catch {
-        // Why it failed says more than that the time is over.
-        throw error;
-      }
+      if (!mayRepeat) throw error;
+      failed(error);
     }
+    await systemClock.sleep(pauseMs, { signal, background: true });
   }
 }
 

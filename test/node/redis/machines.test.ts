@@ -1,6 +1,6 @@
 /** Several machines that share logins in Redis: one refreshes, the others use what it has stored, whatever happens to it. */
 import { describe, expect, test } from "vitest";
-import { TokenManager } from "../../../src/index.ts";
+import { systemClock, TokenManager } from "../../../src/index.ts";
 import { gate, logInByHand, type ProtectedServer, registerByHand, tokenRequest, when } from "../../fixture/index.ts";
 import { minutes, startServer } from "../../storm/support.ts";
 import { startMachine } from "./machine.ts";
@@ -32,7 +32,7 @@ async function fleet(accounts: readonly string[] = ["a"], options?: Parameters<t
   const statuses = () => server.authorizationServer.tokenRequests("refresh_token").map(({ status }) => status);
   /** The login that is stored can be refreshed. */
   const expectAlive = async () => {
-    const clock = { now: () => Date.now() + 2 * aheadMs, sleep: async () => {} };
+    const clock = { ...systemClock, now: () => Date.now() + 2 * aheadMs };
     const auth = new TokenManager({ serverUrl: server.url, store, account: "a", clock });
     expect(await auth.getAccessToken()).toBeTruthy();
     await auth.dispose();
