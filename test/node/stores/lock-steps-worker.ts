@@ -50,8 +50,6 @@ stepBefore(fs as never, "lstatSync", "unlinkSync", "rmSync", "openSync", "readdi
 const { setTimeout: realTimeout } = globalThis;
 globalThis.setTimeout = ((work: () => void, ms = 0, ...rest: unknown[]) =>
   realTimeout(work, ms < 1000 ? ms / 20 : ms, ...rest)) as typeof setTimeout;
-const uptime = process.uptime.bind(process);
-process.uptime = () => uptime() * 100;
 
 async function hold(locks: FileLocks): Promise<void> {
   await locks.withLock("k", async (lock) => {
