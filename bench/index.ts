@@ -1,7 +1,7 @@
 /**
  * This package beside the official SDKs and mcp-remote, in one run: `npm run bench`, and after `--`:
  *
- * - `--only storm,processes,machine,roundtrips,warm,locking,imports,bundles,steady,memory`: these sections
+ * - `--only storm,processes,machine,roundtrips,warm,locking,logins,writes,imports,bundles,steady,memory`: these sections
  * - `--json`: the numbers on stdout and nothing else there; `--json FILE`: tables on stdout, the numbers in the file
  */
 import { writeFileSync } from "node:fs";
@@ -10,10 +10,11 @@ import { parseArgs } from "node:util";
 import { bundleSizes } from "./bundles.ts";
 import { importTimes } from "./imports.ts";
 import { lockingCosts } from "./locking.ts";
+import { manyLogins, manyWrites } from "./logins.ts";
 import { type MachineRequests, machineProcesses, machineStorm, machines } from "./machine.ts";
 import type { MachineKind } from "./machine-clients.ts";
-import { memory } from "./memory.ts";
 import { mcpRemote } from "./mcp-remote.ts";
+import { memory } from "./memory.ts";
 import { ours } from "./ours.ts";
 import { type Processes, processClients, sharedLogin } from "./processes.ts";
 import { countRoundTrips, type RoundTrips } from "./round-trips.ts";
@@ -34,6 +35,8 @@ const sections: Record<string, { title: string; run: () => Promise<object[]> }> 
     run: () => warmStart(),
   },
   locking: { title: "What a refresh costs here, beside its request", run: lockingCosts },
+  logins: { title: "With many logins in the default store, and as many users in one process", run: () => manyLogins() },
+  writes: { title: "Records of many users, written to the default store at once", run: async () => [await manyWrites()] },
   imports: { title: "Import time above an empty program, in fresh processes", run: () => importTimes() },
   bundles: { title: "Bundle size", run: bundleSizes },
   steady: { title: "A call with a valid token, without network", run: () => steadyState() },

@@ -1,6 +1,6 @@
 /** Which encrypted records are taken: those that `seal` makes, and no other JWE, also where the key fits. */
 import { CompactEncrypt, type CompactJWEHeaderParameters } from "jose";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { Cipher, type SealingKey } from "../../src/stores/encryption.ts";
 
 const record = { v: 1, token: "the-secret-of-the-test" };
@@ -87,6 +87,47 @@ describe("refused, because somebody has changed it", () => {
       message: expect.not.stringContaining("another's place"),
       cause: expect.any(Error),
     });
+  });
+});
+
+describe("what is not changed is decrypted once", () => {
+  async function cipher() {
+    const { imported } = await keys();
+    const decrypted = vi.spyOn(crypto.subtle, "decrypt");
+    onTestFinished(() => decrypted.mockRestore());
+    return { cipher: new Cipher(imported), decrypted, sealed: (at: string) => seal(imported, at, record) };
+  }
+
+  test("however often it is read, and each reader has a copy of its own", async () => {
+    const { cipher: of, decrypted, sealed } = await cipher();
+    const jwe = await sealed(name);
+    const [first, second] = [await of.unseal(name, jwe), await of.unseal(name, jwe)];
+    expect([first, second, decrypted.mock.calls.length]).toEqual([record, record, 1]);
+    expect(first).not.toBe(second);
+  });
+
+  test("and what was written is not decrypted at all", async () => {
+    const { cipher: of, decrypted } = await cipher();
+    expect(await of.unseal(name, await of.seal(name, JSON.stringify(record)))).toEqual(record);
+    expect(decrypted).not.toHaveBeenCalled();
+  });
+
+  test("a record in another's place is refused, although its text is known", async () => {
+    const { cipher: of } = await cipher();
+    const jwe = await of.seal(name, JSON.stringify(record));
+    await expect(of.unseal("tokens/b", jwe)).rejects.toMatchObject({ code: "invalid_record" });
+  });
+
+  test("so many are remembered: who was read longest ago is forgotten", async () => {
+    const { cipher: of, decrypted, sealed } = await cipher();
+    const all = await Promise.all(Array.from({ length: 257 }, async (_, n) => [`k${n}`, await sealed(`k${n}`)] as const));
+    for (const [at, jwe] of all.slice(0, 256)) await of.unseal(at, jwe);
+    const read = async (n: number) => {
+      decrypted.mockClear();
+      await of.unseal(...(all[n] as [string, string]));
+      return decrypted.mock.calls.length;
+    };
+    expect([await read(0), await read(256), await read(0), await read(1)]).toEqual([0, 1, 0, 1]);
   });
 });
 

@@ -1,4 +1,5 @@
 import { codeOf } from "../../errors.ts";
+import { eventLoop } from "./portions.ts";
 
 /** A transaction of so many writes takes a few milliseconds beside its synchronisations. */
 const largest = 64;
@@ -53,6 +54,7 @@ export class GroupCommit<W> {
       if (outcome?.status === "fulfilled") ready.push({ asked, work: outcome.value });
       else asked.reject(outcome?.reason);
     }
+    if (ready.length === 0) return;
     const waiting = this.#asked.length;
     try {
       const results = await this.#commit(ready.map(({ work }) => work));
@@ -61,8 +63,11 @@ export class GroupCommit<W> {
       if (codeOf(error) === "lock_timeout") {
         // Whoever was waiting then has waited as long.
         for (const { reject } of [...ready.map(({ asked }) => asked), ...this.#asked.splice(0, waiting)]) reject(error);
-      } else if (ready.length === 1) ready[0]?.asked.reject(error);
-      else for (const { asked, work } of ready) await this.#alone(asked, work);
+        return;
+      }
+      // What has happened to the database is reported once; and one alone has been tried alone.
+      if (ready.length === 1 || codeOf(error) === "store_damaged") ready.shift()?.asked.reject(error);
+      for (const { asked, work } of ready) await this.#alone(asked, work);
     }
   }
 
@@ -75,9 +80,4 @@ export class GroupCommit<W> {
       reject(error);
     }
   }
-}
-
-/** Lets the event loop do everything else that is ready. */
-function eventLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

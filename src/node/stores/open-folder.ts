@@ -81,17 +81,25 @@ export class OpenFolder {
     return row && (await this.#cipher()).unseal(key, String(row.value));
   }
 
-  async set(key: string, value: StoredRecord): Promise<void> {
+  /** @param check throws where it must not be written any more */
+  async set(key: string, value: StoredRecord, check?: () => void): Promise<void> {
     // Before anything is awaited: the caller may change it.
     const text = JSON.stringify(value);
     await this.#records.write(async () => {
       const sealed = await (await this.#cipher()).seal(key, text);
-      return (statements) => statements("INSERT OR REPLACE INTO records VALUES (?, ?)").run(key, sealed);
+      return (statements) => {
+        check?.();
+        statements("INSERT OR REPLACE INTO records VALUES (?, ?)").run(key, sealed);
+      };
     });
   }
 
-  async delete(key: string): Promise<void> {
-    await this.#records.remove((statements) => statements("DELETE FROM records WHERE key = ?").run(key));
+  /** @param check as for {@link set} */
+  async delete(key: string, check?: () => void): Promise<void> {
+    await this.#records.remove((statements) => {
+      check?.();
+      statements("DELETE FROM records WHERE key = ?").run(key);
+    });
   }
 
   async take(key: string): Promise<StoredRecord | undefined> {

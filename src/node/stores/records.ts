@@ -9,10 +9,14 @@ import { storeError, typed } from "./error.ts";
 import { fileAt, isStillAt, secureFile, secureFolder, secureJournal } from "./files.ts";
 import { GroupCommit } from "./group-commit.ts";
 import type { FileLocks } from "./lock.ts";
+import { Portions } from "./portions.ts";
 import { DamagedDatabase, ForeignDatabase, prepareDatabase, type Statements, statementsOf } from "./schema.ts";
 
 /** A write of another process takes a moment. After so many ms that process must be stopped. */
 const patienceMs = 10_000;
+
+/** So many reads, with what is done with their results, take some ms. */
+const readsAtOnce = 64;
 
 /** Options of {@link Records}. */
 export interface RecordsOptions {
@@ -45,6 +49,7 @@ interface Write {
  */
 export class Records {
   readonly #options: RecordsOptions;
+  readonly #reads = new Portions(readsAtOnce);
   readonly #writes = new GroupCommit<Write>((writes) => this.#commit(writes));
   #opened: Opened | undefined;
   #restarts = 0;
@@ -60,7 +65,9 @@ export class Records {
   }
 
   /** Reads; creates nothing. `undefined` without a database. */
-  read<T>(work: Work<T>): Promise<T | undefined> {
+  async read<T>(work: Work<T>): Promise<T | undefined> {
+    const later = this.#reads.next();
+    if (later) await later;
     return this.#run(work, false);
   }
 

@@ -54,13 +54,16 @@ export class SqliteStore implements Store {
           await lock.write(work);
           folder.confirm(key);
         };
+        // Once more when it is written: it may have waited for others.
+        const check = () => lock.check();
         return action({
           signal: lock.signal,
           get restarted() {
             return folder.restarts > before && !folder.isConfirmed(key);
           },
-          set: (name, value) => write(() => this.set(name, value)),
-          delete: (name) => write(() => this.delete(name)),
+          check,
+          set: (name, value) => write(() => this.#hearing(folder.set(name, value, check))),
+          delete: (name) => write(() => this.#hearing(folder.delete(name, check))),
         });
       },
       options,

@@ -1,7 +1,7 @@
 /** Writes that are asked for at the same time share a transaction, and nothing else. */
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { McpAuthError } from "../../../src/errors.ts";
+import { codeOf, McpAuthError } from "../../../src/errors.ts";
 import { GroupCommit } from "../../../src/node/stores/group-commit.ts";
 
 /** Commits that take a while, and what each of them held. */
@@ -82,6 +82,26 @@ test("one that fails alone is not tried again", async () => {
     throw new Error("disk full");
   });
   expect([codes(await Promise.allSettled([add("a")])), tries]).toEqual([["disk full"], 1]);
+});
+
+test("that the database had to be set aside is told once; the others are tried by themselves", async () => {
+  let isDamaged = true;
+  const { add } = commits(() => {
+    if (!isDamaged) return;
+    isDamaged = false;
+    throw new McpAuthError("store_damaged", { detail: "damaged" });
+  });
+  expect(await Promise.all(["a", "b", "c"].map((work) => add(work).catch(codeOf)))).toEqual(["store_damaged", "b done", "c done"]);
+});
+
+test("nothing is committed for those that could not be prepared", async () => {
+  let tries = 0;
+  const group = new GroupCommit<string>(async (works) => {
+    tries++;
+    return works;
+  });
+  await Promise.allSettled([1, 2].map(() => group.add(() => Promise.reject(new Error("no key")))));
+  expect(tries).toBe(0);
 });
 
 test("who has waited for a database that another process keeps locked does not wait once more", async () => {

@@ -1,5 +1,5 @@
 /** Whose a database is, and whether it is whole. */
-import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, renameSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -57,6 +57,14 @@ test.each<[what: string, sql: string, reason: string | undefined]>([
       .catch(({ code }) => code),
   ).toBe(reason ? "store_damaged" : 0);
   expect(told).toEqual(reason ? [expect.objectContaining({ type: "store.set-aside", reason })] : []);
+});
+
+test("cut off within its last page: damaged", async () => {
+  const { open, path, told } = made();
+  await open().write(counted);
+  truncateSync(path, statSync(path).size - 1);
+  await expect(open().read(count)).rejects.toMatchObject({ code: "store_damaged" });
+  expect(told).toEqual([expect.objectContaining({ type: "store.set-aside", reason: "damaged" })]);
 });
 
 test("who finds another program's database waits until it is out of the way", async () => {
