@@ -77,7 +77,7 @@ if (kind === "provider") {
 } else {
   const unused = await median(() => bytes(count, (i) => create(`user-${i}`)));
   // Each login of the default store is a durable write.
-  const size = kind === "createMcpAuth" ? Math.min(count, 1000) : count;
+  const size = kind === "createMcpAuth" ? Math.min(count, 500) : count;
   await seed(size);
   const idle = await median(() => bytes(size, (i) => use(create(`user-${i}`)), leaveAlone));
   console.log(JSON.stringify({ unused, idle }));
