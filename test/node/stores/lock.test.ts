@@ -1,7 +1,7 @@
 /** Locks between processes: real ones, that are killed, stopped and starved. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -143,17 +143,7 @@ describe("traps of POSIX locks", () => {
     await child.said("locked k");
   });
 
-  test("a lock file is never deleted", async () => {
-    const folder = temporaryFolder();
-    const locks = new FileLocks(folder);
-    await locks.withLock("k", async () => {});
-    const inodes = () => readdirSync(folder).map((name) => statSync(join(folder, name)).ino);
-    const before = inodes();
-    await locks.withLock("k", async () => {});
-    expect(inodes()).toEqual(before);
-  });
-
-  test("one that somebody deleted is made anew; its holder learns that it has lost it", async () => {
+  test("files that somebody deleted are made anew; the holder learns that it has lost the lock", async () => {
     const folder = temporaryFolder();
     await new FileLocks(folder).withLock("k", async (lock) => {
       await lock.write(async () => {});
@@ -164,7 +154,7 @@ describe("traps of POSIX locks", () => {
     expect(await new FileLocks(folder).withLock("k", async () => "mine")).toBe("mine");
   });
 
-  test("one that is replaced between the look and the opening: the new one is held", async () => {
+  test("a table that is replaced between the look and the opening: the new one has the lock", async () => {
     const folder = temporaryFolder();
     const { exec } = DatabaseSync.prototype;
     const spy = vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, text) {
@@ -194,7 +184,7 @@ describe("traps of POSIX locks", () => {
     expect(write).not.toHaveBeenCalled();
   });
 
-  test("one that holds something else than a database can be used all the same", async () => {
+  test("files that hold something else than a database can be used all the same", async () => {
     const folder = temporaryFolder();
     const locks = new FileLocks(folder);
     await locks.withLock("k", async () => {});
