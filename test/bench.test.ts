@@ -94,7 +94,9 @@ test("calls with a valid token read nothing from the default store", async () =>
   expect(rows.find(({ what }) => what.startsWith("operations of the default store"))?.value).toBe(0);
 });
 
-test("a manager keeps at most 2 kB, never used or left alone; one with a store of its own its login as well", { timeout: 300_000 }, async () => {
+test("a manager keeps at most 2 kB, never used or left alone; one with a store of its own its login as well", {
+  timeout: 300_000,
+}, async () => {
   const rows = await memory(1000);
   expect(rows).toHaveLength(5);
   for (const { what, "never used, bytes": unused, "left alone, bytes": idle = 0 } of rows) {

@@ -29,7 +29,7 @@ const startAgain = "Start the login again.";
 
 /** A response without a login. Which of the reasons it is, nobody can know: what is over leaves nothing behind. */
 function unknownState(serverUrl?: string): McpAuthError {
-  const detail = "no login waits for it: it has finished or ended already, has expired, or is of another app";
+  const detail = "no login waits for it, because it has ended, has expired, or is of another app";
   return new McpAuthError("state_mismatch", { serverUrl, detail, hint: startAgain });
 }
 
@@ -92,7 +92,7 @@ export async function finishLogin(
       const scopes = await useResponse(session, response, pending);
       const { v, serverUrl, account, binding, returnTo, expiresAt } = pending;
       const login: FinishedLogin = { v, kind: "finished", serverUrl, account, binding, returnTo, expiresAt, scopes };
-      // Without it a second tap is told that nothing waits for it. The login is as good.
+      // Without it a second tap gets an error. The login is as good.
       await store.set(key, asStored(login)).catch(() => {});
       return { login, isFirst: true };
     },

@@ -31,7 +31,8 @@ export interface SessionOptions {
   fetch?: typeof globalThis.fetch | undefined;
   /**
    * Time for one request to the authorization server, and for metadata, in milliseconds. Default: 30,000 for requests that spend
-   * something (codes, refresh tokens, registrations, a program's credentials), 10,000 for metadata.
+   * something (codes, refresh tokens, registrations, a program's credentials), 10,000 for metadata. A refresh always has 30,000 at
+   * least: what may still be answered is not sent again. Time in which the program cannot run does not count.
    */
   requestTimeout?: number | undefined;
   /**

@@ -64,6 +64,7 @@ describeOptions<HostedLoginOptions>({
     resourceParameter: flag,
     fetch: callback,
     requestTimeout: timeouts,
+    maxTokenRequests: [0, -1, 1.5, "16"],
     allowInsecure: texts,
     onEvent: callback,
     clock: [Date, { now: Date.now }, null],

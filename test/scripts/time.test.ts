@@ -9,13 +9,17 @@ const root = join(import.meta.dirname, "../../src");
 /** File and what it may use. */
 const allowed: Readonly<Record<string, { uses: readonly string[]; because: string }>> = {
   "clock.ts": { uses: ["Date.now", "setTimeout"], because: "the system's clock itself" },
-  "node/process-end.ts": { uses: ["setTimeout", "performance.now", "setImmediate"], because: "the process ends by the machine's time" },
+  "node/process-end.ts": { uses: ["setTimeout", "performance.now"], because: "the process ends by the machine's time" },
   "node/login/browser.ts": { uses: ["setTimeout"], because: "waits for a program of this machine to end" },
   "node/login/loopback/listener.ts": { uses: ["setTimeout"], because: "waits for sockets of this machine to close" },
-  "node/stores/records.ts": {
-    uses: ["process.uptime", "new Date()"],
-    because: "waits for another process's disk access; names a file that is set aside",
+  "node/redis/lease.ts": { uses: ["performance.now", "Date.now"], because: "a lease counts the time of a machine that sleeps, too" },
+  "node/stores/lock-folder.ts": {
+    uses: ["process.uptime", "setTimeout", "setImmediate"],
+    because: "does its work in portions, between the rounds of the event loop; its file lingers",
   },
+  "node/stores/lock-owner.ts": { uses: ["setImmediate"], because: "waits for a round of the event loop" },
+  "node/stores/portions.ts": { uses: ["setImmediate"], because: "lets the event loop go on between portions" },
+  "node/stores/records.ts": { uses: ["new Date()"], because: "names a file that is set aside" },
 };
 
 const members =

@@ -36,7 +36,14 @@ test.each([
 ])("%s: %i", (line, count) => expect(found("x", line)).toHaveLength(count));
 
 test("nobody writes them", () => {
-  const files = [...globSync("src/**/*.ts", { cwd: root }), "README.md", "docs/credentials.md", "docs/machines.md", "docs/redis.md", "SECURITY.md"];
+  const files = [
+    ...globSync("src/**/*.ts", { cwd: root }),
+    "README.md",
+    "docs/credentials.md",
+    "docs/machines.md",
+    "docs/redis.md",
+    "SECURITY.md",
+  ];
   expect(files.length).toBeGreaterThan(100);
   expect(files.flatMap((path) => found(path, readFileSync(join(root, path), "utf8")))).toEqual([]);
 });

@@ -5,9 +5,9 @@ import type * as grants from "mcp-client-auth/grants";
 import type * as hosted from "mcp-client-auth/hosted";
 import type * as machine from "mcp-client-auth/machine";
 import type * as node from "mcp-client-auth/node";
+import type * as redis from "mcp-client-auth/redis";
 import type * as sdkV1 from "mcp-client-auth/sdk-v1";
 import type * as sdkV2 from "mcp-client-auth/sdk-v2";
-import type * as redis from "mcp-client-auth/redis";
 import type * as webSocket from "mcp-client-auth/websocket";
 import { describe, expectTypeOf, test } from "vitest";
 
