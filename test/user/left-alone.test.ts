@@ -185,6 +185,19 @@ describe("it stays", () => {
 });
 
 describe("what it has learnt is still known", () => {
+  test("that a user has refused more scopes: for ten minutes nobody asks again", async () => {
+    const loginHandler = userAtHand();
+    const { auth, as, pass, skip } = await neighbours({ loginHandler }, { authorizationServer: { accessTokenTtlSeconds: 36_000 } });
+    await auth.getAccessToken();
+    await skip(4);
+    as.nextDecision = "deny";
+    expect((await failure(post(auth, "write_note", { text: "x" }))).code).toBe("authorization_denied");
+    // Left alone for six minutes.
+    await pass(6);
+    expect((await failure(post(auth, "write_note", { text: "x" }))).code).toBe("authorization_denied");
+    expect(loginHandler.opened).toBe(1);
+  });
+
   test("whose login it is, where the app does not say: another default is for those who come later", async () => {
     const { server, auth, clock, store, tokens, pass } = await neighbours({}, { authorizationServer: { accessTokenTtlSeconds: 7200 } });
     expect(await auth.getAccessToken()).toBe(tokens.accessToken);
