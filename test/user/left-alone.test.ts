@@ -116,27 +116,26 @@ describe("it stays", () => {
     await skip(6);
     await skip(6);
     const another = auth.getAccessToken();
+    await new Promise((resolve) => setImmediate(resolve));
     expect(store.reads).toBe(reads);
     held.open();
     expect(await another).toBe(await waiting);
     expect(as.tokenRequests("refresh_token")).toHaveLength(1);
   });
 
-  test("while a user logs in: whoever comes later waits for the same window", async () => {
+  test("while a user logs in: whoever comes later waits for the same window, and `dispose()` ends it", async () => {
     const loginHandler = userAtHand();
-    const user = Promise.withResolvers<void>();
-    loginHandler.until = user.promise;
+    loginHandler.until = new Promise(() => {});
     const server = await startServer();
     const clock = manualClock();
     const { auth } = manager(server, { clock, loginHandler, loginTimeout: 2_000_000_000, loginPendingTimeout: 2_000_000_000 });
     const { pass } = await neighbourOf(clock);
-    const first = auth.authorize();
+    const first = failure(auth.authorize());
     await expect.poll(() => loginHandler.opened).toBe(1);
     await pass(15);
-    const second = auth.authorize();
-    user.resolve();
-    expect(await Promise.all([first, second])).toEqual(["authorized", "authorized"]);
-    expect(loginHandler.opened).toBe(1);
+    const second = failure(auth.authorize());
+    await auth.dispose();
+    expect([(await first).code, (await second).code, loginHandler.opened]).toEqual(["disposed", "disposed", 1]);
   });
 
   test("as long as new tokens are not stored: nobody else can have them", async () => {
@@ -181,6 +180,16 @@ describe("it stays", () => {
     expect(init.headers).toEqual({ authorization: `Bearer ${tokens.accessToken}` });
     await pass(15);
     expect(init.headers).toEqual({ authorization: `Bearer ${tokens.accessToken}` });
+  });
+
+  test("where `requestInit()` reads it and no timer runs: `dispose()` ends that, too", async () => {
+    const { auth, pass } = await neighbours();
+    await auth.setTokens({ accessToken: "given", expiresIn: 100_000 });
+    const init = auth.requestInit();
+    expect(init.headers).toEqual({ authorization: "Bearer given" });
+    await pass(15);
+    await auth.dispose();
+    expect(() => init.headers).toThrow(expect.objectContaining({ code: "disposed" }));
   });
 });
 

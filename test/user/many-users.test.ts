@@ -153,6 +153,22 @@ describe("what nobody holds", () => {
     expect(store.reads).toBeGreaterThan(reads);
   });
 
+  test("takes nobody with it: who has followed one that was disposed of stays the account's", async () => {
+    const clock = manualClock();
+    const { users } = managers(offline, { clock });
+    const first = weakly(users, "alice");
+    await first.deref()?.dispose();
+    const second = users.forAccount("alice");
+    for (let i = 0; i < 3; i++) {
+      clock.advance(minutes(5));
+      await neighbour(users);
+    }
+    expect(await isGone(first)).toBe(true);
+    // What is to be done when one has gone is done in a task of its own.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(users.forAccount("alice")).toBe(second);
+  });
+
   test("stays as long as its new tokens are not stored", async () => {
     const { users, as, clock, store, types } = await expired();
     let written = 0;
