@@ -33,6 +33,7 @@ const chunks: readonly { name: string; importedBy: Entry; shared?: true }[] = [
   // Beside the entry's own file, because dynamic imports need parts of it.
   { name: "node/core", importedBy: "node/index" },
   { name: "machine/core", importedBy: "machine/index" },
+  { name: "hosted/core", importedBy: "hosted/index" },
   // The steps of a login: of these `node/index` needs only some, and only for a login.
   { name: "steps", importedBy: "index" },
 ];

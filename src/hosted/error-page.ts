@@ -1,5 +1,6 @@
 import type { McpAuthError, McpAuthErrorCode, McpAuthErrorParty } from "../errors.ts";
 import { type PageContent, renderPage, styleSource } from "../login/page.ts";
+import { answerHeaders } from "./answer-headers.ts";
 
 const titles: Partial<Record<McpAuthErrorCode, [title: string, text: string]>> = {
   authorization_denied: ["Access was not allowed", "Nothing was shared. You can try again in the app."],
@@ -21,13 +22,6 @@ const statuses: Record<McpAuthErrorParty, number> = {
   network: 502,
   server: 502,
   "authorization-server": 502,
-};
-
-/** What all answers have: they are for this browser and this moment alone, and take no `Referer` along, which may have a code. */
-export const answerHeaders = {
-  "cache-control": "no-store",
-  "referrer-policy": "no-referrer",
-  "x-content-type-options": "nosniff",
 };
 
 /** The page that tells a user why a login did not work. */

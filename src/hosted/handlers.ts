@@ -1,6 +1,6 @@
 import { LoginRequiredError, McpAuthError } from "../errors.ts";
 import { callback, checkOptions, needed, type Rule, type Rules } from "../options.ts";
-import { answerHeaders, errorPage } from "./error-page.ts";
+import { answerHeaders } from "./answer-headers.ts";
 import { finishedBefore, HostedLogin } from "./hosted-login.ts";
 import { placeInApp } from "./return-to.ts";
 import { isFromApp } from "./same-origin.ts";
@@ -74,7 +74,10 @@ export function hostedHandlers(options: HostedHandlersOptions): HostedHandlers {
         return await work(request, new URL(request.url, app).searchParams);
       } catch (error) {
         if (!(error instanceof McpAuthError)) throw error;
-        return (await onError?.(error, request)) ?? errorPage(error);
+        const own = await onError?.(error, request);
+        if (own) return own;
+        const { errorPage } = await import("./error-page.ts");
+        return errorPage(error);
       }
     };
 

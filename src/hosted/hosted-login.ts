@@ -4,10 +4,9 @@ import { idleLoginOptions } from "../login/options.ts";
 import { createSession, type Session } from "../login/session.ts";
 import { checkOptions, needed, type Rule } from "../options.ts";
 import { namingFailures } from "../tokens/named-failures.ts";
-import { type LogoutResult, logout } from "../user/logout.ts";
-import { prepareLogin } from "./begin.ts";
+import type { LogoutResult } from "../user/logout.ts";
 import { generateBinding, readCookie, setCookie } from "./binding.ts";
-import { findLogin, finishLogin, type Visitor } from "./finish.ts";
+import type { Visitor } from "./finish.ts";
 import {
   type BeginAuthorization,
   beginRules,
@@ -17,7 +16,6 @@ import {
   hostedLoginRules,
   hostedServerRules,
 } from "./options.ts";
-import { sweep } from "./pending-login.ts";
 import { placeInApp } from "./return-to.ts";
 
 /** A login whose user is to be sent away. */
@@ -87,6 +85,8 @@ export class HostedLogin {
     const binding = generateBinding();
     const { redirectUri } = this.#options;
     const session = this.#session(serverUrl, account);
+    // What a login needs is loaded when there is one: most processes of an app start without.
+    const { prepareLogin } = await import("./begin.ts");
     const prepare = () => prepareLogin(session, { redirectUri, returnTo: place, binding, scopes, signal });
     const { url, stateDigest, expiresAt } = await reporting(session, prepare);
     await this.#sweep();
@@ -112,6 +112,7 @@ export class HostedLogin {
       ...by,
       binding: by.binding ?? (isRequest ? readCookie(this.redirectUri, stateDigest, response.headers.get("cookie")) : undefined),
     });
+    const { findLogin, finishLogin } = await import("./finish.ts");
     const { stateDigest, login } = await findLogin(this.#options.store, searchParams, visitor, this.#clock.now());
     const session = this.#session(login.serverUrl, login.account);
     const outcome = await reporting(session, () => finishLogin(session, searchParams, stateDigest));
@@ -134,6 +135,7 @@ export class HostedLogin {
   async logout(login: { serverUrl: string | URL; account: string }): Promise<LogoutResult> {
     const { serverUrl, account } = beginRules();
     checkOptions(login, { serverUrl, account });
+    const { logout } = await import("../user/logout.ts");
     return logout(this.#session(login.serverUrl, login.account), undefined);
   }
 
@@ -151,6 +153,7 @@ export class HostedLogin {
     const now = this.#clock.now();
     if (now < this.#sweepAt) return;
     this.#sweepAt = now + loginTimeout;
+    const { sweep } = await import("./pending-login.ts");
     await sweep(store, now);
   }
 }

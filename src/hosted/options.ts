@@ -1,6 +1,6 @@
 import { type LoginOptions, loginRules } from "../login/options.ts";
 import { callback, milliseconds, needed, type Rule, type Rules, scopes, signal, text, url } from "../options.ts";
-import { checkRedirectUri } from "../registration/dynamic.ts";
+import { checkRedirectUri } from "../registration/redirect-uri.ts";
 import type { Store } from "../stores/store.ts";
 import { storeRule } from "../tokens/options.ts";
 

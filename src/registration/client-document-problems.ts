@@ -1,6 +1,6 @@
 import { McpAuthError } from "../errors.ts";
 import { checkClientMetadataUrl } from "./client-metadata-url.ts";
-import { checkRedirectUri } from "./dynamic.ts";
+import { checkRedirectUri } from "./redirect-uri.ts";
 
 /** What is wrong with one member of a client ID metadata document. */
 export interface ClientMetadataProblem {

@@ -22,6 +22,7 @@ import {
   text as textRule,
   texts,
 } from "../options.ts";
+import { checkRedirectUri } from "./redirect-uri.ts";
 import { isWordless, mayBeOfRedirectUris, mayBeOfScopes, nothingPublished, refusalOf } from "./refusal.ts";
 import { authMethods, type ClientRegistration, chooseAuthMethod, secretMethod, type TokenEndpointAuthMethod } from "./registration.ts";
 
@@ -134,18 +135,6 @@ export function registrableScopes({
   const registrable = known ? scopes?.filter((scope) => known.includes(scope)) : scopes;
   // That alone would leave out what the login is for: a list that has none of it is not a list of the resource's scopes.
   return registrable?.some((scope) => scope !== "offline_access") ? registrable : undefined;
-}
-
-/**
- * @throws McpAuthError `invalid_option`
- * @see MCP 2026-07-28, Open Redirection (REQ-AUTHZ-06)
- */
-export function checkRedirectUri(uri: string): URL {
-  const url = URL.parse(uri);
-  if (!url || url.hash || !(url.protocol === "https:" || (url.protocol === "http:" && isLoopback(url)))) {
-    throw new McpAuthError("invalid_option", { detail: "a redirect URI must be https, or http on loopback, without fragment" });
-  }
-  return url;
 }
 
 /** What is asked for in one of several tries. */
