@@ -14,7 +14,7 @@ import { startProtectedServer } from "./fixture/index.ts";
 const root = join(import.meta.dirname, "..");
 const text = (path: string) => readFile(join(root, path), "utf8");
 const readme = await text("README.md");
-const guides = await Promise.all(["docs/machines.md", "docs/credentials.md", "docs/redis.md"].map(text));
+const guides = await Promise.all(["docs/machines.md", "docs/credentials.md", "docs/hosted.md", "docs/redis.md"].map(text));
 const blocksOf = (page: string) => [...page.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code = ""]) => code);
 const blocks = blocksOf(readme);
 
