@@ -12,7 +12,7 @@ const programs: [name: string, code: string, platform: "neutral" | "node", limit
   ["./node", `export * from "./dist/node/index.js";`, "node", 44_200],
   ["./node (printDeviceCode)", `export { printDeviceCode } from "./dist/node/index.js";`, "node", 4_700],
   ["./machine", `export * from "./dist/machine/index.js";`, "node", 21_000],
-  ["./hosted", `export * from "./dist/hosted/index.js";`, "neutral", 46_500],
+  ["./hosted", `export * from "./dist/hosted/index.js";`, "neutral", 32_000],
   ["./credentials", `export * from "./dist/credentials/index.js";`, "neutral", 13_300],
   ["./websocket", `export * from "./dist/transports/websocket/websocket.js";`, "neutral", 10_400],
   ["./redis", `export * from "./dist/node/redis/index.js";`, "neutral", 19_800],

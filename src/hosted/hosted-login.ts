@@ -4,7 +4,7 @@ import { idleLoginOptions } from "../login/options.ts";
 import { createSession, type Session } from "../login/session.ts";
 import { checkOptions, needed, type Rule } from "../options.ts";
 import { namingFailures } from "../tokens/named-failures.ts";
-import type { LogoutResult } from "../user/logout.ts";
+import { type LogoutResult, logout } from "../user/logout.ts";
 import { generateBinding, readCookie, setCookie } from "./binding.ts";
 import type { Visitor } from "./finish.ts";
 import {
@@ -135,7 +135,6 @@ export class HostedLogin {
   async logout(login: { serverUrl: string | URL; account: string }): Promise<LogoutResult> {
     const { serverUrl, account } = beginRules();
     checkOptions(login, { serverUrl, account });
-    const { logout } = await import("../user/logout.ts");
     return logout(this.#session(login.serverUrl, login.account), undefined);
   }
 
