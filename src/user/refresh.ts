@@ -62,7 +62,7 @@ async function refreshOnce(
   try {
     const { answer, client } = await requestRefresh(session, { ...current, refreshToken }, login.check);
     const next = afterRefresh({ ...current, client }, answer, clock.now());
-    if (await isReplaced(login)) return await discard(session, next);
+    if (await isReplaced(login)) return await discard(session, login, next);
     await login.save(next);
     if (answer.problem) {
       emit({ type: "refresh.failed", issuer, code: answer.problem.code, transient: false });
@@ -91,9 +91,22 @@ function isReplaced(login: LockedLogin): Promise<boolean> {
 }
 
 /** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
-async function discard(session: Session, unwanted: TokenRecord): Promise<RefreshOutcome<TokenRecord>> {
-  await revoke(session, unwanted);
-  return { record: await session.keeper.load(), isShared: true };
+async function discard(session: Session, login: LockedLogin, unwanted: TokenRecord): Promise<RefreshOutcome<TokenRecord>> {
+  const record = await session.keeper.load();
+  const isSameLogin = record?.issuer === unwanted.issuer && record.loggedInAt === unwanted.loggedInAt;
+  // Servers end a whole login with one of its refresh tokens, the one of the next holder included.
+  if (!(isSameLogin && isLost(login))) await revoke(session, unwanted);
+  return { record, isShared: true };
+}
+
+/** Whether another may have held the lock since, and have refreshed the same login. */
+function isLost({ check }: LockedLogin): boolean {
+  try {
+    check();
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** A login that the authorization server cannot refresh is as good as none, if that lasts: processes count its failures together. */

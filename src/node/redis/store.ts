@@ -3,7 +3,7 @@ import type { StoreEvent } from "../../events.ts";
 import type { HeldLock, LockOptions, Store, StoredRecord, StoreStatus } from "../../stores/store.ts";
 import type { Connection } from "./client.ts";
 import { Commands, textIn } from "./commands.ts";
-import { risksOf } from "./durability.ts";
+import { risksOf, type StoreRisk } from "./durability.ts";
 import { KeyRing } from "./key-ring.ts";
 import { RedisLocks } from "./lock.ts";
 import { Names } from "./names.ts";
@@ -164,14 +164,14 @@ export class RecordsInRedis implements RedisStore {
   #checkRisks(): void {
     if (this.#isChecked || !this.#onEvent) return;
     this.#isChecked = true;
-    risksOf(this.#commands).then(
-      (reasons) => {
-        for (const reason of reasons) this.#onEvent?.({ type: "store.at-risk", reason });
-      },
-      () => {
-        // Not everybody may ask.
-      },
-    );
+    const tell = (reasons: readonly StoreRisk[]) => {
+      for (const reason of reasons) this.#onEvent?.({ type: "store.at-risk", reason });
+    };
+    risksOf(this.#commands)
+      .then(tell)
+      .catch(() => {
+        // Not everybody may ask; and an observer's failure is the observer's.
+      });
   }
 }
 
