@@ -1,22 +1,28 @@
 /** What a client of `redis` does: `createClient`, `createClientPool`. */
 export interface NodeRedisClient {
+  /** Sends a command; its answer. */
   sendCommand(args: string[], options?: { abortSignal?: AbortSignal }): Promise<unknown>;
 }
 
 /** What a client of `redis` does for a cluster: `createCluster`. */
 export interface NodeRedisCluster {
+  /** Sends a command to the node that holds the key; its answer. */
   sendCommand(firstKey: string, isReadonly: boolean, args: string[], options?: { abortSignal?: AbortSignal }): Promise<unknown>;
+  /** The nodes that hold keys. */
   readonly masters: readonly object[];
+  /** The client of one node. */
   nodeClient(node: object): Promise<NodeRedisClient>;
 }
 
 /** What a client of `ioredis` does: `Redis`. */
 export interface IoredisClient {
+  /** Sends a command; its answer. */
   call(command: string, ...args: string[]): Promise<unknown>;
 }
 
 /** What a client of `ioredis` does for a cluster: `Cluster`. */
 export interface IoredisCluster extends IoredisClient {
+  /** The clients of the nodes that hold keys. */
   nodes(role: "master"): IoredisClient[];
 }
 
