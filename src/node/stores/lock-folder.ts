@@ -159,13 +159,16 @@ export class LockFolder {
     const wanted = first(this.#wanted.values(), batchSize);
     const freed = first(this.#freed.keys(), batchSize);
     try {
+      // Who waited may have left.
+      if (wanted.length + freed.length === 0) return;
       if (!this.#exchange(wanted, freed)) this.#scheduleIn(1 + Math.random() * 4);
       else if (this.#wanted.size + this.#freed.size > 0) this.#schedule();
     } catch (error) {
       this.#fail(error, wanted);
+    } finally {
+      for (const key of freed) this.#freed.get(key)?.();
+      this.#rest();
     }
-    for (const key of freed) this.#freed.get(key)?.();
-    this.#rest();
   }
 
   #scheduleIn(ms: number): void {

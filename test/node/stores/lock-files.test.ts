@@ -79,6 +79,17 @@ describe("what is open and on disk is bounded by what is in use", () => {
     expect(second).not.toEqual(first);
   });
 
+  test("who gives up leaves nothing", async () => {
+    const folder = join(temporaryFolder(), "locks");
+    const give = new AbortController();
+    const waiting = new FileLocks(folder).withLock("k", async () => {}, { signal: give.signal });
+    await Promise.resolve();
+    give.abort(new Error("enough"));
+    await expect(waiting).rejects.toThrow("enough");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(existsSync(folder) ? owners(folder) : []).toEqual([]);
+  });
+
   test("a process that ends leaves no owner's file, and deletes those of others that were killed", async () => {
     const folder = temporaryFolder();
     const text = `
