@@ -49,6 +49,8 @@ interface Hold {
   stored: TokenRecord | undefined;
   /** What ought to be there: the newest. */
   next: TokenRecord | undefined;
+  /** What may be in the store: it was written, and the answer to that did not come. */
+  perhaps: TokenRecord[];
 }
 
 /**
@@ -167,7 +169,7 @@ export class TokenKeeper extends LoginRecords {
       async (held) => {
         try {
           const stored = await this.readAt(key);
-          const hold = { key, held, stored, next: stored };
+          const hold: Hold = { key, held, stored, next: stored, perhaps: [] };
           await this.#restore(hold, known);
           outcome.resolve(await action(this.#locked(hold)));
         } catch (error) {
@@ -202,7 +204,7 @@ export class TokenKeeper extends LoginRecords {
       check: () => held.check?.(),
       isReplaced: async () => {
         const found = await this.readAt(key);
-        return !sameTokens(hold.stored, found) && !(found === undefined && held.restarted);
+        return !isOwn(hold, found) && !(found === undefined && held.restarted);
       },
       note: async (facts) => {
         if (!current) return current;
@@ -240,7 +242,7 @@ export class TokenKeeper extends LoginRecords {
     const lost = this.#unsaved.get(key);
     if (lost) {
       this.#unsaved.delete(key);
-      if (isEmptied || sameTokens(stored, lost.hold.stored)) await save(lost.hold.next);
+      if (isEmptied || isOwn(lost.hold, stored)) await save(lost.hold.next);
       if (!isUnsaved(hold)) this.#reportSaved();
     } else if (known && isEmptied) await save(known);
   }
@@ -289,9 +291,11 @@ export class TokenKeeper extends LoginRecords {
     const { key, held, next, stored } = hold;
     // First, because nothing shows later that it is missing: a login that is stored but not found is lost with this process.
     if (next && !stored) await this.index(next.resource);
+    if (next) hold.perhaps.push(next);
     if (next) await held.set(key, await this.#own(next));
     else await held.delete(key);
     hold.stored = next;
+    hold.perhaps = [];
   }
 
   /** For the store: says for which query of the server's URL it is. */
@@ -303,6 +307,11 @@ export class TokenKeeper extends LoginRecords {
     this.#wake.abort(finished);
     this.#options.emit({ type: "tokens.saved" });
   }
+}
+
+/** Whether nobody else has changed what is in the store. */
+function isOwn({ stored, perhaps }: Hold, found: TokenRecord | undefined): boolean {
+  return sameTokens(stored, found) || perhaps.some((written) => sameTokens(written, found));
 }
 
 function isUnsaved({ stored, next }: Hold): boolean {

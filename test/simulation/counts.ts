@@ -4,6 +4,8 @@ export interface Counts {
   processes: number;
   crashes: number;
   stops: number;
+  /** A process could not run for a while. */
+  blocks: number;
   /** Refresh requests that reached the authorization server. */
   "refresh requests": number;
   refreshes: number;
@@ -19,6 +21,8 @@ export interface Counts {
   /** New tokens that could not be stored at first; the app was told. */
   unsaved: number;
   "locks not had in time": number;
+  /** Locks of living holders that others got. */
+  "leases over": number;
   "clock jumps": number;
   logins: number;
   logouts: number;
@@ -30,6 +34,8 @@ export interface Counts {
   "logins lost by a crash": number;
   /** A process ended while its disk was full, and said so. */
   "logins lost by a full disk": number;
+  /** A process was paused for longer than the lease, between sending a refresh token and its durable successor. */
+  "logins lost by a pause longer than the lease": number;
 }
 
 export function counts(): Counts {
@@ -38,6 +44,7 @@ export function counts(): Counts {
     processes: 0,
     crashes: 0,
     stops: 0,
+    blocks: 0,
     "refresh requests": 0,
     refreshes: 0,
     "refreshes shared": 0,
@@ -47,6 +54,7 @@ export function counts(): Counts {
     "writes failed": 0,
     unsaved: 0,
     "locks not had in time": 0,
+    "leases over": 0,
     "clock jumps": 0,
     logins: 0,
     logouts: 0,
@@ -55,6 +63,7 @@ export function counts(): Counts {
     "logins lost with an answer": 0,
     "logins lost by a crash": 0,
     "logins lost by a full disk": 0,
+    "logins lost by a pause longer than the lease": 0,
   };
 }
 

@@ -1,12 +1,7 @@
 import { type HeldLock, McpAuthError, type Store, type StoredRecord } from "../../src/index.ts";
 import type { Host } from "./host.ts";
+import type { SharedStore, StoreWatcher } from "./shared-store.ts";
 import type { World } from "./world.ts";
-
-/** Told about what has become durable. */
-export interface DiskWatcher<P extends Host> {
-  onWritten(writer: P, key: string, before: StoredRecord | undefined, after: StoredRecord | undefined): void;
-  onReleased(holder: P, key: string): void;
-}
 
 interface Hold<P extends Host> {
   readonly process: P;
@@ -21,22 +16,21 @@ interface Lock<P extends Host> {
 }
 
 /** The disk that all processes share: durable records, and locks that die with their holder. */
-export class Disk<P extends Host = Host> {
+export class Disk<P extends Host = Host> implements SharedStore<P> {
   state: "works" | "full" | "fails" = "works";
   readonly #records = new Map<string, string>();
   readonly #world: World;
-  readonly #watcher: DiskWatcher<P>;
+  readonly #watcher: StoreWatcher<P>;
   readonly #locks = new Map<string, Lock<P>>();
   /** What the disk held before each write of a process, newest first. */
   readonly #undo = new Map<P, [string, string | undefined][]>();
 
-  constructor(world: World, watcher: DiskWatcher<P>) {
+  constructor(world: World, watcher: StoreWatcher<P>) {
     this.#world = world;
     this.#watcher = watcher;
   }
 
-  /** Puts a record there before anything else happens. */
-  put(key: string, record: StoredRecord): void {
+  async put(key: string, record: StoredRecord): Promise<void> {
     this.#records.set(key, JSON.stringify(record));
   }
 
@@ -46,7 +40,6 @@ export class Disk<P extends Host = Host> {
     return text === undefined ? undefined : (JSON.parse(text) as StoredRecord);
   }
 
-  /** What a process sees of it. */
   storeFor(process: P): Store {
     let stale: ReadonlyMap<string, string> | undefined;
     const read = <T>(label: string, work: () => T) =>
@@ -109,6 +102,10 @@ export class Disk<P extends Host = Host> {
       this.#release(holder, key);
       holder.lost.abort();
     }
+  }
+
+  mayRefresh(process: P): boolean {
+    return [...this.#locks].some(([key, { holder }]) => key.startsWith("refresh/") && holder?.process === process);
   }
 
   #held(hold: Hold<P>, key: string): HeldLock {

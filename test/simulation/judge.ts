@@ -8,6 +8,8 @@ export interface Answer {
   readonly token: string;
   readonly grant: Grant;
   readonly sender: SimulatedProcess;
+  /** At whose machine it has arrived. */
+  arrivedAt?: SimulatedProcess;
   receiver?: SimulatedProcess;
   isStored?: boolean;
 }
@@ -41,6 +43,14 @@ export class Judge {
   readonly #lost = new Set<Login>();
   #windows = 0;
 
+  /** Which refresh token a process has sent last. */
+  readonly #sent = new Map<SimulatedProcess, string>();
+  /** The one moment that no lease protects: who had sent a refresh token, and not saved its successor, when its lease ended. */
+  readonly #exposed = new Map<string, Set<SimulatedProcess>>();
+
+  /** Whether the sender of a refresh token holds its lock. */
+  mayRefresh: (sender: SimulatedProcess) => boolean = () => true;
+
   /** Logins that a user has replaced by another one. */
   readonly #outdated = new Set<Login>();
 
@@ -71,8 +81,11 @@ export class Judge {
   }
 
   onRefreshSent(token: string, sender: SimulatedProcess): void {
-    for (const { receiver, grant, isStored } of this.#answers.get(token) ?? []) {
-      if (grant.refreshToken === token || !receiver) continue;
+    if (!this.mayRefresh(sender)) this.#world.fail("sent unlocked", `${sender.name} sends ${token} without holding its lock`);
+    this.#sent.set(sender, token);
+    for (const { receiver: reader, arrivedAt, grant, isStored } of this.#answers.get(token) ?? []) {
+      const receiver = reader ?? arrivedAt;
+      if (grant.refreshToken === token || !receiver || this.#exposed.get(token)?.has(receiver)) continue;
       // The one exception: what it received went with it. Whoever ends with a full disk says so.
       if (!isStored && (receiver.hasEnded ? receiver.isTold : !receiver.alive)) continue;
       this.#world.fail("sent again", `${sender.name} sends ${token}, ${receiver.name} has received ${grant.refreshToken} for it`);
@@ -82,6 +95,10 @@ export class Judge {
   onRefreshProcessed(answer: Answer): void {
     this.#answers.set(answer.token, [...(this.#answers.get(answer.token) ?? []), answer]);
     this.#world.counts.refreshes++;
+  }
+
+  onArrived(answer: Answer, receiver: SimulatedProcess): void {
+    answer.arrivedAt = receiver;
   }
 
   onReceived(answer: Answer, receiver: SimulatedProcess): void {
@@ -100,9 +117,13 @@ export class Judge {
     if (!login || login.loggedOut || this.#lost.has(login) || answers.length === 0 || (!isAwaited && login.alive)) return;
     this.#lost.add(login);
     const stored = isAwaited && answers.some(({ isStored }) => isStored);
-    const receiver = answers.find((answer) => answer.receiver)?.receiver;
+    const received = answers.find(({ receiver, arrivedAt }) => receiver ?? arrivedAt);
+    const receiver = received?.receiver ?? received?.arrivedAt;
     const { counts } = this.#world;
-    if (stored) this.#world.fail("login lost", `${sender.name} sends ${token} although its successor was stored`);
+    const exposed = this.#exposed.get(token);
+    if (exposed && [sender, ...answers.map((answer) => answer.sender)].some((process) => exposed.has(process)))
+      counts["logins lost by a pause longer than the lease"]++;
+    else if (stored) this.#world.fail("login lost", `${sender.name} sends ${token} although its successor was stored`);
     else if (isAwaited && receiver?.hasEnded && !receiver.isTold) this.#world.fail("login lost", `${receiver.name} ended and told nobody`);
     else if (isAwaited && receiver?.hasEnded) counts["logins lost by a full disk"]++;
     else if (isAwaited && receiver?.alive) this.#world.fail("login lost", `${receiver.name} holds what ${sender.name} wants`);
@@ -174,6 +195,19 @@ export class Judge {
     if (old.accessToken !== next?.accessToken && isUsable && !wasRefused && !issuer.acceptsAccess(next?.accessToken)) {
       this.#world.fail("thrown away", `${writer.name} deletes ${old.accessToken}, which is valid`);
     }
+  }
+
+  onTakenOver(holder: SimulatedProcess, key: string, why: string | undefined): void {
+    this.#world.counts["leases over"]++;
+    if (!why) this.#world.fail("two at once", `${holder.name} has not renewed its lease of ${key}, and nothing kept it from that`);
+    if (key.startsWith("login/")) {
+      // Its user may see two windows: nothing is lost by that.
+      holder.closeWindow();
+      holder.loginSince = Number.NEGATIVE_INFINITY;
+    }
+    const token = this.#sent.get(holder);
+    if (this.#marked?.process !== holder || token === undefined || token !== this.#stored?.refreshToken) return;
+    this.#exposed.set(token, (this.#exposed.get(token) ?? new Set()).add(holder));
   }
 
   onReleased(holder: SimulatedProcess, key: string): void {

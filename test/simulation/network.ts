@@ -37,6 +37,10 @@ export class Network extends Wire<SimulatedProcess, Answer> {
     if (url.href === resource && bearer) this.#judge.onHandedOut(bearer, process);
   }
 
+  protected override onArrived(answer: Answer, process: SimulatedProcess): void {
+    this.#judge.onArrived(answer, process);
+  }
+
   protected override onReceived(answer: Answer, process: SimulatedProcess): void {
     this.#judge.onReceived(answer, process);
   }

@@ -3,16 +3,17 @@ import "../../src/login/lock.ts";
 import "../../src/oauth4webapi.ts";
 import { type LoginHandler, McpAuthError, TokenManager } from "../../src/index.ts";
 import type { SimulatedAuthorizationServer } from "./authorization-server.ts";
-import type { Disk } from "./disk.ts";
+import { runOn } from "./control.ts";
 import { Host } from "./host.ts";
 import type { Judge } from "./judge.ts";
 import { issuer, type Network, resource } from "./network.ts";
+import type { SharedStore } from "./shared-store.ts";
 import type { World } from "./world.ts";
 
 /** What all processes share. */
 export interface Surroundings {
   world: World;
-  disk: Disk;
+  disk: SharedStore<SimulatedProcess>;
   network: Network;
   judge: Judge;
   issuer: SimulatedAuthorizationServer;
@@ -53,20 +54,22 @@ export class SimulatedProcess extends Host {
     this.#around = around;
     const { world, disk, network, judge, keepFresh, user } = around;
     world.counts.processes++;
-    this.auth = new TokenManager({
-      serverUrl: resource,
-      issuer,
-      clientId: "app",
-      redirectUris: ["http://127.0.0.1:1/callback"],
-      store: disk.storeFor(this),
-      fetch: network.fetchFor(this),
-      clock: this.clock,
-      keepFresh,
-      loginHandler: user && this.#handler(user),
-      onEvent: (event) => {
-        if (this.alive && !(world.broken === "does not tell" && event.type === "tokens.unsaved")) judge.onEvent(event, this);
-      },
-    });
+    const manager = () =>
+      new TokenManager({
+        serverUrl: resource,
+        issuer,
+        clientId: "app",
+        redirectUris: ["http://127.0.0.1:1/callback"],
+        store: disk.storeFor(this),
+        fetch: network.fetchFor(this),
+        clock: this.clock,
+        keepFresh,
+        loginHandler: user && this.#handler(user),
+        onEvent: (event) => {
+          if (this.alive && !(world.broken === "does not tell" && event.type === "tokens.unsaved")) judge.onEvent(event, this);
+        },
+      });
+    this.auth = runOn(this, manager);
   }
 
   token(): void {
@@ -145,21 +148,26 @@ export class SimulatedProcess extends Host {
    * @param cutOff whether the requests that it was sending are lost
    */
   die(landed: boolean, cutOff: boolean): void {
-    const { disk, judge } = this.#around;
-    if (this.#window) judge.onWindowClosed();
-    this.#window = false;
+    const { disk } = this.#around;
+    this.closeWindow();
     this.bury(cutOff);
     disk.abandon(this, landed);
   }
 
   #window = false;
 
+  /** Its window is closed, or nobody counts it any more. */
+  closeWindow(): void {
+    if (this.#window) this.#around.judge.onWindowClosed();
+    this.#window = false;
+  }
+
   #ask<T>(what: string, work: () => Promise<T>, onAnswer: (answer: T) => void = () => {}): void {
     const { world, judge } = this.#around;
     const since = { step: world.steps, time: world.now };
     const caller = `${what} ${++this.#calls} of ${this.name}`;
     this.callers.add(caller);
-    work().then(
+    runOn(this, work).then(
       (answer) => {
         if (!this.alive) return;
         this.callers.delete(caller);
@@ -182,16 +190,15 @@ export class SimulatedProcess extends Host {
         redirectUri,
         redirectUris: [redirectUri],
         authorize: async (url, receive, signal) => {
-          this.#window = true;
-          judge.onWindowOpened(this);
+          this.#window = this.loginSince >= 0;
+          if (this.#window) judge.onWindowOpened(this);
           try {
-            await this.sleep(user.mood === "leaves" ? 3_600_000 : personTakesMs, signal);
+            await this.sleep(user.mood === "leaves" ? 3_600_000 : personTakesMs, { signal });
             if (world.broken === "throws anything") throw new Error("no window");
             const state = url.searchParams.get("state") ?? "";
             await receive(new URLSearchParams({ state, ...(user.mood === "denies" ? { error: "access_denied" } : { code: "code" }) }));
           } finally {
-            if (this.#window) judge.onWindowClosed();
-            this.#window = false;
+            this.closeWindow();
           }
         },
         close: async () => {},

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import type { Rules } from "./authorization-server.ts";
-import type { Disk } from "./disk.ts";
-import type { User } from "./process.ts";
+import type { SimulatedProcess, User } from "./process.ts";
+import type { CommandFate } from "./redis-store.ts";
+import type { SharedStore } from "./shared-store.ts";
 import type { Fate } from "./wire.ts";
 
 /** What one world is like. */
@@ -9,6 +10,8 @@ export interface Setting extends Rules {
   /** How many processes there are at once. */
   processes: number;
   keepFresh: boolean;
+  /** Lease of locks in Redis, in seconds; 0: the store is a disk, whose locks die with their holder. */
+  lease: number;
   /** Whether somebody logs in when asked. */
   hasUser: boolean;
   /** Whether a login is stored at the beginning. */
@@ -45,14 +48,17 @@ export type What =
   | { type: "impatient"; ms: number }
   | { type: "crash"; landed: boolean; cutOff: boolean }
   | { type: "passes" | "jump" | "suspend"; ms: number }
+  /** It cannot run for so long. */
+  | { type: "blocked"; ms: number }
+  | { type: "command"; fate: CommandFate }
   /** So much of an access token's lifetime passes. */
   | { type: "ages"; part: number }
-  | { type: "disk"; state: Disk["state"] }
+  | { type: "disk"; state: SharedStore<SimulatedProcess>["state"] }
   | { type: "user"; mood: User["mood"] }
   | { type: "fate"; fate: Fate };
 
 export const second = 1000;
-const minute = 60 * second;
+export const minute = 60 * second;
 export const hour = 60 * minute;
 export const day = 24 * hour;
 
@@ -62,6 +68,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   announced: fc.constantFrom(true, true, true, false),
   processes: fc.integer({ min: 2, max: 8 }),
   keepFresh: fc.boolean(),
+  lease: fc.constantFrom(0, 0, 5, 60),
   hasUser: fc.constantFrom(false, false, true),
   isLoggedIn: fc.constantFrom(true, true, true, false),
   isDiscovered: fc.constantFrom(true, true, true, false),
@@ -89,6 +96,14 @@ const fate: fc.Arbitrary<Fate> = fc.oneof(
   ),
 );
 
+const commandFate: fc.Arbitrary<CommandFate> = fc.oneof(
+  fc.constantFrom<CommandFate>({ what: "unsent" }, { what: "lost" }, { what: "hangs" }),
+  fc.record({ what: fc.constant("slow"), ms: slowness }),
+);
+
+/** How long a process cannot run: garbage collection, a blocked loop, a stopped process. */
+const blocked = fc.constantFrom(second, 6 * second, 15 * second, minute, 2 * minute);
+
 const jump = fc.constantFrom(-hour, -minute, day);
 
 const duration = fc.oneof(
@@ -109,6 +124,8 @@ const what: fc.Arbitrary<What> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ type: fc.constant("disk"), state: fc.constantFrom("full", "fails", "works", "works") }) },
   { weight: 2, arbitrary: fc.record({ type: fc.constantFrom("jump", "suspend"), ms: fc.oneof(duration, jump) }) },
   { weight: 2, arbitrary: one("stop", "continue", "locks") },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant("blocked"), ms: blocked }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("command"), fate: commandFate }) },
   { weight: 3, arbitrary: one("logout", "end", "end", "dispose", "refusal", "authorize") },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("user"), mood: fc.constantFrom("allows", "denies", "leaves") }) },
 );

@@ -2,13 +2,15 @@ import fc, { type Scheduler } from "fast-check";
 import { writeDiscovery } from "../../src/discovery/cache.ts";
 import { MemoryStore, TokenManager } from "../../src/index.ts";
 import { SimulatedAuthorizationServer } from "./authorization-server.ts";
+import { controlled } from "./control.ts";
 import { add, type Counts } from "./counts.ts";
 import { Disk } from "./disk.ts";
 import { Judge } from "./judge.ts";
 import { issuer, metadata, Network, resource } from "./network.ts";
 import { SimulatedProcess, type Surroundings, type User } from "./process.ts";
-import { day, type Happening, hour, type Schedule, type Setting, second, type What } from "./schedule.ts";
-import { type Broken, controlled, type Invariant, Violation, World } from "./world.ts";
+import { RedisForAll } from "./redis-store.ts";
+import { day, type Happening, hour, minute, type Schedule, type Setting, second, type What } from "./schedule.ts";
+import { type Broken, type Invariant, Violation, World } from "./world.ts";
 
 /** How a schedule is played. */
 export interface PlayOptions {
@@ -47,6 +49,7 @@ class Stage {
   readonly #running: (SimulatedProcess | undefined)[];
   /** Also those whose place another has taken. */
   readonly #all: SimulatedProcess[] = [];
+  readonly #redis: RedisForAll<SimulatedProcess> | undefined;
   readonly #user: User = { mood: "allows" };
 
   constructor(world: World, setting: Setting) {
@@ -54,11 +57,14 @@ class Stage {
     this.#setting = setting;
     const server = new SimulatedAuthorizationServer(world, setting);
     const judge = new Judge(world, server);
-    const disk = new Disk(world, judge);
+    const redis = setting.lease > 0 ? new RedisForAll(world, judge, setting.lease * second) : undefined;
+    const disk = redis ?? new Disk(world, judge);
+    judge.mayRefresh = (sender) => disk.mayRefresh(sender);
+    this.#redis = redis;
     const network = new Network(world, server, judge);
     const user = setting.hasUser ? this.#user : undefined;
     this.#around = { world, disk, network, judge, issuer: server, keepFresh: setting.keepFresh, user };
-    world.losesLocks = setting.lostLocks;
+    world.losesLocks = setting.lostLocks && !redis;
     this.#running = Array.from({ length: setting.processes }, () => undefined);
   }
 
@@ -91,7 +97,7 @@ class Stage {
     }
     for (const key of await store.keys("")) {
       const record = await store.get(key);
-      if (record) disk.put(key, record);
+      if (record) await disk.put(key, record);
       if (record && key.startsWith("tokens/")) judge.begin(record);
     }
     world.now += age * lifetime * second;
@@ -124,6 +130,7 @@ class Stage {
     const { faults, fullDisks, lostLocks, clocks } = this.#setting;
     const { network, disk } = this.#around;
     if (what.type === "fate" && faults) network.fates.push(what.fate);
+    if (what.type === "command" && faults) this.#redis?.fates.push(what.fate);
     if (what.type === "refusal" && faults) network.refusals++;
     if (what.type === "disk" && fullDisks) disk.state = what.state;
     if (what.type === "locks" && lostLocks) disk.loseLocks();
@@ -146,6 +153,11 @@ class Stage {
       counts["clock jumps"]++;
       process.jump(what.ms);
     }
+    if (what.type === "blocked" && stops) {
+      counts.blocks++;
+      process.stop();
+      this.#world.after(what.ms, undefined, () => process.continue());
+    }
     if (what.type === "stop" && stops) {
       counts.stops++;
       process.stop();
@@ -161,6 +173,7 @@ class Stage {
     const { network, disk } = this.#around;
     disk.state = "works";
     network.fates.length = 0;
+    if (this.#redis) this.#redis.fates.length = 0;
     network.refusals = 0;
     this.#user.mood = "allows";
     for (const process of this.#alive) process.continue();
@@ -175,16 +188,23 @@ class Stage {
   /** A process that starts afterwards gets on with the login, unless it was lost by the one exception or ended. */
   async #lastCall(): Promise<void> {
     const { judge } = this.#around;
+    const world = this.#world;
+    // What is still on its way to Redis arrives.
+    world.pass(minute);
+    await this.#until(() => !world.isBusy);
     const login = judge.storedLogin;
-    // The token has expired, and a refresh token that was refused, though not for good, is no longer left alone.
-    this.#world.pass(Math.max(2 * this.#setting.lifetime * second, hour));
     const last = new SimulatedProcess("the last process", { ...this.#around, user: undefined });
     this.#all.push(last);
-    last.call();
-    await this.#until(() => last.callers.size === 0);
+    // Twice: a clock that was put forward may have noted a refusal of just now.
+    for (let call = 0; call < 2 && last.lastStatus !== 200; call++) {
+      // The token has expired, and a refresh token that was refused, though not for good, is no longer left alone.
+      world.pass(Math.max(2 * this.#setting.lifetime * second, hour));
+      last.call();
+      await this.#until(() => last.callers.size === 0);
+    }
     if (!login || login.loggedOut || judge.isLost(login) || last.lastStatus === 200) return;
-    this.#world.fail("login lost", `${login.name} does not work any more`);
-    await this.#world.settle();
+    world.fail("login lost", `${login.name} does not work any more`);
+    await world.settle();
   }
 
   async #until(isReached: () => boolean): Promise<void> {

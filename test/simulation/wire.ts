@@ -53,6 +53,9 @@ export abstract class Wire<P extends Host, A = never> {
   /** Nobody waits for the answer any more. */
   protected onGivenUp(_request: Request): void {}
 
+  /** It is at the machine of the process, which waits for it. */
+  protected onArrived(_answer: A, _process: P): void {}
+
   protected abstract onReceived(answer: A, process: P): void;
 
   /** A process's `fetch`. */
@@ -85,7 +88,13 @@ export abstract class Wire<P extends Host, A = never> {
     const fate = pathname === "/token" ? this.fates.shift() : undefined;
     if (fate) world.counts["faults of the network"]++;
     const breakOff = () => world.step("broken", process, () => receive());
-    const deliver = (reply: Reply<A>) => world.step(`answer ${reply.status}`, process, () => receive(reply));
+    const deliver = (reply: Reply<A>) => {
+      const label = `answer ${reply.status}`;
+      world.step(`${process.name}: ${label}`, undefined, () => {
+        if (reply.answer && process.alive && process.requests.has(request)) this.onArrived(reply.answer, process);
+        process.arrive(label, () => receive(reply));
+      });
+    };
     const arrive = () => {
       if (!process.alive && process.isCutOff) return;
       const reply = this.reply(request, process, fate);

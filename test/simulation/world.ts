@@ -13,7 +13,12 @@ export type Invariant =
   | "handed out unsaved"
   /** One process at most is between marking a refresh and saving its result. */
   | "two at once"
-  /** A login is only lost with an answer that nobody received, or whose receiver died before its first durable write. */
+  /** Whoever sends a refresh token holds its lock, whose lease is not over. */
+  | "sent unlocked"
+  /**
+   * A login is only lost with an answer that nobody received, or whose receiver died before its first durable write, or was paused
+   * for longer than the lease of its lock.
+   */
   | "login lost"
   /** Nobody is told to log in while a good login is stored. */
   | "needless login"
@@ -31,6 +36,7 @@ export type Invariant =
 /** What cannot hold where a lock may be lost. */
 const needsLocks: readonly Invariant[] = [
   "sent again",
+  "sent unlocked",
   "two at once",
   "login lost",
   "two windows",
@@ -58,7 +64,15 @@ export type Broken =
   /** The app does not hear that something could not be stored. */
   | "does not tell"
   /** The app's login handler throws errors of its own. */
-  | "throws anything";
+  | "throws anything"
+  /** A time limit that fires late is believed at once. */
+  | "counts pauses"
+  /** Whoever was paused past its lease can still write. */
+  | "does not fence"
+  /** Nobody looks whether the lease is over before a refresh token is sent. */
+  | "does not check"
+  /** A lease is not renewed. */
+  | "does not renew";
 
 /** A schedule in which something did not hold. */
 export class Violation extends Error {
@@ -83,6 +97,10 @@ export interface Owner {
 interface Timer {
   owner: Owner | undefined;
   due: number;
+  /** Whether it counts only time in which its owner runs. */
+  isLimit: boolean;
+  /** Set while its owner is held up: what was left, in ms. */
+  leftMs: number | undefined;
   wake: () => void;
 }
 
@@ -97,6 +115,8 @@ export class World {
   readonly counts: Counts = counts();
   /** Virtual time, in ms since 1970. */
   now = Date.UTC(2027, 0, 1);
+  /** When machines slept last. */
+  suspendedAt = Number.NEGATIVE_INFINITY;
   /** How many steps were made. */
   steps = 0;
   violation: Violation | undefined;
@@ -110,6 +130,8 @@ export class World {
   #timers: Timer[] = [];
   /** What has woken and not run yet; each owner's in order. */
   readonly #woken = new Map<Owner | undefined, (() => void)[]>();
+  /** How many steps each could make now. */
+  readonly #pending = new Map<Owner, number>();
   #turns = 1;
 
   /** @param options.only the one invariant that is watched. Default: all */
@@ -125,12 +147,19 @@ export class World {
     if (this.#only === undefined || this.#only === invariant) this.violation ??= new Violation(invariant, detail);
   }
 
+  /** Whether it could do something now, or is held up. */
+  isBehind(owner: Owner): boolean {
+    return owner.heldUp !== undefined || (this.#pending.get(owner) ?? 0) > 0;
+  }
+
   /** Does `act` when its turn comes, if its owner still lives. */
   step(label: string, owner: Owner | undefined, act: () => void): void {
+    if (owner) this.#pending.set(owner, (this.#pending.get(owner) ?? 0) + 1);
     this.#scheduler.schedule(Promise.resolve(), owner ? `${owner.name}: ${label}` : label).then(() => this.#perform(label, owner, act));
   }
 
   #perform(label: string, owner: Owner | undefined, act: () => void): void {
+    if (owner) this.#pending.set(owner, (this.#pending.get(owner) ?? 0) - 1);
     if (owner?.heldUp) owner.heldUp.push(() => this.step(label, owner, act));
     else if (owner?.alive !== false) act();
   }
@@ -151,7 +180,7 @@ export class World {
 
   /** Lets everything go on that waits for no step. @throws Violation */
   async settle(): Promise<void> {
-    for (let turn = 0; turn < this.#turns || native.running > 0; turn++) await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < this.#turns; turn++) await new Promise((resolve) => setImmediate(resolve));
     this.#turns = 1;
     if (this.violation) throw this.violation;
   }
@@ -161,9 +190,9 @@ export class World {
     this.#turns = turnsOfBody;
   }
 
-  /** Wakes after `ms`. @returns what cancels it */
-  after(ms: number, owner: Owner | undefined, wake: () => void): () => void {
-    const timer = { owner, due: this.now + Math.min(Math.max(ms, 0), 2 ** 31 - 1), wake };
+  /** Wakes after `ms`. @param isLimit whether only time counts in which the owner runs @returns what cancels it */
+  after(ms: number, owner: Owner | undefined, wake: () => void, isLimit = false): () => void {
+    const timer: Timer = { owner, due: this.now + Math.min(Math.max(ms, 0), 2 ** 31 - 1), isLimit, leftMs: undefined, wake };
     this.#timers.push(timer);
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer);
@@ -190,10 +219,29 @@ export class World {
     this.now = end;
   }
 
-  /** The machine sleeps: time passes, its timers stand still. */
+  /** All machines sleep: time passes, their timers stand still. */
   suspend(ms: number): void {
+    this.suspendedAt = this.now;
     this.now += ms;
     for (const timer of this.#timers) timer.due += ms;
+  }
+
+  /** This one is held up from now on: its time limits stand still. */
+  freeze(owner: Owner): void {
+    for (const timer of this.#timers) {
+      if (timer.owner !== owner || !timer.isLimit) continue;
+      timer.leftMs = timer.due - this.now;
+      timer.due = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  /** It goes on. */
+  thaw(owner: Owner): void {
+    for (const timer of this.#timers) {
+      if (timer.owner !== owner || timer.leftMs === undefined) continue;
+      timer.due = this.now + timer.leftMs;
+      timer.leftMs = undefined;
+    }
   }
 
   /** Forgets the timers of the dead. */
@@ -201,36 +249,4 @@ export class World {
     this.#timers = this.#timers.filter((timer) => timer.owner !== owner);
     this.#woken.delete(owner);
   }
-}
-
-/** Work of Node itself that comes back by no step. */
-const native = { running: 0 };
-
-/** Runs `work` with chance and native work under control, so that a seed decides everything. */
-export async function controlled<T>(seed: number, work: () => Promise<T>): Promise<T> {
-  const { random } = Math;
-  const { subtle } = globalThis.crypto;
-  const { digest } = subtle;
-  Math.random = generator(seed);
-  subtle.digest = (...input) => {
-    native.running++;
-    return digest.apply(subtle, input).finally(() => native.running--);
-  };
-  try {
-    return await work();
-  } finally {
-    Math.random = random;
-    Reflect.deleteProperty(subtle, "digest");
-  }
-}
-
-/** Mulberry32. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

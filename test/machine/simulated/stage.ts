@@ -1,7 +1,8 @@
 import fc, { type Scheduler } from "fast-check";
 import type { Store } from "../../../src/index.ts";
+import { controlled } from "../../simulation/control.ts";
 import { Disk } from "../../simulation/disk.ts";
-import { controlled, Violation, World } from "../../simulation/world.ts";
+import { Violation, World } from "../../simulation/world.ts";
 import { type Counts, convalescenceMs, type Invariant, Judge } from "./judge.ts";
 import { Network } from "./network.ts";
 import { SimulatedProgram, type Surroundings } from "./program.ts";
