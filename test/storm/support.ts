@@ -250,6 +250,8 @@ export class WatchedStore implements Store {
   writes = 0;
   /** Asked before each write. Throw to let it fail. */
   beforeWrite: (key: string, count: number) => void | Promise<void> = () => {};
+  /** Asked after each write under a lock. Throw where the store does not say that it was done. */
+  afterWrite: () => void | Promise<void> = () => {};
   #writesUnderLock = 0;
 
   constructor(inner: Store = new MemoryStore()) {
@@ -282,6 +284,7 @@ export class WatchedStore implements Store {
           set: async (name, value) => {
             await this.#write(name);
             await held.set(name, value);
+            await this.afterWrite();
           },
           delete: async (name) => {
             await this.#write(name);

@@ -235,6 +235,51 @@ describe("the disk is full after the refresh", () => {
   });
 });
 
+describe("the store has written, and its answer is lost", () => {
+  /** The new tokens of a first refresh are in the store, which did not say so. */
+  async function refreshedUnheard() {
+    const made = await loggedIn();
+    const { auth, clock, store } = made;
+    store.afterWrite = () => {
+      if (store.writes >= 2) throw new McpAuthError("store_failed");
+    };
+    clock.advance(minutes(61));
+    const first = await auth.getAccessToken();
+    expect((await made.record())?.accessToken).toBe(first);
+    clock.jump(minutes(61));
+    return made;
+  }
+
+  test("the next refresh finds its own tokens there, and does not take them for another login that ended this one", async () => {
+    const { as, auth, clock, store, record } = await refreshedUnheard();
+    const second = await auth.getAccessToken();
+    store.afterWrite = () => {};
+    clock.advance(minutes(1));
+    await expect.poll(async () => (await record())?.accessToken).toBe(second);
+    expect(as.tokenRequests().map(({ status }) => status)).toEqual([200, 200]);
+    expect(as.liveLogins).toBe(1);
+  });
+
+  test("… also when the lock is lost before the next tokens are written", async () => {
+    const { as, auth, clock, store, record } = await refreshedUnheard();
+    store.afterWrite = () => {};
+    store.beforeWrite = () => {
+      throw new McpAuthError("lock_lost");
+    };
+    const second = await auth.getAccessToken();
+    clock.advance(minutes(1));
+    await expect.poll(() => store.writes).toBeGreaterThan(3);
+    store.beforeWrite = () => {};
+    await expect
+      .poll(async () => {
+        clock.advance(minutes(1));
+        return (await record())?.accessToken;
+      })
+      .toBe(second);
+    expect(as.liveLogins).toBe(1);
+  });
+});
+
 test("a logout where another process had logged out before says nothing of unsaved tokens, however full the disk is", async () => {
   const { server, auth, store, disk, clock, types } = await loggedIn();
   await manager(server, { store: disk, clock }).auth.logout();
