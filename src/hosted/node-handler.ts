@@ -13,8 +13,11 @@ export interface NodeRequest {
 
 /** A response of the same. */
 export interface NodeResponse {
+  /** HTTP status. */
   statusCode: number;
+  /** Before `end`. */
   setHeader(name: string, value: string | readonly string[]): unknown;
+  /** Sends it. */
   end(body?: string): unknown;
 }
 
