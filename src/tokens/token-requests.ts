@@ -9,8 +9,11 @@ import type { ServerSession } from "./session.ts";
 
 /** Token requests in flight, at most, an authorization server and process. */
 const usualLimit = 16;
-/** So many logins for each request in flight may be locked: their notes are written together, and the next request can be sent at once. */
-const lockedForEach = 4;
+/**
+ * So many logins may be locked for each request in flight: their notes are written together, and the next request can be sent at
+ * once. Fewer where a server is slow: who holds a lock should send within a second or two.
+ */
+const lockedForEach = { least: 2, most: 16, aheadMs: 1000 };
 /** How long somebody waits for the lock of a login before the next one may try, in ms. */
 const lockPatienceMs = 1000;
 /** Nobody waits longer than this because a server asks for it, in ms. */
@@ -37,6 +40,8 @@ export class TokenRequests {
   #sent = 0;
   #sentBeforeLowered = 0;
   #answeredAt = 0;
+  /** How long an answer takes, in ms: the newest count most. */
+  #answerMs = 250;
 
   constructor(issuer: string, clock: Clock, onIdle: () => void) {
     this.#issuer = issuer;
@@ -44,7 +49,7 @@ export class TokenRequests {
     this.#onIdle = onIdle;
     this.#closed = new Pause(clock);
     this.#inFlight = new Gate(() => (this.#closed.reason ? 0 : Math.floor(this.#limit)));
-    this.#locked = new Gate(() => Math.floor(this.#limit) * lockedForEach);
+    this.#locked = new Gate(() => Math.floor(this.#limit) * this.#lockedForEach);
   }
 
   /** @param most token requests in flight, as the last manager says */
@@ -99,6 +104,7 @@ export class TokenRequests {
     try {
       const response = await send();
       this.#answeredAt = this.#clock.now();
+      this.#answerMs += (Math.max(this.#answeredAt - sentAt, 1) - this.#answerMs) / 8;
       this.#adapt(response, number);
       return response;
     } catch (error) {
@@ -115,6 +121,11 @@ export class TokenRequests {
   async #enter(gate: Gate): Promise<boolean> {
     if (this.#closed.leftMs > longestWaitMs) throw this.#closed.reason;
     return gate.enter(this.#clock.now());
+  }
+
+  get #lockedForEach(): number {
+    const { least, most, aheadMs } = lockedForEach;
+    return Math.min(Math.max(Math.round(aheadMs / this.#answerMs), least), most);
   }
 
   #adapt(response: Response, number: number): void {

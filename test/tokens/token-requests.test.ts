@@ -186,7 +186,22 @@ describe("locks", () => {
     return { held, ended };
   }
 
-  test("four logins are locked for each request in flight", async () => {
+  test.each([
+    ["at once", 0, 256],
+    ["in a quarter of a second", 250, 64],
+    ["in half a minute", 30_000, 32],
+  ])("a server answers %s: so many logins are locked for 16 requests in flight", async (_rule, answerMs, most) => {
+    const clock = manualClock();
+    const { requests, send, answer } = server(clock);
+    for (let n = 0; n < 50; n++) {
+      await send(1);
+      clock.jump(answerMs);
+      await answer(1);
+    }
+    expect((await lock(requests, 400)).held).toHaveLength(most);
+  });
+
+  test("who has waited is next", async () => {
     const { requests } = server();
     const { held, ended } = await lock(requests, 200);
     expect(held).toHaveLength(64);

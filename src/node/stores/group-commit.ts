@@ -2,10 +2,10 @@ import { codeOf } from "../../errors.ts";
 import { eventLoop } from "./portions.ts";
 
 /** A transaction of so many writes takes a few milliseconds beside its synchronisations. */
-const largest = 64;
+const largest = 128;
 
 interface Asked<W> {
-  readonly prepare: () => Promise<W>;
+  readonly prepared: Promise<W>;
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -27,12 +27,15 @@ export class GroupCommit<W> {
   /**
    * Resolves when it is durable.
    *
-   * @param prepare what can be done before, and beside that of the others
+   * @param prepare what can be done before, and beside what others do
    * @throws what `prepare` throws; what `commit` throws for this one alone
    */
   add<T>(prepare: () => Promise<W>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#asked.push({ prepare, resolve, reject });
+    const prepared = prepare();
+    // It may fail before its group is looked at.
+    prepared.catch(() => {});
+    this.#asked.push({ prepared, resolve, reject });
     if (!this.#isRunning) void this.#run();
     return promise;
   }
@@ -48,7 +51,7 @@ export class GroupCommit<W> {
 
   async #finish(group: readonly Asked<W>[]): Promise<void> {
     const ready: { asked: Asked<W>; work: W }[] = [];
-    const prepared = await Promise.allSettled(group.map(({ prepare }) => prepare()));
+    const prepared = await Promise.allSettled(group.map(({ prepared }) => prepared));
     for (const [i, asked] of group.entries()) {
       const outcome = prepared[i];
       if (outcome?.status === "fulfilled") ready.push({ asked, work: outcome.value });
