@@ -1,7 +1,7 @@
 /**
  * This package beside the official SDKs and mcp-remote, in one run: `npm run bench`, and after `--`:
  *
- * - `--only storm,processes,machine,roundtrips,warm,locking,logins,writes,imports,bundles,steady,memory`: these sections
+ * - `--only storm,processes,machine,roundtrips,warm,locking,logins,writes,imports,bundles,steady,memory,users`: these sections
  * - `--json`: the numbers on stdout and nothing else there; `--json FILE`: tables on stdout, the numbers in the file
  */
 import { writeFileSync } from "node:fs";
@@ -21,6 +21,8 @@ import { countRoundTrips, type RoundTrips } from "./round-trips.ts";
 import { sdkClients } from "./sdk.ts";
 import { steadyState } from "./steady-state.ts";
 import { type Storm, storm } from "./storm.ts";
+import { usersStorms } from "./users/index.ts";
+
 import { warmStart } from "./warm.ts";
 
 const clients = [ours, ...sdkClients, mcpRemote];
@@ -40,6 +42,7 @@ const sections: Record<string, { title: string; run: () => Promise<object[]> }> 
   imports: { title: "Import time above an empty program, in fresh processes", run: () => importTimes() },
   bundles: { title: "Bundle size", run: bundleSizes },
   steady: { title: "A call with a valid token, without network", run: () => steadyState() },
+  users: { title: "The tokens of thousands of users expire, and all are wanted at once", run: () => usersStorms() },
   memory: { title: "Memory a manager, one for each of 10,000 accounts", run: () => memory() },
 };
 

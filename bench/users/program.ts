@@ -7,8 +7,8 @@ import { firstTokens } from "./strict-server.ts";
 
 /** Where logins are, and at which server. */
 export interface ProgramSettings {
-  /** The authorization server; the protected one is beside it. */
-  issuer: string;
+  /** The authorization servers; beside each is a protected one, where each user has a login. */
+  issuers: readonly string[];
   store: { kind: "memory" } | { kind: "sqlite"; folder: string } | { kind: "redis"; url: string };
   logins: number;
   /** The name of the first login at the server. */
@@ -44,29 +44,40 @@ async function openStore(settings: ProgramSettings["store"]): Promise<Store> {
   return redisStore({ client, keys: ["A".repeat(43)], prefix: "storm" });
 }
 
+/** The users of each server. */
 async function open(settings: ProgramSettings) {
   const store = await openStore(settings.store);
-  return new TokenManagers({ serverUrl: `${settings.issuer}/mcp`, store, clientId });
+  const servers = settings.issuers.map((issuer) => ({ issuer, users: new TokenManagers({ serverUrl: `${issuer}/mcp`, store, clientId }) }));
+  return { servers, [Symbol.asyncDispose]: async () => void (await Promise.all(servers.map(({ users }) => users.dispose()))) };
 }
 
 const names = ({ logins, prefix }: ProgramSettings) => Array.from({ length: logins }, (_, n) => `${prefix}${n}`);
 
+function counted(outcomes: readonly string[]): Pick<StormReport, "tokens" | "failures"> {
+  const { token: tokens = [], ...others } = Object.groupBy(outcomes, (outcome) => outcome);
+  return {
+    tokens: tokens.length,
+    failures: Object.fromEntries(Object.entries(others).map(([outcome, all]) => [outcome, all?.length ?? 0])),
+  };
+}
+
 const methods = {
   /** Stores logins whose access tokens have expired. */
   async seed(settings: ProgramSettings) {
-    await using users = await open(settings);
-    const all = names(settings);
-    for (let n = 0; n < all.length; n += 500) {
-      await Promise.all(
-        all.slice(n, n + 500).map(async (name) => {
-          await users.forAccount(name).setTokens({ ...firstTokens(name), expiresIn: 0.001, issuer: settings.issuer, clientId });
-        }),
-      );
+    await using opened = await open(settings);
+    for (const { issuer, users } of opened.servers) {
+      const all = names(settings);
+      while (all.length > 0) {
+        const portion = all.splice(0, 500).map(async (name) => {
+          await users.forAccount(name).setTokens({ ...firstTokens(name), expiresIn: 0.001, issuer, clientId });
+        });
+        await Promise.all(portion);
+      }
     }
     await close();
   },
   async storm(settings: ProgramSettings): Promise<StormReport> {
-    await using users = await open(settings);
+    await using opened = await open(settings);
     const delay = monitorEventLoopDelay({ resolution: 5 });
     let descriptors = 0;
     const watching = setInterval(() => {
@@ -76,38 +87,66 @@ const methods = {
     const began = performance.now();
     let firstTokenMs = 0;
     const outcomes = await Promise.all(
-      names(settings).map((name) =>
-        users
-          .forAccount(name)
-          .getAccessToken()
-          .then((token) => {
-            firstTokenMs ||= performance.now() - began;
-            return token === `access.${name}.1` ? "token" : "another token";
-          })
-          .catch((error: { code?: string }) => error.code ?? String(error)),
+      names(settings).flatMap((name) =>
+        opened.servers.map(({ users }) =>
+          users
+            .forAccount(name)
+            .getAccessToken()
+            .then((token) => {
+              firstTokenMs ||= performance.now() - began;
+              return token === `access.${name}.1` ? "token" : "another token";
+            })
+            .catch((error: { code?: string }) => error.code ?? String(error)),
+        ),
       ),
     );
     const ms = performance.now() - began;
     delay.disable();
     clearInterval(watching);
-    const { token: tokens = [], ...others } = Object.groupBy(outcomes, (outcome) => outcome);
-    const failures = Object.fromEntries(Object.entries(others).map(([outcome, all]) => [outcome, all?.length ?? 0]));
     await close();
-    return { tokens: tokens.length, failures, ms, firstTokenMs, blockedMs: delay.max / 1e6, descriptors };
+    return { ...counted(outcomes), ms, firstTokenMs, blockedMs: delay.max / 1e6, descriptors };
+  },
+  /** The same with a plain provider object of the SDK for each login. */
+  async sdk(settings: ProgramSettings): Promise<StormReport> {
+    const [{ auth }, { FullProvider }] = await Promise.all([import("@modelcontextprotocol/sdk/client/auth.js"), import("../sdk.ts")]);
+    const logins = names(settings).flatMap((name) =>
+      settings.issuers.map((issuer) => {
+        const provider = new FullProvider();
+        const { accessToken, refreshToken } = firstTokens(name);
+        provider.saveClientInformation({ client_id: clientId, issuer });
+        provider.saveTokens({ access_token: accessToken, refresh_token: refreshToken, token_type: "Bearer", issuer });
+        return { provider, name, issuer };
+      }),
+    );
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    delay.enable();
+    const began = performance.now();
+    let firstTokenMs = 0;
+    const outcomes = await Promise.all(
+      logins.map(async ({ provider, name, issuer }) => {
+        try {
+          await auth(provider as never, { serverUrl: `${issuer}/mcp` });
+        } catch (error) {
+          return (error as Error).name;
+        }
+        firstTokenMs ||= performance.now() - began;
+        return (provider.tokens() as { access_token?: string }).access_token === `access.${name}.1` ? "token" : "no token";
+      }),
+    );
+    const ms = performance.now() - began;
+    delay.disable();
+    return { ...counted(outcomes), ms, firstTokenMs, blockedMs: delay.max / 1e6, descriptors: 0 };
   },
   /** The same number of token requests, so many in flight, and nothing else. */
   async bare(settings: ProgramSettings, inFlight: number): Promise<number> {
-    const waiting = names(settings);
+    const waiting = names(settings).flatMap((name) => settings.issuers.map((issuer) => ({ name, issuer })));
     const began = performance.now();
     await Promise.all(
-      Array.from({ length: inFlight }, async () => {
-        for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
-          const body = new URLSearchParams({
-            grant_type: "refresh_token",
-            refresh_token: firstTokens(name).refreshToken,
-            client_id: clientId,
-          });
-          const response = await fetch(`${settings.issuer}/token`, { method: "POST", body });
+      Array.from({ length: inFlight * settings.issuers.length }, async () => {
+        for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+          const { refreshToken } = firstTokens(next.name);
+          const body = new URLSearchParams({ grant_type: "refresh_token", refresh_token: refreshToken, client_id: clientId });
+          const response = await fetch(`${next.issuer}/token`, { method: "POST", body });
           if (!(await response.json()).access_token) throw new Error("no token");
         }
       }),

@@ -11,6 +11,10 @@ import type { StrictServerReport, StrictServerSettings } from "./strict-server.t
 export interface UsersStormOptions {
   logins: number;
   store: ProgramSettings["store"]["kind"];
+  /** Servers at which each user has a login. Default 1. */
+  servers?: number;
+  /** Whether each login is a plain provider object of the SDK instead. */
+  sdk?: boolean;
   /** Processes that share the store, each for all users. Default 1. */
   processes?: number;
   /** Whether something else keeps both cores busy. */
@@ -54,46 +58,32 @@ async function call<M extends keyof Methods>(child: ChildProcess, method: M, ...
 export async function usersStorm(options: UsersStormOptions): Promise<UsersStorm> {
   const { logins, processes = 1, busy = false, server: settings = {} } = options;
   const folder = mkdtempSync(join(tmpdir(), "users-storm-"));
-  const server = run("strict-server.ts");
+  const servers = Array.from({ length: options.servers ?? 1 }, () => run("strict-server.ts"));
   const children = Array.from({ length: processes }, () => run("program.ts", options.descriptors));
   const hogs: ChildProcess[] = [];
+  const behave = (as: StrictServerSettings) => Promise.all(servers.map((server) => ask(server, as)));
   try {
-    const [{ url: issuer }] = (await once(server, "message")) as [{ url: string }];
+    const issuers = await Promise.all(servers.map(async (server) => ((await once(server, "message")) as [{ url: string }])[0].url));
     const [first] = children as [ChildProcess];
-    const store = {
+    const stores = {
       memory: { kind: "memory" },
       sqlite: { kind: "sqlite", folder },
       redis: { kind: "redis", url: options.redis ?? "" },
     } as const;
-    const program: ProgramSettings = { issuer, logins, store: store[options.store], prefix: "user-" };
-    await call(first, "seed", program);
+    const program: ProgramSettings = { issuers, logins, store: stores[options.store], prefix: `${crypto.randomUUID()}-` };
+    if (!options.sdk) await call(first, "seed", program);
     if (busy) for (let n = 0; n < 2; n++) hogs.push(spawn(process.execPath, ["--eval", "for (;;);"]));
     const { most: _, ...unlimited } = settings;
-    await ask(server, unlimited);
+    await behave(unlimited);
     const bareMs = await call(first, "bare", { ...program, prefix: "bare-" }, 16);
-    await ask(server, settings);
-    const reports = await Promise.all(children.map((child) => call(child, "storm", program)));
-    return { ...(await ask<StrictServerReport>(server, "report")), processes: reports, bareMs };
+    await behave(settings);
+    const reports = await Promise.all(children.map((child) => call(child, options.sdk ? "sdk" : "storm", program)));
+    const seen = await Promise.all(servers.map((server) => ask<StrictServerReport>(server, "report")));
+    const sum = (name: keyof StrictServerReport) => seen.reduce((total, report) => total + report[name], 0);
+    const counts = { tokenRequests: sum("tokenRequests"), lost: sum("lost"), refused: sum("refused") };
+    return { ...counts, mostAtOnce: Math.max(...seen.map(({ mostAtOnce }) => mostAtOnce)), processes: reports, bareMs };
   } finally {
-    for (const child of [server, ...children, ...hogs]) child.kill("SIGKILL");
+    for (const child of [...servers, ...children, ...hogs]) child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-if (import.meta.main) {
-  const [logins = "1000", store = "sqlite", processes = "1", latencyMs = "0", busy = ""] = process.argv.slice(2);
-  const {
-    processes: reports,
-    bareMs,
-    ...counts
-  } = await usersStorm({
-    logins: Number(logins),
-    store: store as UsersStormOptions["store"],
-    processes: Number(processes),
-    busy: busy === "busy",
-    server: { latencyMs: Number(latencyMs) },
-    redis: process.env.REDIS_URL,
-  });
-  console.log(counts, { bareMs });
-  for (const report of reports) console.log({ ...report, ratio: report.ms / bareMs });
 }
