@@ -1,5 +1,6 @@
 /** A process of a platform that acts for many users. By IPC it is asked to store logins, to refresh them all at once, and for a bare loop. */
-import { readdirSync } from "node:fs";
+import { appendFileSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { MemoryStore, type Store, TokenManagers } from "mcp-client-auth";
 import { sqliteStore } from "mcp-client-auth/node";
@@ -53,6 +54,16 @@ async function open(settings: ProgramSettings) {
 
 const names = ({ logins, prefix }: ProgramSettings) => Array.from({ length: logins }, (_, n) => `${prefix}${n}`);
 
+function fill(path: string): void {
+  for (const size of [65_536, 4096, 1]) {
+    try {
+      for (;;) appendFileSync(path, Buffer.alloc(size));
+    } catch (error) {
+      if (Reflect.get(error as Error, "code") !== "ENOSPC") throw error;
+    }
+  }
+}
+
 function counted(outcomes: readonly string[]): Pick<StormReport, "tokens" | "failures"> {
   const { token: tokens = [], ...others } = Object.groupBy(outcomes, (outcome) => outcome);
   return {
@@ -105,6 +116,37 @@ const methods = {
     clearInterval(watching);
     await close();
     return { ...counted(outcomes), ms, firstTokenMs, blockedMs: delay.max / 1e6, descriptors };
+  },
+  /** The disk is full from the first third of the tokens on, for a while; who gets an error asks again afterwards. */
+  async fullDisk(settings: ProgramSettings): Promise<Pick<StormReport, "tokens" | "failures">> {
+    const filler = join(settings.store.kind === "sqlite" ? settings.store.folder : "", "filler");
+    const freed = Promise.withResolvers<void>();
+    const errors: string[] = [];
+    let count = 0;
+    await using opened = await open(settings);
+    const ask = async (users: TokenManagers, name: string): Promise<string> => {
+      try {
+        const token = await users.forAccount(name).getAccessToken();
+        if (++count === Math.floor(settings.logins / 3)) {
+          fill(filler);
+          setTimeout(() => {
+            rmSync(filler);
+            freed.resolve();
+          }, 1500);
+        }
+        return token === `access.${name}.1` ? "token" : "another token";
+      } catch (error) {
+        errors.push((error as { code?: string }).code ?? String(error));
+        if (errors.length > settings.logins * 2) return "error";
+        await freed.promise;
+        return ask(users, name);
+      }
+    };
+    const outcomes = await Promise.all(names(settings).flatMap((name) => opened.servers.map(({ users }) => ask(users, name))));
+    // What could not be written is in memory alone: it is written now.
+    await freed.promise;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return { tokens: counted(outcomes).tokens, failures: counted(errors).failures };
   },
   /** The same with a plain provider object of the SDK for each login. */
   async sdk(settings: ProgramSettings): Promise<StormReport> {

@@ -33,12 +33,10 @@ export interface UsersStorm extends StrictServerReport {
   bareMs: number;
 }
 
-/** @param descriptors how many files it may have open */
-function run(file: string, descriptors?: number): ChildProcess {
+/** @param launcher a command that runs it, for a program in other circumstances */
+function run(file: string, ...launcher: string[]): ChildProcess {
   const path = fileURLToPath(new URL(file, import.meta.url));
-  const program = [process.execPath, "--no-warnings", path];
-  const [command = "", ...args] =
-    descriptors === undefined ? program : ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...program];
+  const [command = "", ...args] = [...launcher, process.execPath, "--no-warnings", path];
   return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], env: { ...process.env, NODE_OPTIONS: "" } });
 }
 
@@ -55,11 +53,36 @@ async function call<M extends keyof Methods>(child: ChildProcess, method: M, ...
   return value;
 }
 
+const limited = (descriptors?: number) => (descriptors === undefined ? [] : ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh"]);
+
+/** A small disk is full in the middle of a storm. What a program that starts afterwards finds comes last. */
+export async function fullDiskStorm(logins: number) {
+  const folder = mkdtempSync(join(tmpdir(), "users-storm-"));
+  const server = run("strict-server.ts");
+  // A name space for mounts needs no privileges.
+  const mount = 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"';
+  const program = run("program.ts", "unshare", "--map-root-user", "--mount", "sh", "-c", mount, folder);
+  try {
+    const [{ url }] = (await once(server, "message")) as [{ url: string }];
+    const settings = { issuers: [url], logins, store: { kind: "sqlite", folder }, prefix: "user-" } as const;
+    await call(program, "seed", settings);
+    await ask(server, { latencyMs: 5 });
+    const storm = await call(program, "fullDisk", settings);
+    const { tokenRequests, lost } = await ask<StrictServerReport>(server, "report");
+    const { tokens, failures } = await call(program, "storm", settings);
+    const later = (await ask<StrictServerReport>(server, "report")).tokenRequests - tokenRequests;
+    return { ...storm, tokenRequests, lost, afterwards: { tokens, failures, tokenRequests: later } };
+  } finally {
+    for (const child of [server, program]) child.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 export async function usersStorm(options: UsersStormOptions): Promise<UsersStorm> {
   const { logins, processes = 1, busy = false, server: settings = {} } = options;
   const folder = mkdtempSync(join(tmpdir(), "users-storm-"));
   const servers = Array.from({ length: options.servers ?? 1 }, () => run("strict-server.ts"));
-  const children = Array.from({ length: processes }, () => run("program.ts", options.descriptors));
+  const children = Array.from({ length: processes }, () => run("program.ts", ...limited(options.descriptors)));
   const hogs: ChildProcess[] = [];
   const behave = (as: StrictServerSettings) => Promise.all(servers.map((server) => ask(server, as)));
   try {

@@ -3,7 +3,7 @@
  * server ends a login whose refresh token is used twice. `bench/users` has the programs, and thousands of users.
  */
 import { describe, expect, test } from "vitest";
-import { type UsersStorm, type UsersStormOptions, usersStorm } from "../../bench/users/storm.ts";
+import { fullDiskStorm, type UsersStorm, type UsersStormOptions, usersStorm } from "../../bench/users/storm.ts";
 import { startRedis } from "../node/redis/support.ts";
 
 const logins = 250;
@@ -34,3 +34,10 @@ describe("one token request a login, at most 16 at once, none lost, none failed"
     expectRight(await usersStorm({ logins, store: "redis", processes: 3, redis: `redis://127.0.0.1:${redis.port}` }), { processes: 3 });
   });
 });
+
+test("a disk that is full in the middle: who has its token keeps it, the others get an error that passes, and nothing is lost", async () => {
+  const many = 600;
+  const { failures, ...found } = await fullDiskStorm(many);
+  expect(found).toEqual({ tokens: many, tokenRequests: many, lost: 0, afterwards: { tokens: many, failures: {}, tokenRequests: 0 } });
+  expect(Object.keys(failures)).toEqual(["store_failed"]);
+}, 240_000);

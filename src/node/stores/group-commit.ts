@@ -1,8 +1,13 @@
+import { systemClock } from "../../clock.ts";
 import { codeOf } from "../../errors.ts";
 import { eventLoop } from "./portions.ts";
 
 /** A transaction of so many writes takes a few milliseconds beside its synchronisations. */
 const largest = 128;
+/** Larger groups show that many write at the same time. */
+const few = 8;
+/** After a group of many the next one is awaited for so many times as long as it took, and this long at most, in ms. */
+const gathering = { times: 3, longestMs: 50 };
 
 interface Asked<W> {
   readonly prepared: Promise<W>;
@@ -44,9 +49,18 @@ export class GroupCommit<W> {
     this.#isRunning = true;
     while (this.#asked.length > 0) {
       await eventLoop();
-      await this.#finish(this.#asked.splice(0, largest));
+      const group = this.#asked.splice(0, largest);
+      const began = process.uptime();
+      await this.#finish(group);
+      if (group.length > few) await this.#gather((process.uptime() - began) * 1000);
     }
     this.#isRunning = false;
+  }
+
+  /** The disk blocks the event loop: where many write, it gets its part of the time, and their answers the rest. */
+  async #gather(tookMs: number): Promise<void> {
+    const until = process.uptime() + Math.min(tookMs * gathering.times, gathering.longestMs) / 1000;
+    while (this.#asked.length < largest && process.uptime() < until) await systemClock.sleep(2);
   }
 
   async #finish(group: readonly Asked<W>[]): Promise<void> {
