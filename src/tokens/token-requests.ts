@@ -42,6 +42,8 @@ export class TokenRequests {
   #answeredAt = 0;
   /** How long an answer takes, in ms: the newest count most. */
   #answerMs = 250;
+  /** Whether a timer runs that opens the gate for those who wait. */
+  #opensLater = false;
 
   constructor(issuer: string, clock: Clock, onIdle: () => void) {
     this.#issuer = issuer;
@@ -120,7 +122,9 @@ export class TokenRequests {
   /** @throws McpAuthError `rate_limited`, `server_error` of a server that asked for more time than anybody waits; its `timeout` */
   async #enter(gate: Gate): Promise<boolean> {
     if (this.#closed.leftMs > longestWaitMs) throw this.#closed.reason;
-    return gate.enter(this.#clock.now());
+    const entered = gate.enter(this.#clock.now());
+    this.#openLater();
+    return entered;
   }
 
   get #lockedForEach(): number {
@@ -144,8 +148,19 @@ export class TokenRequests {
     if (!fault || pauseMs <= this.#closed.leftMs) return;
     this.#closed.start(fault, pauseMs);
     if (pauseMs > longestWaitMs) this.#refuse(this.#clock.now(), fault);
-    // The process stays alive for those who wait.
-    else void this.#clock.sleep(pauseMs, { background: !this.#inFlight.isAwaited }).then(() => this.#inFlight.open());
+    this.#openLater();
+  }
+
+  /** Lets those in who wait for the end of a pause, however long it was when it began. The process stays alive for them. */
+  #openLater(): void {
+    if (this.#opensLater || !this.#inFlight.isAwaited || this.#closed.leftMs === 0) return;
+    this.#opensLater = true;
+    void this.#clock.sleep(this.#closed.leftMs).then(() => {
+      this.#opensLater = false;
+      this.#inFlight.open();
+      // A clock that was put back, or a server that has asked for more time meanwhile.
+      this.#openLater();
+    });
   }
 
   #refuse(since: number, reason: McpAuthError): void {

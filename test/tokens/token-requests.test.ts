@@ -141,6 +141,16 @@ describe("a server that asks for time", () => {
     await send(1);
     expect(inFlight()).toEqual([20]);
   });
+
+  test("… and who comes shortly before that time is over waits for its end, by a timer", async () => {
+    const clock = manualClock();
+    const { send, answer, inFlight } = server(clock);
+    await send(1);
+    await answer(1, 503, { "retry-after": "60" });
+    clock.jump(45_000);
+    await send(1);
+    expect([inFlight(), clock.slept]).toEqual([[2], [15_000]]);
+  });
 });
 
 describe("a server that answers nobody", () => {
