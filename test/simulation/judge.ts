@@ -206,8 +206,14 @@ export class Judge {
       holder.loginSince = Number.NEGATIVE_INFINITY;
     }
     const token = this.#sent.get(holder);
-    if (this.#marked?.process !== holder || token === undefined || token !== this.#stored?.refreshToken) return;
+    if (token === undefined || token !== this.#stored?.refreshToken || !this.#isOpen(token, holder)) return;
     this.#exposed.set(token, (this.#exposed.get(token) ?? new Set()).add(holder));
+  }
+
+  /** Whether it waits for the answer to this token, or has not saved it yet. */
+  #isOpen(token: string, holder: SimulatedProcess): boolean {
+    const isAwaited = [...holder.requests].some(({ body }) => body.get("refresh_token") === token);
+    return isAwaited || (this.#answers.get(token) ?? []).some(({ receiver, isStored }) => receiver === holder && !isStored);
   }
 
   onReleased(holder: SimulatedProcess, key: string): void {

@@ -36,6 +36,8 @@ export class RedisForAll<P extends Host = Host> implements SharedStore<P> {
   readonly #lines = new Map<P, (() => void)[]>();
   /** When a process last did not get an answer. */
   readonly #failedAt = new Map<P, number>();
+  /** When a process last heard that a lease has begun. */
+  readonly #heardAt = new Map<P, number>();
   #state: SharedStore<P>["state"] = "works";
   #failsUntil = 0;
 
@@ -110,6 +112,7 @@ export class RedisForAll<P extends Host = Host> implements SharedStore<P> {
 
   #send(command: readonly string[], process: P): Promise<unknown> {
     const world = this.#world;
+    if (world.broken === "does not renew" && command[1] === scripts.renew) return Promise.resolve(1);
     const fate = this.fates.shift();
     if (fate) world.counts["faults of the network"]++;
     const label = labelOf(command);
@@ -118,7 +121,10 @@ export class RedisForAll<P extends Host = Host> implements SharedStore<P> {
       const answer = (settle: () => void, isFault: boolean) =>
         world.step(`${process.name}: ${label}, answer`, undefined, () => {
           this.#over(process, isFault);
-          process.arrive(label, settle);
+          process.arrive(label, () => {
+            if (command[1] === scripts.acquire || command[1] === scripts.renew) this.#heardAt.set(process, world.now);
+            settle();
+          });
         });
       const breakOff = (what: string) => answer(() => reject(new Error(what)), true);
       const arrive = () => {
@@ -154,7 +160,10 @@ export class RedisForAll<P extends Host = Host> implements SharedStore<P> {
 
   /** Why a living holder could not renew its lease; `undefined` when it could have. */
   #whyNotRenewed(holder: P, renewedAt: number): string | undefined {
-    if (this.#world.isBehind(holder) || this.#world.suspendedAt >= renewedAt) return "paused";
+    const { now, suspendedAt } = this.#world;
+    // It renews its lease after a third of it, counted from when it heard of it.
+    const heardLate = now <= (this.#heardAt.get(holder) ?? 0) + this.#leaseMs / 3;
+    if (heardLate || this.#world.isBehind(holder) || suspendedAt >= renewedAt) return "paused";
     const isAway = this.#state === "fails" || this.#failsUntil >= renewedAt;
     if (isAway || (this.#underWay.get(holder) ?? 0) > 0 || (this.#failedAt.get(holder) ?? 0) >= renewedAt) return "cut off from Redis";
     return undefined;

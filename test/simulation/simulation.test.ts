@@ -1,4 +1,4 @@
-/** The tokens' life of up to eight processes on one store, in schedules that chance finds (`npm run simulate` plays more). */
+/** The tokens' life of up to eight processes on one store, a disk or Redis, in schedules that chance finds (`npm run simulate` plays more). */
 import { describe, expect, test } from "vitest";
 import { simulate } from "./simulate.ts";
 import { type Broken, type Invariant, Violation } from "./world.ts";
@@ -27,9 +27,15 @@ test("a seed decides everything", async () => {
 describe("what is broken is found", () => {
   const cases: [Broken, Invariant][] = [
     ["confirms early", "handed out unsaved"],
+    ["counts pauses", "login lost"],
+    ["counts pauses", "sent again"],
+    ["does not check", "sent unlocked"],
+    ["does not fence", "thrown away"],
+    ["does not renew", "two at once"],
     ["does not tell", "handed out unsaved"],
     ["forgets with its writer", "login lost"],
     ["forgets with its writer", "sent again"],
+    ["gives a lock twice", "sent unlocked"],
     ["gives a lock twice", "two at once"],
     ["gives a lock twice", "sent again"],
     ["gives a lock twice", "thrown away"],
