@@ -1,5 +1,6 @@
 import { type AuthEvent, McpAuthError, type StoredRecord } from "../../src/index.ts";
 import type { Grant, Login, SimulatedAuthorizationServer } from "./authorization-server.ts";
+import { Exposed } from "./exposed.ts";
 import type { SimulatedProcess } from "./process.ts";
 import type { World } from "./world.ts";
 
@@ -43,10 +44,7 @@ export class Judge {
   readonly #lost = new Set<Login>();
   #windows = 0;
 
-  /** Which refresh token a process has sent last. */
-  readonly #sent = new Map<SimulatedProcess, string>();
-  /** The one moment that no lease protects: who had sent a refresh token, and not saved its successor, when its lease ended. */
-  readonly #exposed = new Map<string, Set<SimulatedProcess>>();
+  readonly #exposed = new Exposed();
 
   /** Whether the sender of a refresh token holds its lock. */
   mayRefresh: (sender: SimulatedProcess) => boolean = () => true;
@@ -82,10 +80,10 @@ export class Judge {
 
   onRefreshSent(token: string, sender: SimulatedProcess): void {
     if (!this.mayRefresh(sender)) this.#world.fail("sent unlocked", `${sender.name} sends ${token} without holding its lock`);
-    this.#sent.set(sender, token);
+    this.#exposed.onSent(token, sender);
     for (const { receiver: reader, arrivedAt, grant, isStored } of this.#answers.get(token) ?? []) {
       const receiver = reader ?? arrivedAt;
-      if (grant.refreshToken === token || !receiver || this.#exposed.get(token)?.has(receiver)) continue;
+      if (grant.refreshToken === token || !receiver || this.#exposed.has(token, receiver)) continue;
       // The one exception: what it received went with it. Whoever ends with a full disk says so.
       if (!isStored && (receiver.hasEnded ? receiver.isTold : !receiver.alive)) continue;
       this.#world.fail("sent again", `${sender.name} sends ${token}, ${receiver.name} has received ${grant.refreshToken} for it`);
@@ -120,8 +118,7 @@ export class Judge {
     const received = answers.find(({ receiver, arrivedAt }) => receiver ?? arrivedAt);
     const receiver = received?.receiver ?? received?.arrivedAt;
     const { counts } = this.#world;
-    const exposed = this.#exposed.get(token);
-    if (exposed && [sender, ...answers.map((answer) => answer.sender)].some((process) => exposed.has(process)))
+    if (this.#exposed.has(token, sender, ...answers.map((answer) => answer.sender)))
       counts["logins lost by a pause longer than the lease"]++;
     else if (stored) this.#world.fail("login lost", `${sender.name} sends ${token} although its successor was stored`);
     else if (isAwaited && receiver?.hasEnded && !receiver.isTold) this.#world.fail("login lost", `${receiver.name} ended and told nobody`);
@@ -197,6 +194,7 @@ export class Judge {
     }
   }
 
+  /** A living holder was paused past its lease. @param why it could not renew it; nothing: it could have */
   onTakenOver(holder: SimulatedProcess, key: string, why: string | undefined): void {
     this.#world.counts["leases over"]++;
     if (!why) this.#world.fail("two at once", `${holder.name} has not renewed its lease of ${key}, and nothing kept it from that`);
@@ -205,15 +203,9 @@ export class Judge {
       holder.closeWindow();
       holder.loginSince = Number.NEGATIVE_INFINITY;
     }
-    const token = this.#sent.get(holder);
-    if (token === undefined || token !== this.#stored?.refreshToken || !this.#isOpen(token, holder)) return;
-    this.#exposed.set(token, (this.#exposed.get(token) ?? new Set()).add(holder));
-  }
-
-  /** Whether it waits for the answer to this token, or has not saved it yet. */
-  #isOpen(token: string, holder: SimulatedProcess): boolean {
-    const isAwaited = [...holder.requests].some(({ body }) => body.get("refresh_token") === token);
-    return isAwaited || (this.#answers.get(token) ?? []).some(({ receiver, isStored }) => receiver === holder && !isStored);
+    const isAnswered = (token: string) =>
+      (this.#answers.get(token) ?? []).some(({ receiver, isStored }) => receiver === holder && !isStored);
+    this.#exposed.onTakenOver(holder, this.#stored?.refreshToken, isAnswered);
   }
 
   onReleased(holder: SimulatedProcess, key: string): void {

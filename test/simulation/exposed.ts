@@ -1,0 +1,33 @@
+import type { Host } from "./host.ts";
+
+/**
+ * The one moment that no lease protects: a process has sent a refresh token, is paused or cut off for longer than the lease before
+ * the successor is durable, and another one gets the lock. Of such a token nobody can know whether it was used.
+ */
+export class Exposed {
+  /** Which refresh token a process has sent last. */
+  readonly #sent = new Map<Host, string>();
+  readonly #holders = new Map<string, Set<Host>>();
+
+  onSent(token: string, sender: Host): void {
+    this.#sent.set(sender, token);
+  }
+
+  /**
+   * The lease of a holder is over.
+   *
+   * @param stored the refresh token that its successor finds
+   * @param isAnswered whether the holder has an answer to it that is not durable
+   */
+  onTakenOver(holder: Host, stored: string | undefined, isAnswered: (token: string) => boolean): void {
+    const token = this.#sent.get(holder);
+    if (token === undefined || token !== stored) return;
+    const isAwaited = [...holder.requests].some(({ body }) => body.get("refresh_token") === token);
+    if (isAwaited || isAnswered(token)) this.#holders.set(token, (this.#holders.get(token) ?? new Set()).add(holder));
+  }
+
+  /** Whether it was so with this token in one of these processes. */
+  has(token: string, ...holders: Host[]): boolean {
+    return holders.some((holder) => this.#holders.get(token)?.has(holder));
+  }
+}
