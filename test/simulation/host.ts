@@ -14,6 +14,8 @@ export class Host implements Owner, Machine {
   loginSince = 0;
   /** Writes that have begun. */
   readonly writing = new Set<() => void>();
+  /** Commands to a store on another machine whose answers it has not read: what they find may be older than a call that waits for it. */
+  readonly reading = new Set<{ readonly step: number }>();
   /** Requests without an answer. */
   readonly requests = new Set<Request>();
   /** Calls that have no answer yet. */

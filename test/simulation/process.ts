@@ -164,7 +164,8 @@ export class SimulatedProcess extends Host {
 
   #ask<T>(what: string, work: () => Promise<T>, onAnswer: (answer: T) => void = () => {}): void {
     const { world, judge } = this.#around;
-    const since = { step: world.steps, time: world.now };
+    const steps = [...this.reading].map(({ step }) => step);
+    const since = { step: Math.min(world.steps, ...steps), time: world.now };
     const caller = `${what} ${++this.#calls} of ${this.name}`;
     this.callers.add(caller);
     runOn(this, work).then(

@@ -117,12 +117,15 @@ export class RedisForAll<P extends Host = Host> implements SharedStore<P> {
     if (fate) world.counts["faults of the network"]++;
     const label = labelOf(command);
     this.#underWay.set(process, (this.#underWay.get(process) ?? 0) + 1);
+    const asked = { step: world.steps };
+    process.reading.add(asked);
     return new Promise((resolve, reject) => {
       const answer = (settle: () => void, isFault: boolean) =>
         world.step(`${process.name}: ${label}, answer`, undefined, () => {
           this.#over(process, isFault);
           process.arrive(label, () => {
             if (command[1] === scripts.acquire || command[1] === scripts.renew) this.#heardAt.set(process, world.now);
+            process.reading.delete(asked);
             settle();
           });
         });
