@@ -5,23 +5,16 @@ import type { Host } from "./host.ts";
  * the successor is durable, and another one gets the lock. Of such a token nobody can know whether it was used.
  */
 export class Exposed {
-  /** Which refresh token a process has sent last. */
-  readonly #sent = new Map<Host, string>();
   readonly #holders = new Map<string, Set<Host>>();
-
-  onSent(token: string, sender: Host): void {
-    this.#sent.set(sender, token);
-  }
 
   /**
    * The lease of a holder is over.
    *
-   * @param stored the refresh token that its successor finds
+   * @param token the refresh token that its successor finds
    * @param isAnswered whether the holder has an answer to it that is not durable
    */
-  onTakenOver(holder: Host, stored: string | undefined, isAnswered: (token: string) => boolean): void {
-    const token = this.#sent.get(holder);
-    if (token === undefined || token !== stored) return;
+  onTakenOver(holder: Host, token: string | undefined, isAnswered: (token: string) => boolean): void {
+    if (token === undefined) return;
     const isAwaited = [...holder.requests].some(({ body }) => body.get("refresh_token") === token);
     if (isAwaited || isAnswered(token)) this.#holders.set(token, (this.#holders.get(token) ?? new Set()).add(holder));
   }

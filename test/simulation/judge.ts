@@ -80,7 +80,6 @@ export class Judge {
 
   onRefreshSent(token: string, sender: SimulatedProcess): void {
     if (!this.mayRefresh(sender)) this.#world.fail("sent unlocked", `${sender.name} sends ${token} without holding its lock`);
-    this.#exposed.onSent(token, sender);
     for (const { receiver: reader, arrivedAt, grant, isStored } of this.#answers.get(token) ?? []) {
       const receiver = reader ?? arrivedAt;
       if (grant.refreshToken === token || !receiver || this.#exposed.has(token, receiver)) continue;
