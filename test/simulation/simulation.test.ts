@@ -27,7 +27,6 @@ test("a seed decides everything", async () => {
 describe("what is broken is found", () => {
   const cases: [Broken, Invariant][] = [
     ["confirms early", "handed out unsaved"],
-    ["counts pauses", "login lost"],
     ["counts pauses", "sent again"],
     ["does not check", "sent unlocked"],
     ["does not fence", "thrown away"],
