@@ -93,10 +93,16 @@ function isReplaced(login: LockedLogin): Promise<boolean> {
 /** The login was deleted or replaced while the refresh ran: what it brought belongs to nobody. */
 async function discard(session: Session, login: LockedLogin, unwanted: TokenRecord): Promise<RefreshOutcome<TokenRecord>> {
   const record = await session.keeper.load();
-  const isSameLogin = record?.issuer === unwanted.issuer && record.loggedInAt === unwanted.loggedInAt;
   // Servers end a whole login with one of its refresh tokens, the one of the next holder included.
-  if (!(isSameLogin && isLost(login))) await revoke(session, unwanted);
+  if (!isOfLogin(record, unwanted, isLost(login))) await revoke(session, unwanted);
   return { record, isShared: true };
+}
+
+/** Whether the tokens are of the login that is stored now: another holder, or a server with a grace window, has refreshed it, too. */
+function isOfLogin(stored: TokenRecord | undefined, { issuer, loggedInAt, refreshToken }: TokenRecord, isLost: boolean): boolean {
+  if (stored?.issuer !== issuer || stored.loggedInAt !== loggedInAt) return false;
+  // Tokens that the app gave do not say when the user logged in.
+  return loggedInAt !== undefined || isLost || stored.refreshToken === refreshToken;
 }
 
 /** Whether another may have held the lock since, and have refreshed the same login. */
