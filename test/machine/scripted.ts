@@ -1,6 +1,6 @@
 /** Servers that answer as a test says, without sockets: for what real servers will not do. */
 import { onTestFinished } from "vitest";
-import type { AuthEvent } from "../../src/index.ts";
+import { type AuthEvent, type Clock, systemClock } from "../../src/index.ts";
 import { MachineTokenManager, type MachineTokenManagerOptions } from "../../src/machine/index.ts";
 
 export const serverUrl = "https://mcp.example/mcp";
@@ -23,6 +23,8 @@ export type Route = (asked: Asked) => Answer | Promise<Answer>;
 /** The servers of one test: a protected one, which takes the tokens that were issued and not revoked, and those that it names. */
 export interface Scripted {
   fetch: typeof globalThis.fetch;
+  /** Of the programs that ask them: a server that asks for time is not that of another test. */
+  clock: Clock;
   /** By URL without query; replace them at will. */
   routes: Record<string, Route>;
   /** Everything that was asked. */
@@ -80,7 +82,15 @@ export function scripted(): Scripted {
       headers: headers ?? {},
     });
   };
-  return { fetch, routes, log, good, issue, tokenRequests: () => log.filter(({ form }) => form.has("grant_type")) };
+  return {
+    fetch,
+    clock: { ...systemClock },
+    routes,
+    log,
+    good,
+    issue,
+    tokenRequests: () => log.filter(({ form }) => form.has("grant_type")),
+  };
 }
 
 /** A program that asks these servers. */
@@ -91,6 +101,7 @@ export function scriptedProgram(servers: Scripted, options: Partial<MachineToken
     clientId: "ci",
     clientSecret: "a-secret-of-the-test",
     fetch: servers.fetch,
+    clock: servers.clock,
     onEvent: (event) => void events.push(event),
     ...options,
   });
