@@ -6,7 +6,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Tests start servers and processes and count what these do: every file has a process of its own.
     pool: "forks",
-    maxWorkers: 2,
+    // More than cores: many tests wait for processes and clocks.
+    maxWorkers: 3,
     setupFiles: ["test/setup.ts"],
     // For what hangs. A test that takes 5 s on a quiet machine takes 30 on one that is busy.
     testTimeout: 120_000,

@@ -175,12 +175,12 @@ describe("Redis is killed in the middle of a refresh, and comes back", () => {
   });
 });
 
-test("200 logins expire at once, on two machines: one token request each, none lost", { timeout: 300_000 }, async () => {
-  const accounts = Array.from({ length: 200 }, (_, index) => `user-${index}`);
+test("60 logins expire at once, on two machines: one token request each, none lost", { timeout: 300_000 }, async () => {
+  const accounts = Array.from({ length: 60 }, (_, index) => `user-${index}`);
   const { server, as, redis, statuses } = await fleet(accounts);
   const machines = [await startMachine(redis, { aheadMs }), await startMachine(redis, { aheadMs })];
   for (const machine of machines) await machine.open(server.url, accounts);
-  expect(await Promise.all(machines.map((machine) => machine.tokens()))).toEqual([{ token: 200 }, { token: 200 }]);
+  expect(await Promise.all(machines.map((machine) => machine.tokens()))).toEqual([{ token: 60 }, { token: 60 }]);
   expect(statuses()).toEqual(accounts.map(() => 200));
-  expect(as.liveLogins).toBe(200);
+  expect(as.liveLogins).toBe(60);
 });
