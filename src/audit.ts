@@ -40,6 +40,7 @@ export interface AuditRecord {
   revoked?: boolean | undefined;
 }
 
+/** Options of {@link auditTrail}. */
 export interface AuditTrailOptions {
   /** Whose logins these are, where an event does not say it. */
   account?: string | undefined;
