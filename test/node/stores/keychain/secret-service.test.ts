@@ -119,10 +119,10 @@ describe.runIf(hasSecretService)("Secret Service", () => {
     }, 120_000);
   });
 
-  test("the store contract, by 8 processes at once on one store", async () => {
+  test("the store contract, by 4 processes at once on one store", async () => {
     const { folder, inSession } = await session();
     const check = (_: unknown, i: number) => run({ what: "contract", folder, prefix: `process ${i}`, keychainTimeout: 20_000 }, inSession);
-    expect(await Promise.all(Array.from({ length: 8 }, check))).toEqual(Array.from({ length: 8 }, () => contract.length));
+    expect(await Promise.all(Array.from({ length: 4 }, check))).toEqual(Array.from({ length: 4 }, () => contract.length));
   }, 120_000);
 
   test("a process that is killed at any step of making the key leaves one that the next can make or use", async () => {
