@@ -1,6 +1,6 @@
 /**
  * An authorization server of thousands of logins, in a process of its own: it rotates refresh tokens, and ends the login of
- * which one is used twice. `npm run` parent by IPC: `{ latencyMs, busy }` starts it, `"report"` asks for counts.
+ * which one is used twice. By IPC its parent tells it how to behave, and asks for a `"report"`.
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -39,9 +39,12 @@ export function serverMetadata(
   const known = servers.get(login.issuer);
   if (known && isWithin(known.since, sharedMs, clock.now())) return known.metadata;
   const metadata = readMetadata(session, login);
-  servers.set(login.issuer, { since: clock.now(), metadata });
-  // A failure is not kept.
-  metadata.catch(() => servers.delete(login.issuer));
+  const reading = { since: clock.now(), metadata };
+  servers.set(login.issuer, reading);
+  // A failure is not kept; what was read since then is.
+  metadata.catch(() => {
+    if (servers.get(login.issuer) === reading) servers.delete(login.issuer);
+  });
   return metadata;
 }
 

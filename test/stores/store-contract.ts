@@ -175,6 +175,8 @@ export const contract: readonly Promised[] = [
       });
       await assert.rejects(async () => late?.set("k", { v: 1, n: 2 }), code("lock_lost"));
       await assert.rejects(async () => late?.delete("k"), code("lock_lost"));
+      // A store whose locks cannot be lost has nothing to check.
+      if (late?.check) assert.throws(late.check, code("lock_lost"));
       assert.deepEqual(await store.get("k"), { v: 1, n: 1 });
     },
   ],

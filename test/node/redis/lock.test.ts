@@ -1,7 +1,8 @@
 /** Locks in Redis: one holder at a time, and a holder that others have followed writes nothing. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { failure } from "../../storm/support.ts";
-import { broken, hold, nameOf, openStore, type RedisServer, startRedis, startRedisCluster, watchedStore } from "./support.ts";
+import { hold } from "./hold.ts";
+import { broken, nameOf, openStore, type RedisServer, startRedis, startRedisCluster, watchedStore } from "./support.ts";
 
 const lease = 1000;
 const code = "lock_lost";

@@ -2,6 +2,7 @@
 import { Redis } from "ioredis";
 import { type HeldLock, McpAuthError, type Store, systemClock, TokenManager } from "../../../src/index.ts";
 import { redisStore } from "../../../src/node/redis/index.ts";
+import { hold } from "./hold.ts";
 
 /** How a machine is set up. */
 export interface MachineSettings {
@@ -32,19 +33,7 @@ const methods = {
   ready: async () => {},
   /** Takes the lock, and holds it. */
   async hold(key: string) {
-    const entered = Promise.withResolvers<HeldLock>();
-    const released = Promise.withResolvers<void>();
-    const ended = store.withLock(key, (held) => {
-      entered.resolve(held);
-      return released.promise;
-    });
-    ended.catch(entered.reject);
-    const held = await entered.promise;
-    const release = () => {
-      released.resolve();
-      return ended;
-    };
-    lock = { held, release };
+    lock = await hold(store, key);
   },
   set: (key: string, n: number) => lock?.held.set(key, { v: 1, n }),
   async check() {

@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
 import { afterAll } from "vitest";
-import type { HeldLock, Store } from "../../../src/index.ts";
 import {
   generateStoreKey,
   type NodeRedisClient,
@@ -169,20 +168,3 @@ export async function watchedStore(server: RedisServer, options: Partial<RedisSt
 
 /** As a client fails whose connection breaks. */
 export const broken = () => new Error("Socket closed unexpectedly");
-
-/** Takes a lock, and holds it until `release`. */
-export async function hold(store: Store, key: string) {
-  const entered = Promise.withResolvers<HeldLock>();
-  const released = Promise.withResolvers<void>();
-  const ended = store.withLock(key, (held) => {
-    entered.resolve(held);
-    return released.promise;
-  });
-  ended.catch(entered.reject);
-  const held = await entered.promise;
-  const release = () => {
-    released.resolve();
-    return ended;
-  };
-  return { held, release };
-}

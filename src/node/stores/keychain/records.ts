@@ -89,6 +89,7 @@ export class KeychainRecords implements Store {
       (lock) =>
         action({
           signal: lock.signal,
+          check: () => lock.check(),
           set: (name, value) => lock.write(() => this.set(name, value)),
           delete: (name) => lock.write(() => this.delete(name)),
         }),
